@@ -1,0 +1,77 @@
+//! `actions`: what the policy decided.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Message, id, open_enum::open_enum, topic};
+
+open_enum! {
+    /// What is to be done.
+    ActionKind {
+        /// Make the target the issue's owner.
+        AssignOwner = "assign_owner",
+        /// Remind the target.
+        PostNudge = "post_nudge",
+        /// Book a short meeting with the target.
+        ScheduleUnblocker = "schedule_unblocker",
+        /// Call the target now.
+        EscalateOwner = "escalate_owner",
+    }
+}
+
+/// One thing that the policy decided to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Action {
+    /// Derived id: `a-` and 32 hex digits.
+    pub event_id: String,
+    /// The project, also the record's key.
+    pub project_id: String,
+    /// What is to be done.
+    pub action: ActionKind,
+    /// `owner:NAME` or `team:NAME`.
+    pub target: String,
+    /// Why, in the rule's words.
+    pub rationale: String,
+    /// The issue's url; empty where none is known.
+    pub source_ref: String,
+    /// The issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue_ref: Option<String>,
+    /// The event id (`gh-`, `jr-`, `p-`) or timer id (`t-`) that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The rule's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// SHA-256 of the policy that decided, 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_hash: Option<String>,
+    /// The instant the policy took as `now`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluated_at: Option<DateTime<Utc>>,
+    /// What the action needs besides: `title` (the issue's), and for a meeting `start_at`, `duration_min`
+    /// (minutes) and `participants`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub params: Map<String, Value>,
+}
+
+impl Action {
+    /// The message for `topic` (`actions`, or `actions-shadow` for a policy on trial).
+    fn message_on(&self, topic: &'static str) -> serde_json::Result<Message> {
+        Ok(Message::new(
+            topic,
+            &self.project_id,
+            (&self.event_id, self.action.as_str(), "/breakdown/gateway"),
+            self.evaluated_at,
+            id::traceparent(self.cause.as_deref().unwrap_or(&self.event_id), &self.event_id),
+            serde_json::to_vec(self)?,
+        ))
+    }
+
+    /// The message on `actions`.
+    pub fn to_message(&self) -> serde_json::Result<Message> {
+        self.message_on(topic::ACTIONS)
+    }
+}

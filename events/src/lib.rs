@@ -1,0 +1,32 @@
+//! The words everyone speaks: what stands on the topics, how it is named, and who may be told apart.
+//!
+//! A message is a JSON value under a key, with CloudEvents headers ([`Message`]). Readers ignore fields they do
+//! not know and accept event types and actions they do not know; writers never reuse a name for another meaning.
+//! Every id is derived from what it names ([`id`]), so that a second attempt at anything carries the same id.
+//!
+//! The JSON Schemas under `schemas/` are generated from these types; a test fails when they are stale
+//! (`UPDATE_SCHEMAS=1 cargo test -p events` writes them anew).
+
+mod action;
+mod dead_letter;
+pub mod id;
+mod issue_event;
+mod issue_ref;
+mod message;
+mod open_enum;
+mod outcome;
+mod policy_change;
+mod said;
+mod sanitize;
+pub mod schema;
+pub mod topic;
+
+pub use action::{Action, ActionKind};
+pub use dead_letter::{DeadLetter, MAX_ORIGINAL_BYTES, Origin, Original};
+pub use issue_event::{EventType, FieldChange, IssueEvent, IssueState, Source};
+pub use issue_ref::{issue_ref_of_github, issue_ref_of_jira, issue_ref_of_milestone};
+pub use message::Message;
+pub use outcome::{Outcome, Risk};
+pub use policy_change::PolicyChange;
+pub use said::Said;
+pub use sanitize::{MAX_TEXT_CHARS, clean_text};

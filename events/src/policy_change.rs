@@ -1,0 +1,39 @@
+//! `policies`: which policy held from which offsets on.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Message, id, topic};
+
+/// From these offsets on, a partition was decided by this policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyChange {
+    /// The partition of `issues`.
+    pub partition: u32,
+    /// SHA-256 of the policy's text, 64 hex digits.
+    pub policy_hash: String,
+    /// First offset, per input topic, that this policy decided.
+    pub offsets: BTreeMap<String, u64>,
+    /// When the change was made.
+    pub at: DateTime<Utc>,
+    /// The policy's text.
+    pub policy: String,
+}
+
+impl PolicyChange {
+    /// The message on `policies`, keyed by partition.
+    pub fn to_message(&self) -> serde_json::Result<Message> {
+        let name = format!("{}/{}", self.partition, self.policy_hash);
+        Ok(Message::new(
+            topic::POLICIES,
+            &self.partition.to_string(),
+            (&name, "policy_changed", "/breakdown/gateway"),
+            Some(self.at),
+            id::traceparent(&name, &name),
+            serde_json::to_vec(self)?,
+        ))
+    }
+}

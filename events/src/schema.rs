@@ -1,0 +1,16 @@
+//! The JSON Schemas of what stands on the topics.
+
+use schemars::{Schema, schema_for};
+
+use crate::{Action, DeadLetter, IssueEvent, Outcome, PolicyChange, topic};
+
+/// File stem under `schemas/` and the schema of that topic's values.
+pub fn all() -> Vec<(&'static str, Schema)> {
+    vec![
+        (topic::ISSUES, schema_for!(IssueEvent)),
+        (topic::ACTIONS, schema_for!(Action)),
+        (topic::OUTCOMES, schema_for!(Outcome)),
+        (topic::DEAD_LETTERS, schema_for!(DeadLetter)),
+        (topic::POLICIES, schema_for!(PolicyChange)),
+    ]
+}

@@ -1,0 +1,26 @@
+//! Topic names. Anything that came from outside is never a topic name.
+
+/// Issue events, keyed by project.
+pub const ISSUES: &str = "issues";
+/// Decided actions, keyed by project.
+pub const ACTIONS: &str = "actions";
+/// What became of each action, keyed by project.
+pub const OUTCOMES: &str = "outcomes";
+/// What could not be read or delivered.
+pub const DEAD_LETTERS: &str = "dead-letters";
+/// Which policy held from which offsets.
+pub const POLICIES: &str = "policies";
+/// Decisions of a policy on trial; nothing executes them.
+pub const ACTIONS_SHADOW: &str = "actions-shadow";
+/// The gateway's changelog (compacted, private).
+pub const GATEWAY_STATE: &str = "gateway-state";
+/// The executor's changelog (compacted, private).
+pub const EXECUTOR_STATE: &str = "executor-state";
+
+/// Topics whose partitions follow the project.
+pub const PER_PROJECT: [&str; 3] = [ISSUES, ACTIONS, OUTCOMES];
+/// Topics of which only the newest record per key matters.
+pub const COMPACTED: [&str; 2] = [GATEWAY_STATE, EXECUTOR_STATE];
+/// Every topic.
+pub const ALL: [&str; 8] =
+    [ISSUES, ACTIONS, OUTCOMES, DEAD_LETTERS, POLICIES, ACTIONS_SHADOW, GATEWAY_STATE, EXECUTOR_STATE];
