@@ -59,7 +59,7 @@ macro_rules! open_enum {
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 schemars::json_schema!({
-                    "description": concat!("One of the known words; readers accept others."),
+                    "description": "One of the known words; readers accept others.",
                     "type": "string",
                     "examples": Self::KNOWN,
                 })
