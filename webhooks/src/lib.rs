@@ -1,1 +1,55 @@
-//! stub
+//! The receivers: limit → verify → normalise → append → 202.
+//!
+//! ```text
+//!  connection ─► server      at most so many; slow heads, idle ones and endless bodies are cut off
+//!      │
+//!  request ────► receive     signature's form ► content type ► body, bounded ► HMAC over the raw bytes ► parse
+//!      │                     ► append to `issues` ► 202
+//!      ├── github/           payload (what we read of it) and normalise (what it means); jira/ has the same shape
+//!      └── refusal           every other answer: problem+json that echoes nothing
+//! ```
+//!
+//! What holds:
+//! - Nothing is parsed before its signature was found right, and a missing or malformed signature is answered before
+//!   the body is read.
+//! - 202 means that the event is durable. A delivery that is signed right but cannot be read is a dead letter and 400;
+//!   where not even that can be written, 503.
+//! - A delivery that is signed right is never rate-limited: GitHub does not send again. It waits at most for a
+//!   connection, for room for its body and for a place among those being worked on.
+//! - An unknown action, event or field is never an error: only a payload that does not say which issue it is about
+//!   cannot be read. A field of an unexpected shape counts as not said.
+//! - Bytes that are not HTTP never become a request: they get the HTTP library's own bare 400, 414 or 431.
+//!
+//! Metrics (`metrics` facade):
+//!
+//! | name | labels | meaning |
+//! |---|---|---|
+//! | `breakdown_deliveries_total` | `provider`, `status`, `reason` | answers; `reason` is `accepted`, why ignored, why refused, or why the connection was cut (`status` 0) |
+//! | `breakdown_delivery_seconds` | `provider` | from head to answer, body included |
+//! | `breakdown_webhook_connections` | | open connections |
+//! | `breakdown_webhook_connections_cut_total` | `reason` | connections ended by us: `slow_head`, `idle`, `not_http`, `drain` |
+
+mod body;
+mod clean;
+mod config;
+mod connection;
+mod delivery;
+mod exchange;
+mod github;
+mod instant;
+mod intake;
+mod jira;
+mod json;
+mod peers;
+mod projects;
+mod provider;
+mod receive;
+mod refusal;
+mod server;
+mod signature;
+
+pub use config::{Config, Limits};
+pub use projects::Projects;
+pub use provider::Provider;
+pub use server::Server;
+pub use signature::{Secrets, SecretsError, sign};

@@ -1,0 +1,52 @@
+//! What a provider's folder is given, and what it gives back.
+
+use events::IssueEvent;
+
+use crate::Projects;
+
+/// One delivery, verified.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delivery<'a> {
+    /// GitHub's event; Jira names its own in the payload.
+    pub(crate) event: Option<&'a str>,
+    /// The provider's id, where it sent one.
+    pub(crate) id: Option<&'a str>,
+    /// The raw bytes.
+    pub(crate) body: &'a [u8],
+    /// The JSON text in them.
+    pub(crate) json: &'a str,
+    /// Which project what belongs to.
+    pub(crate) projects: &'a Projects,
+}
+
+/// What a delivery says.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// Something of an issue.
+    Event(Box<IssueEvent>),
+    /// Nothing that we use; why, in one word.
+    Ignored(&'static str),
+}
+
+/// Why a payload could not be read; never its own text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unreadable(std::borrow::Cow<'static, str>);
+
+impl Unreadable {
+    pub(crate) const fn because(why: &'static str) -> Self {
+        Self(std::borrow::Cow::Borrowed(why))
+    }
+}
+
+impl From<serde_json::Error> for Unreadable {
+    /// Says where and of which kind: serde's own words may quote the payload.
+    fn from(error: serde_json::Error) -> Self {
+        let kind = match error.classify() {
+            serde_json::error::Category::Data => "a field that is read stands there twice",
+            serde_json::error::Category::Eof => "the JSON ends early",
+            _ => "this is not JSON, or it is nested too deeply",
+        };
+        Self(format!("{kind} (line {}, column {})", error.line(), error.column()).into())
+    }
+}

@@ -1,0 +1,278 @@
+//! One delivery: limit, verify, normalise, append, answer.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Request},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use eventlog::{Clock, Log, LogError, NewRecord, Position};
+use events::{DeadLetter, IssueEvent, Message, Origin, id};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    Config, Projects, Provider, Secrets,
+    body::Encoding,
+    delivery::{Delivery, Reading, Unreadable},
+    github,
+    intake::{Intake, NotTaken},
+    jira,
+    peers::FailingPeers,
+    refusal::Refusal,
+    signature::Signature,
+};
+
+/// Longest delivery id or event name that is believed; providers send at most 36 characters.
+const MAX_NAME_BYTES: usize = 128;
+
+/// What both receivers share.
+struct Receivers {
+    config: Arc<Config>,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    intake: Intake,
+    places: Semaphore,
+    peers: FailingPeers,
+}
+
+/// How a delivery ended.
+enum End {
+    Accepted(Receipt),
+    Ignored(&'static str),
+    Refused(Refusal),
+    /// The peer was too slow: the only answer that says so, 408, would make Jira send it all again.
+    HungUp(&'static str),
+}
+
+/// The body of 202.
+#[derive(Serialize)]
+struct Receipt {
+    event_id: String,
+    topic: &'static str,
+    partition: u32,
+    offset: u64,
+}
+
+#[derive(Serialize)]
+struct Unused {
+    ignored: &'static str,
+}
+
+/// Marks a response that is not to be sent: the connection is closed instead.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the body did not come in time")]
+pub(crate) struct HangUp;
+
+/// The receivers of all providers that have secrets.
+pub(crate) fn routes(config: Arc<Config>, log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Router {
+    let limits = &config.limits;
+    let receivers = Arc::new(Receivers {
+        intake: Intake::new(limits),
+        places: Semaphore::new(limits.concurrency),
+        peers: FailingPeers::new(limits.failures_per_peer),
+        config: config.clone(),
+        log,
+        clock,
+    });
+    let mut router = Router::new();
+    for provider in Provider::ALL {
+        if config.secrets(provider).is_none() {
+            continue;
+        }
+        let receivers = receivers.clone();
+        let receive = move |request| async move { receivers.receive(provider, request).await };
+        let wrong_method = move || async move {
+            count_refusal(Some(provider), Refusal::MethodNotAllowed);
+            Refusal::MethodNotAllowed.into_response()
+        };
+        router = router.route(provider.path(), post(receive).fallback(wrong_method));
+    }
+    router
+}
+
+/// The answer where no route is.
+pub(crate) async fn nothing_here() -> Response {
+    count_refusal(None, Refusal::NotFound);
+    Refusal::NotFound.into_response()
+}
+
+pub(crate) fn count_refusal(provider: Option<Provider>, refusal: Refusal) {
+    count(provider, refusal.status().as_u16(), refusal.reason());
+}
+
+fn count(provider: Option<Provider>, status: u16, reason: &'static str) {
+    let provider = provider.map_or("none", Provider::as_str);
+    metrics::counter!(
+        "breakdown_deliveries_total",
+        "provider" => provider, "status" => status.to_string(), "reason" => reason
+    )
+    .increment(1);
+}
+
+impl Receivers {
+    async fn receive(&self, provider: Provider, request: Request) -> Response {
+        let started = Instant::now();
+        let end = self.take(provider, request).await.unwrap_or_else(End::Refused);
+        let (reason, response) = match end {
+            End::Accepted(receipt) => ("accepted", json(StatusCode::ACCEPTED, &receipt)),
+            End::Ignored(why) => (why, json(StatusCode::OK, &Unused { ignored: why })),
+            End::Refused(refusal) => (refusal.reason(), refusal.into_response()),
+            End::HungUp(why) => {
+                let mut response = Response::default();
+                response.extensions_mut().insert(HangUp);
+                count(Some(provider), 0, why);
+                return response;
+            }
+        };
+        count(Some(provider), response.status().as_u16(), reason);
+        metrics::histogram!("breakdown_delivery_seconds", "provider" => provider.as_str())
+            .record(started.elapsed().as_secs_f64());
+        response
+    }
+
+    async fn take(&self, provider: Provider, request: Request) -> Result<End, Refusal> {
+        let (head, body) = request.into_parts();
+        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        // A receiver is only mounted with secrets.
+        let secrets = self.config.secrets(provider).ok_or(Refusal::NotFound)?;
+
+        let signature =
+            Signature::of(provider, &head.headers).map_err(|refusal| self.unverified(peer, refusal))?;
+        let encoding = Encoding::of(provider, &head.headers)?;
+        if self.intake.announces_too_much(&head.headers) {
+            return Err(Refusal::TooLarge);
+        }
+        let taken = match self.intake.take(body).await {
+            Ok(taken) => taken,
+            Err(NotTaken::TooLarge) => return Err(Refusal::TooLarge),
+            Err(NotTaken::Broken) => return Err(Refusal::BodyBroken),
+            Err(NotTaken::TooSlow) => return Ok(End::HungUp("slow_body")),
+        };
+        // Bodies are read before a place is taken, so that slow senders hold none. The semaphore is never closed.
+        let _place = self.places.acquire().await.map_err(|_| Refusal::Unavailable)?;
+        verify(secrets, &signature, &taken.bytes).map_err(|refusal| self.unverified(peer, refusal))?;
+        self.read(provider, encoding, &head.headers, &taken.bytes).await
+    }
+
+    /// What a request gets that failed verification.
+    fn unverified(&self, peer: Option<SocketAddr>, refusal: Refusal) -> Refusal {
+        match peer {
+            Some(peer) if self.peers.failed_too_often(peer.ip()) => Refusal::TooManyFailures,
+            _ => refusal,
+        }
+    }
+
+    /// Reads a verified body and appends what it says.
+    async fn read(
+        &self,
+        provider: Provider,
+        encoding: Encoding,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<End, Refusal> {
+        let id = single(headers, provider.delivery_header());
+        let event = provider.event_header().and_then(|name| single(headers, name));
+        match reading(provider, encoding, event, id, body, &self.config.projects) {
+            Ok(Reading::Ignored(why)) => Ok(End::Ignored(why)),
+            Ok(Reading::Event(event)) => self.accept(*event, body).await,
+            Err(unreadable) => Err(self.bury(provider, id, &unreadable, body).await),
+        }
+    }
+
+    async fn accept(&self, event: IssueEvent, body: &[u8]) -> Result<End, Refusal> {
+        let message = event.to_message(Some(&id::payload_hash(body))).map_err(|error| {
+            tracing::error!(%error, event_id = event.event_id, "an event cannot be written as JSON");
+            Refusal::Unavailable
+        })?;
+        let topic = message.topic;
+        let position = self.append(message, &event.event_id).await?;
+        let Position { partition, offset } = position;
+        Ok(End::Accepted(Receipt { event_id: event.event_id, topic, partition, offset }))
+    }
+
+    /// Keeps a payload that is signed right but cannot be read.
+    async fn bury(&self, provider: Provider, id: Option<&str>, why: &Unreadable, body: &[u8]) -> Refusal {
+        let origin =
+            Origin::Delivery { provider: provider.as_str().to_owned(), delivery_id: id.map(str::to_owned) };
+        let letter = DeadLetter::new(origin, None, "unreadable", why.to_string(), self.clock.now(), body);
+        tracing::warn!(%provider, event_id = letter.event_id, %why, "a signed delivery cannot be read; it is a dead letter");
+        let Ok(message) = letter.to_message() else { return Refusal::Unavailable };
+        match self.append(message, &letter.event_id).await {
+            Ok(_) => Refusal::Unreadable,
+            Err(refusal) => refusal,
+        }
+    }
+
+    async fn append(&self, message: Message, event_id: &str) -> Result<Position, Refusal> {
+        let within = self.config.limits.append_timeout;
+        let record = NewRecord {
+            topic: message.topic.to_owned(),
+            partition: None,
+            key: Bytes::from(message.key),
+            value: Some(Bytes::from(message.value)),
+            headers: message.headers,
+        };
+        let appended =
+            timeout(within, self.log.append(vec![record])).await.unwrap_or_else(|_| Err(too_late(within)));
+        match appended.map(|positions| positions.first().copied()) {
+            Ok(Some(position)) => Ok(position),
+            Ok(None) => {
+                tracing::error!(event_id, "the log took a record and said no position");
+                Err(Refusal::Unavailable)
+            }
+            Err(error) => {
+                tracing::error!(event_id, %error, "a delivery was answered 503: the log did not take it");
+                Err(Refusal::Unavailable)
+            }
+        }
+    }
+}
+
+fn too_late(within: Duration) -> LogError {
+    LogError::Unavailable(format!("the log did not append within {within:?}: look at its disk or broker"))
+}
+
+fn verify(secrets: &Secrets, signature: &Signature, body: &[u8]) -> Result<(), Refusal> {
+    if secrets.verify(signature, body) { Ok(()) } else { Err(Refusal::SignatureWrong) }
+}
+
+fn reading(
+    provider: Provider,
+    encoding: Encoding,
+    event: Option<&str>,
+    id: Option<&str>,
+    body: &[u8],
+    projects: &Projects,
+) -> Result<Reading, Unreadable> {
+    let json = encoding.json(body)?;
+    let delivery = Delivery { event, id, body, json: &json, projects };
+    match provider {
+        Provider::Github => github::read(&delivery),
+        Provider::Jira => jira::read(&delivery),
+    }
+}
+
+/// A header that stands there once, in a few visible ASCII characters.
+fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let text = value.to_str().ok()?;
+    (!text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic()))
+        .then_some(text)
+}
+
+fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
+    let mut response = Response::new(Body::from(serde_json::to_vec(body).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
