@@ -1,1 +1,48 @@
-//! stub
+//! Actions become effects in the world, and each of them exactly one outcome on the log.
+//!
+//! ```text
+//!            step one                        attempts                          step two
+//!  actions ──────────► pending in executor-state ──► stack ──► target   ──────────────► outcome (and a dead letter)
+//!            offset                          │ retry, breaker, limits │    │             done in executor-state
+//!            committed                       └ parked until due ◄─────┘ ◄──┘ Retry
+//! ```
+//!
+//! - Step one commits the offset together with a record that the action is pending; only then is the target called,
+//!   with the action id as idempotency key. Step two commits the outcome and turns the pending record into a mark that
+//!   the action is done. A process that dies between the two leaves the action pending: its next holder calls again
+//!   with the same key. So at-least-once becomes once wherever the target can tell.
+//! - One outcome an action: the marks are kept for seven days and recognise an action that stands on the log twice.
+//! - An attempt ends in a [`Verdict`]. Short waits stay in the stack; longer ones are parked in `executor-state` and so
+//!   outlive a restart; after [`Config::give_up_after`] the action has failed, with a dead letter.
+//! - Attempts are tasks that know nothing of the log; one loop owns all state, and memory changes only after a step was
+//!   committed. When a partition is revoked its actions leave memory and their attempts are dropped.
+//! - Targets share nothing: each has its own connections, permits, rate and breaker, so a slow one holds up no
+//!   other. When [`Config::pending_max`] actions of a partition wait for one target, the partition is paused.
+//!
+//! What stands in `executor-state` is private and described in `state.rs`.
+//!
+//! Metrics: `breakdown_attempts_total{target,verdict}` and `breakdown_attempt_seconds{target}` (calls that reached the
+//! target's code), `breakdown_pending{target}`, `breakdown_outcomes_total{action,ack}`,
+//! `breakdown_duplicate_actions_total`, `breakdown_executor_dead_letters_total{reason}`.
+
+mod accept;
+mod conclude;
+mod config;
+mod error;
+mod http;
+mod partition;
+mod plain_text;
+mod progress;
+mod run;
+mod stack;
+mod state;
+mod step;
+mod target;
+mod targets;
+
+pub use config::{Config, Limits};
+pub use error::ExecutorError;
+pub use http::http_client;
+pub use progress::Progress;
+pub use run::{run, run_with};
+pub use target::{Attempt, Target, Verdict};

@@ -1,0 +1,90 @@
+//! What can be set.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use reqwest::Url;
+
+/// What can be set. [`Config::new`] gives the defaults.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Base of the calendar and notification API, http or https, e.g. `http://127.0.0.1:7300/api`.
+    pub calendar_api_base: Url,
+    /// Touch nothing: every action ends as `dry_run`.
+    pub dry_run: bool,
+    /// An action is given up when it has not succeeded so long after it was accepted (15 min).
+    pub give_up_after: Duration,
+    /// An action that is older than this before its attempt ends as `expired` (24 h).
+    pub expire_after: Duration,
+    /// How long it is remembered that an action is done (7 days).
+    pub remember_for: Duration,
+    /// Pending actions of one partition for one target at which the partition is paused (1,000); it goes on at half.
+    pub pending_max: usize,
+    /// Records taken in one step (500).
+    pub batch_max: usize,
+    /// How long the log is waited for before the clock is looked at again (500 ms).
+    pub idle_wait: Duration,
+    /// How long running attempts may take when the executor is told to stop (10 s).
+    pub drain_within: Duration,
+    /// Limits of each target's stack.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The defaults, for this API.
+    pub fn new(calendar_api_base: Url) -> Self {
+        Self {
+            calendar_api_base,
+            dry_run: false,
+            give_up_after: Duration::from_secs(15 * 60),
+            expire_after: Duration::from_secs(24 * 3600),
+            remember_for: Duration::from_secs(7 * 24 * 3600),
+            pending_max: 1000,
+            batch_max: 500,
+            idle_wait: Duration::from_millis(500),
+            drain_within: Duration::from_secs(10),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Limits of one target's stack.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// One attempt, from connecting to the last byte (10 s).
+    pub attempt_timeout: Duration,
+    /// Attempts in flight at once (16).
+    pub concurrency: usize,
+    /// Attempts a second, as many at once (1,000).
+    pub per_second: NonZeroU32,
+    /// Attempts in a row before an action is parked (3).
+    pub quick_attempts: u32,
+    /// Wait before the second quick attempt; doubles for each further one (250 ms).
+    pub quick_wait: Duration,
+    /// The longest wait that is not parked (5 s).
+    pub quick_wait_max: Duration,
+    /// Wait after the first parking without word from the target; doubles for each further one (5 s).
+    pub park_wait: Duration,
+    /// The longest such wait (2 min).
+    pub park_wait_max: Duration,
+    /// Failures in a row that open the breaker (10).
+    pub breaker_failures: u32,
+    /// How long the breaker stays open before one attempt is let through (30 s).
+    pub breaker_open: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempt_timeout: Duration::from_secs(10),
+            concurrency: 16,
+            per_second: NonZeroU32::new(1000).unwrap_or(NonZeroU32::MIN),
+            quick_attempts: 3,
+            quick_wait: Duration::from_millis(250),
+            quick_wait_max: Duration::from_secs(5),
+            park_wait: Duration::from_secs(5),
+            park_wait_max: Duration::from_secs(120),
+            breaker_failures: 10,
+            breaker_open: Duration::from_secs(30),
+        }
+    }
+}

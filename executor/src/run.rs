@@ -1,0 +1,513 @@
+//! The loop: it owns all state, takes turns between the log and the attempts, and makes the steps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use eventlog::{Clock, Log, LogError, Polled, Record, Subscription, SubscriptionSpec};
+use events::{ActionKind, topic};
+use tokio::{
+    task::{AbortHandle, Id, JoinError, JoinSet},
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt};
+
+use crate::{
+    Attempt, Config, ExecutorError, Progress, Target, Verdict, accept,
+    conclude::{self, Conclusion, Ended},
+    partition::Partition,
+    stack::{self, Call, Report, Stack},
+    state::{Entry, Pending},
+    step::Draft,
+    targets,
+};
+
+/// The consumer group.
+const GROUP: &str = "executor";
+/// How long an unreachable log is left alone.
+const LOG_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often marks of done actions are looked through.
+const PRUNE_EVERY: TimeDelta = TimeDelta::minutes(1);
+
+/// Carries out the actions on `actions`, as a member of the group `executor`, with the targets that `config` names.
+///
+/// Runs until `shutdown` is cancelled; then running attempts get [`Config::drain_within`] to end. Dropping the
+/// future is like a crash: nothing is lost, some calls may be made again. The topics must exist. Returns early only
+/// with an error that no retry mends.
+pub async fn run(
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    progress: Arc<Progress>,
+    shutdown: CancellationToken,
+) -> Result<(), ExecutorError> {
+    let targets = targets::all(&config, &clock)?;
+    run_with(log, clock, config, targets, progress, shutdown).await
+}
+
+/// [`run`] with other targets; an action goes to the first that carries it.
+pub async fn run_with(
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    targets: Vec<Arc<dyn Target>>,
+    progress: Arc<Progress>,
+    shutdown: CancellationToken,
+) -> Result<(), ExecutorError> {
+    let Some(subscription) = subscribe(log.as_ref(), &shutdown).await? else { return Ok(()) };
+    let carriers = targets
+        .into_iter()
+        .map(|target| Carrier { stack: stack::around(target.clone(), &config.limits, clock.clone()), target })
+        .collect();
+    let executor = Executor {
+        clock,
+        config,
+        progress,
+        carriers,
+        subscription,
+        held: BTreeMap::new(),
+        restoring: BTreeMap::new(),
+        parked: BTreeSet::new(),
+        attempts: JoinSet::new(),
+        running: HashMap::new(),
+        draining: CancellationToken::new(),
+        pruned_at: DateTime::UNIX_EPOCH,
+    };
+    executor.run(shutdown).await
+}
+
+/// Joins the group; `None` when told to stop before the log could be reached.
+async fn subscribe(
+    log: &dyn Log,
+    shutdown: &CancellationToken,
+) -> Result<Option<Box<dyn Subscription>>, ExecutorError> {
+    loop {
+        let spec = SubscriptionSpec {
+            group: GROUP.to_owned(),
+            inputs: vec![topic::ACTIONS.to_owned()],
+            changelog: topic::EXECUTOR_STATE.to_owned(),
+        };
+        let joined = tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            joined = log.subscribe(spec) => joined,
+        };
+        match joined {
+            Ok(subscription) => return Ok(Some(subscription)),
+            Err(error @ LogError::Refused(_)) => return Err(ExecutorError::Log(error)),
+            Err(error) => tracing::warn!(%error, "the executor cannot join its group yet and tries again"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = sleep(LOG_RETRY_AFTER) => {}
+        }
+    }
+}
+
+/// A target and the stack around it.
+struct Carrier {
+    target: Arc<dyn Target>,
+    stack: Stack,
+}
+
+/// Invariants: every pending action of a held partition is either in `parked` or in `running`, never in both; nothing
+/// else is in either.
+struct Executor {
+    clock: Arc<dyn Clock>,
+    config: Config,
+    progress: Arc<Progress>,
+    carriers: Vec<Carrier>,
+    subscription: Box<dyn Subscription>,
+    held: BTreeMap<u32, Partition>,
+    restoring: BTreeMap<u32, Partition>,
+    /// When which action is to be attempted.
+    parked: BTreeSet<(DateTime<Utc>, u32, Arc<str>)>,
+    /// `None` from an attempt that was called off before it began.
+    attempts: JoinSet<Option<Report>>,
+    running: HashMap<Id, Running>,
+    /// No attempt begins once this is cancelled.
+    draining: CancellationToken,
+    pruned_at: DateTime<Utc>,
+}
+
+/// An attempt in flight.
+struct Running {
+    partition: u32,
+    id: Arc<str>,
+    abort: AbortHandle,
+}
+
+type Finished = Result<(Id, Option<Report>), JoinError>;
+
+/// What woke the loop.
+enum Woken {
+    Polled(Result<Polled, LogError>),
+    Finished(Finished),
+}
+
+impl Executor {
+    async fn run(mut self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
+        // Attempts that end in a steady stream would cancel every poll: after each of their steps the log gets a turn.
+        let mut logs_turn = false;
+        while !shutdown.is_cancelled() {
+            self.start_due().await?;
+            self.prune().await?;
+            self.balance().await;
+            self.report();
+            let (max, wait) = (self.config.batch_max, self.wait());
+            let woken = if logs_turn {
+                Woken::Polled(self.subscription.poll(max, Duration::ZERO).await)
+            } else {
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    Some(finished) = self.attempts.join_next_with_id() => Woken::Finished(finished),
+                    polled = self.subscription.poll(max, wait) => Woken::Polled(polled),
+                }
+            };
+            logs_turn = matches!(woken, Woken::Finished(_));
+            match woken {
+                Woken::Finished(first) => {
+                    self.finish(first).await?;
+                }
+                Woken::Polled(Ok(polled)) => {
+                    self.progress.polled(self.clock.now());
+                    self.take(polled).await?;
+                }
+                Woken::Polled(Err(error @ LogError::Refused(_))) => return Err(ExecutorError::Log(error)),
+                Woken::Polled(Err(error)) => {
+                    tracing::warn!(%error, "the executor's log does not answer");
+                    if matches!(error, LogError::Lost(_)) {
+                        self.lose_all();
+                    }
+                    tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        () = sleep(LOG_RETRY_AFTER) => {}
+                    }
+                }
+            }
+        }
+        self.drain().await
+    }
+
+    /// How long the log may be waited for: until the next attempt is due.
+    fn wait(&self) -> Duration {
+        let due_in = |(at, ..): &(DateTime<Utc>, u32, Arc<str>)| (*at - self.clock.now()).to_std();
+        let due_in = self.parked.first().map(|first| due_in(first).unwrap_or_default());
+        due_in.map_or(self.config.idle_wait, |wait| wait.min(self.config.idle_wait))
+    }
+
+    async fn take(&mut self, polled: Polled) -> Result<(), ExecutorError> {
+        match polled {
+            Polled::Idle => {}
+            Polled::Revoked { partitions } => partitions.into_iter().for_each(|p| self.lose(p)),
+            Polled::Restoring { partition, records } => {
+                let restored = self.restoring.entry(partition).or_default();
+                let target = |kind: &ActionKind| carrier_of(&self.carriers, kind);
+                records.iter().for_each(|record| restored.restore(record, target));
+            }
+            Polled::Assigned { partition } => {
+                let restored = self.restoring.remove(&partition).unwrap_or_default();
+                for (id, pending) in restored.pending() {
+                    self.parked.insert((pending.entry.next_attempt_at, partition, id.clone()));
+                }
+                tracing::info!(
+                    partition,
+                    pending = restored.pending().len(),
+                    "the executor holds a partition"
+                );
+                self.held.insert(partition, restored);
+            }
+            Polled::Records(records) => self.accept(&records).await?,
+        }
+        Ok(())
+    }
+
+    /// Step one for all that was polled.
+    async fn accept(&mut self, records: &[Record]) -> Result<(), ExecutorError> {
+        let now = self.clock.now();
+        let mut draft = Draft::default();
+        let (mut accepted, mut ended, mut met) = (Vec::new(), Vec::new(), HashSet::new());
+        let (mut dead, mut duplicates) = (Vec::new(), 0);
+        for record in records {
+            let partition = record.partition;
+            let Some(held) = self.held.get(&partition) else { continue };
+            draft.decide_for(partition);
+            let target = |kind: &ActionKind| carrier_of(&self.carriers, kind);
+            let pending = match accept::read(record, now, target) {
+                Ok(pending) => pending,
+                Err(letter) => {
+                    draft.say(letter.to_message())?;
+                    dead.push(letter);
+                    continue;
+                }
+            };
+            let id: Arc<str> = pending.action.event_id.as_str().into();
+            if held.knows(&id) || !met.insert((partition, id.clone())) {
+                duplicates += 1;
+                continue;
+            }
+            match conclude::without_attempt(&pending, partition, now, &self.config) {
+                Some(end) => {
+                    draft.end(partition, &id, &end, now)?;
+                    ended.push((partition, id, end));
+                }
+                None => {
+                    draft.keep(partition, &id, &Entry::Pending(pending.entry.clone()))?;
+                    accepted.push((partition, id, pending));
+                }
+            }
+        }
+        if !self.commit(draft).await? {
+            return Ok(());
+        }
+        metrics::counter!("breakdown_duplicate_actions_total").increment(duplicates);
+        for letter in dead {
+            tracing::warn!(
+                reason = letter.reason,
+                detail = letter.detail,
+                "an action's record is a dead letter"
+            );
+            count_dead_letter(&letter.reason);
+        }
+        self.put(accepted);
+        self.end(ended, now);
+        Ok(())
+    }
+
+    /// Starts whatever is due.
+    async fn start_due(&mut self) -> Result<(), ExecutorError> {
+        let now = self.clock.now();
+        let (mut draft, mut ended) = (Draft::default(), Vec::new());
+        while self.parked.first().is_some_and(|(at, ..)| *at <= now) {
+            let Some((_, partition, id)) = self.parked.pop_first() else { break };
+            let Some(pending) = self.held.get(&partition).and_then(|held| held.pending().get(&id)) else {
+                continue;
+            };
+            if let Some(end) = conclude::without_attempt(pending, partition, now, &self.config) {
+                draft.end(partition, &id, &end, now)?;
+                ended.push((partition, id, end));
+            } else if let Some(carrier) = pending.target.and_then(|target| self.carriers.get(target)) {
+                let (action, asked_at) = (pending.action.clone(), pending.entry.asked_at);
+                let call = Call { attempt: Attempt { action, asked_at }, made: 0 };
+                let abort = self.attempts.spawn(attempt(carrier.stack.clone(), call, self.draining.clone()));
+                self.running.insert(abort.id(), Running { partition, id, abort });
+            }
+        }
+        if self.commit(draft).await? {
+            self.end(ended, now);
+        }
+        Ok(())
+    }
+
+    /// Step two for an attempt that ended, and for all that ended meanwhile. False when the step was not made.
+    async fn finish(&mut self, first: Finished) -> Result<bool, ExecutorError> {
+        let now = self.clock.now();
+        let mut draft = Draft::default();
+        let (mut parked, mut ended) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(finished) = next {
+            let (task, report) = match finished {
+                Ok((task, report)) => (task, report),
+                Err(error) => (error.id(), broken_off(&error)),
+            };
+            // Unknown: an attempt for a partition that was lost. Its next holder makes it again.
+            if let Some(Running { partition, id, .. }) = self.running.remove(&task)
+                && let Some(report) = report
+                && let Some(pending) = self.held.get(&partition).and_then(|held| held.pending().get(&id))
+            {
+                match conclude::after_attempt(pending, partition, report, now, &self.config) {
+                    Conclusion::Ended(end) => {
+                        draft.end(partition, &id, &end, now)?;
+                        ended.push((partition, id, end));
+                    }
+                    Conclusion::Parked(pending) => {
+                        draft.keep(partition, &id, &Entry::Pending(pending.entry.clone()))?;
+                        parked.push((partition, id, pending));
+                    }
+                }
+            }
+            let full = ended.len() + parked.len() >= self.config.batch_max;
+            next = if full { None } else { self.attempts.try_join_next_with_id() };
+        }
+        let made = self.commit(draft).await?;
+        if made {
+            self.put(parked);
+            self.end(ended, now);
+        }
+        Ok(made)
+    }
+
+    /// These are pending: the step that says so was made.
+    fn put(&mut self, actions: Vec<(u32, Arc<str>, Pending)>) {
+        for (partition, id, pending) in actions {
+            if let Some(held) = self.held.get_mut(&partition) {
+                self.parked.insert((pending.entry.next_attempt_at, partition, id.clone()));
+                held.put(id, pending);
+            }
+        }
+    }
+
+    /// These have their outcome: the step that says so was made.
+    fn end(&mut self, actions: Vec<(u32, Arc<str>, Ended)>, now: DateTime<Utc>) {
+        for (partition, id, Ended { outcome, dead_letter, .. }) in actions {
+            let known = outcome.action.as_ref().filter(|a| ActionKind::KNOWN.contains(&a.as_str()));
+            let action = known.map_or("other", ActionKind::as_str).to_owned();
+            let ack = if outcome.ack { "true" } else { "false" };
+            metrics::counter!("breakdown_outcomes_total", "action" => action, "ack" => ack).increment(1);
+            if let Some(letter) = dead_letter {
+                tracing::warn!(
+                    action_id = &*id,
+                    detail = letter.detail,
+                    "an action could not be carried out"
+                );
+                count_dead_letter(&letter.reason);
+            }
+            if let Some(held) = self.held.get_mut(&partition) {
+                held.finish(id, now);
+            }
+        }
+    }
+
+    /// Makes the step. False when it is not known to be made: then everything held is void and will be restored.
+    async fn commit(&mut self, draft: Draft) -> Result<bool, ExecutorError> {
+        if draft.is_empty() {
+            return Ok(true);
+        }
+        match self.subscription.commit(draft.into_step()).await {
+            Ok(()) => {
+                self.progress.stepped(self.clock.now());
+                Ok(true)
+            }
+            Err(error @ LogError::Refused(_)) => Err(ExecutorError::Log(error)),
+            Err(error) => {
+                tracing::warn!(%error, "the executor's step was not made; it restores its partitions");
+                self.lose_all();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Forgets marks of done actions that are old enough.
+    async fn prune(&mut self) -> Result<(), ExecutorError> {
+        let now = self.clock.now();
+        if (now - self.pruned_at).abs() < PRUNE_EVERY {
+            return Ok(());
+        }
+        let kept = TimeDelta::from_std(self.config.remember_for).unwrap_or(TimeDelta::days(36_500));
+        let mut draft = Draft::default();
+        let mut outdated = Vec::new();
+        for (&partition, held) in &self.held {
+            let ids = held.outdated(now - kept, self.config.batch_max);
+            ids.iter().for_each(|id| draft.forget(partition, id));
+            outdated.push((partition, ids.len()));
+        }
+        if !outdated.iter().any(|(_, count)| *count == self.config.batch_max) {
+            self.pruned_at = now;
+        }
+        if self.commit(draft).await? {
+            for (partition, count) in outdated {
+                if let Some(held) = self.held.get_mut(&partition) {
+                    held.forget_oldest(count);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds back partitions of which too many actions wait for one target, and lets them go on at half of that.
+    async fn balance(&mut self) {
+        let max = self.config.pending_max;
+        for (&partition, held) in &mut self.held {
+            let waiting = held.waiting().values().copied().max().unwrap_or_default();
+            let paused = if held.paused { waiting > max / 2 } else { waiting >= max };
+            if paused == held.paused {
+                continue;
+            }
+            match self.subscription.pause(partition, paused).await {
+                Ok(()) => held.paused = paused,
+                // Tried again on the next turn; if the partition is lost, poll will say so.
+                Err(error) => tracing::warn!(%error, partition, "a partition could not be paused or resumed"),
+            }
+        }
+    }
+
+    fn report(&self) {
+        let pending = self.held.values().map(|held| held.pending().len()).sum();
+        self.progress.holds(self.held.len(), pending);
+        for (index, carrier) in self.carriers.iter().enumerate() {
+            let waiting: usize = self.held.values().filter_map(|held| held.waiting().get(&index)).sum();
+            metrics::gauge!("breakdown_pending", "target" => carrier.target.name()).set(waiting as f64);
+        }
+    }
+
+    /// The partition is held no more.
+    fn lose(&mut self, partition: u32) {
+        self.held.remove(&partition);
+        self.restoring.remove(&partition);
+        self.parked.retain(|(_, of, _)| *of != partition);
+        self.running.retain(|_, running| {
+            let keep = running.partition != partition;
+            if !keep {
+                running.abort.abort();
+            }
+            keep
+        });
+    }
+
+    fn lose_all(&mut self) {
+        let partitions: BTreeSet<u32> = self.held.keys().chain(self.restoring.keys()).copied().collect();
+        partitions.into_iter().for_each(|partition| self.lose(partition));
+    }
+
+    /// Lets running attempts end, and says what came of them. Whatever does not end in time stays pending.
+    async fn drain(mut self) -> Result<(), ExecutorError> {
+        self.draining.cancel();
+        let deadline = Instant::now() + self.config.drain_within;
+        while !self.running.is_empty() {
+            match timeout_at(deadline, self.attempts.join_next_with_id()).await {
+                Ok(Some(first)) => {
+                    self.finish(first).await?;
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.report();
+        Ok(())
+    }
+}
+
+/// The first target that carries this kind of action.
+fn carrier_of(carriers: &[Carrier], kind: &ActionKind) -> Option<usize> {
+    carriers.iter().position(|carrier| carrier.target.carries(kind))
+}
+
+/// One attempt, in a task of its own; called off while it waits for a permit.
+async fn attempt(mut stack: Stack, call: Call, draining: CancellationToken) -> Option<Report> {
+    let ready = tokio::select! {
+        biased;
+        () = draining.cancelled() => return None,
+        ready = stack.ready() => ready,
+    };
+    match ready {
+        Ok(ready) => match ready.call(call).await {
+            Ok(report) => Some(report),
+            Err(never) => match never {},
+        },
+        Err(never) => match never {},
+    }
+}
+
+/// What an attempt that ended without a report counts as.
+fn broken_off(error: &JoinError) -> Option<Report> {
+    error.is_panic().then(|| Report {
+        verdict: Verdict::Retry { after: None, reason: "the attempt broke off inside".to_owned() },
+        made: 1,
+    })
+}
+
+fn count_dead_letter(reason: &str) {
+    metrics::counter!("breakdown_executor_dead_letters_total", "reason" => reason.to_owned()).increment(1);
+}

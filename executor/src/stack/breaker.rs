@@ -1,0 +1,258 @@
+//! A circuit breaker: a target that fails again and again is left alone for a while.
+//!
+//! ```text
+//!            n failures in a row              time is up, one probe goes through
+//!  closed ───────────────────────► open ──────────────────────────────► half open
+//!     ▲                              ▲ ◄──────────── it fails ───────────── │ │
+//!     └──────────────────────────────┼───────────── it succeeds ────────────┘ │
+//!                                    └ (a probe that is dropped: the next one probes)
+//! ```
+//!
+//! A failure is a retry of which the target did not say when: no connection, no answer, a 5xx. A refusal, or a wait
+//! that the target asked for, comes from a target that is well. While it is not closed, attempts get
+//! `Retry { after }` at once.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use eventlog::Clock;
+use futures::future::BoxFuture;
+use tower::{Layer, Service};
+
+use super::{Call, Report};
+use crate::{Limits, Verdict};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Closed { failures: u32 },
+    Open { until: DateTime<Utc> },
+    HalfOpen,
+}
+
+#[derive(Debug)]
+struct Breaker {
+    target: &'static str,
+    failures: u32,
+    open_for: Duration,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+impl Breaker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn opened(&self) -> State {
+        State::Open { until: self.clock.now() + self.open_for }
+    }
+
+    /// Whether an attempt may go; if not, how long to stay away.
+    fn admit(self: &Arc<Self>) -> Result<Pass, Duration> {
+        let mut state = self.state();
+        let now = self.clock.now();
+        let probe = match *state {
+            State::Closed { .. } => false,
+            State::Open { until } => match (until - now).to_std() {
+                // Longer than it was opened for: the clock was turned back.
+                Ok(left) if !left.is_zero() && left <= self.open_for => return Err(left),
+                _ => true,
+            },
+            // Whether it is well will be known soon.
+            State::HalfOpen => return Err(self.open_for / 4),
+        };
+        if probe {
+            *state = State::HalfOpen;
+        }
+        Ok(Pass { breaker: self.clone(), probe, used: false })
+    }
+}
+
+/// Leave to make one attempt; a probe that is dropped unused lets the next attempt probe.
+#[derive(Debug)]
+struct Pass {
+    breaker: Arc<Breaker>,
+    probe: bool,
+    used: bool,
+}
+
+impl Pass {
+    fn ended(mut self, verdict: &Verdict) {
+        self.used = true;
+        let breaker = &self.breaker;
+        let failed = matches!(verdict, Verdict::Retry { after: None, .. });
+        let mut state = breaker.state();
+        let next = match (*state, self.probe, failed) {
+            (State::Closed { .. }, _, false) | (State::HalfOpen, true, false) => {
+                State::Closed { failures: 0 }
+            }
+            (State::Closed { failures }, _, true) if failures + 1 < breaker.failures => {
+                State::Closed { failures: failures + 1 }
+            }
+            (State::Closed { .. }, _, true) | (State::HalfOpen, true, true) => {
+                tracing::warn!(
+                    target = breaker.target,
+                    "the target keeps failing and is left alone for a while"
+                );
+                breaker.opened()
+            }
+            // Sent before it opened: no news.
+            (unchanged, ..) => unchanged,
+        };
+        if self.probe && !failed {
+            tracing::info!(target = breaker.target, "the target answers again");
+        }
+        *state = next;
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.probe && !self.used {
+            *self.breaker.state() = State::Open { until: self.breaker.clock.now() };
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct BreakerLayer(Arc<Breaker>);
+
+impl BreakerLayer {
+    pub(super) fn new(target: &'static str, limits: &Limits, clock: Arc<dyn Clock>) -> Self {
+        let (failures, open_for) = (limits.breaker_failures.max(1), limits.breaker_open);
+        let state = Mutex::new(State::Closed { failures: 0 });
+        Self(Arc::new(Breaker { target, failures, open_for, clock, state }))
+    }
+}
+
+impl<S> Layer<S> for BreakerLayer {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { inner, breaker: self.0.clone() }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Guarded<S> {
+    inner: S,
+    breaker: Arc<Breaker>,
+}
+
+impl<S> Service<Call> for Guarded<S>
+where
+    S: Service<Call, Response = Report, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Report;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Report, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        match self.breaker.admit() {
+            Ok(pass) => {
+                let future = self.inner.call(call);
+                Box::pin(async move {
+                    let Ok(report) = future.await;
+                    pass.ended(&report.verdict);
+                    Ok(report)
+                })
+            }
+            Err(after) => {
+                let reason = format!("{} keeps failing and is left alone for a while", self.breaker.target);
+                let verdict = Verdict::Retry { after: Some(after), reason };
+                Box::pin(async move { Ok(Report { verdict, made: 0 }) })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use eventlog::ManualClock;
+
+    use super::*;
+
+    fn breaker() -> (Arc<ManualClock>, Arc<Breaker>) {
+        let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+        let limits =
+            Limits { breaker_failures: 3, breaker_open: Duration::from_secs(30), ..Limits::default() };
+        (clock.clone(), BreakerLayer::new("test", &limits, clock).0)
+    }
+
+    fn failure() -> Verdict {
+        Verdict::Retry { after: None, reason: String::new() }
+    }
+
+    fn success() -> Verdict {
+        Verdict::Done { reference: None }
+    }
+
+    fn attempt(breaker: &Arc<Breaker>, verdict: &Verdict) -> bool {
+        breaker.admit().map(|pass| pass.ended(verdict)).is_ok()
+    }
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_only() {
+        let (_, breaker) = breaker();
+        for verdict in [failure(), failure(), success(), failure(), failure()] {
+            assert!(attempt(&breaker, &verdict));
+        }
+        for verdict in [
+            Verdict::Retry { after: Some(Duration::from_secs(60)), reason: String::new() },
+            failure(),
+            failure(),
+            Verdict::Reject { reason: String::new() },
+            failure(),
+            failure(),
+            failure(),
+        ] {
+            assert!(attempt(&breaker, &verdict), "whoever answers is well");
+        }
+        assert!(!attempt(&breaker, &success()));
+    }
+
+    #[test]
+    fn one_probe_decides() {
+        let (clock, breaker) = breaker();
+        for _ in 0..3 {
+            attempt(&breaker, &failure());
+        }
+        clock.advance(TimeDelta::seconds(10));
+        assert_eq!(breaker.admit().err(), Some(Duration::from_secs(20)));
+
+        clock.advance(TimeDelta::seconds(20));
+        let probe = breaker.admit().expect("a probe");
+        assert!(breaker.admit().is_err(), "one probe at a time");
+        probe.ended(&failure());
+        assert_eq!(breaker.admit().err(), Some(Duration::from_secs(30)), "open again");
+
+        clock.advance(TimeDelta::seconds(30));
+        drop(breaker.admit());
+        let probe = breaker.admit().expect("a dropped probe makes room for the next");
+        probe.ended(&success());
+        assert!(attempt(&breaker, &failure()) && attempt(&breaker, &failure()), "counting starts anew");
+        assert_eq!(*breaker.state(), State::Closed { failures: 2 });
+    }
+
+    #[test]
+    fn an_attempt_from_before_is_no_news() {
+        let (_, breaker) = breaker();
+        let late = breaker.admit().expect("closed");
+        for _ in 0..3 {
+            attempt(&breaker, &failure());
+        }
+        late.ended(&success());
+        assert!(breaker.admit().is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The one stack around every target, on tower. From the outside in: quick retries, permits, circuit breaker, rate,
+//! metrics, timeout, target.
+//!
+//! Permits lie inside the retries, so that an attempt that waits for its next try holds none; the breaker lies outside
+//! the rate, so that a target that is down costs no permits of it.
+
+mod breaker;
+mod jitter;
+mod meter;
+mod quick_retry;
+mod rate;
+
+use std::{convert::Infallible, sync::Arc};
+
+use eventlog::Clock;
+use futures::FutureExt;
+pub(crate) use jitter::spread;
+use tokio::time::timeout;
+use tower::{ServiceBuilder, service_fn, util::BoxCloneSyncService};
+
+use crate::{Attempt, Limits, Target, Verdict};
+
+/// An attempt on its way through the stack.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) attempt: Attempt,
+    /// How often the target was called for it already, in this pass.
+    pub(crate) made: u32,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) verdict: Verdict,
+    /// How often the target was called.
+    pub(crate) made: u32,
+}
+
+/// A target in its stack. Clones share permits, rate and breaker.
+pub(crate) type Stack = BoxCloneSyncService<Call, Report, Infallible>;
+
+/// `target` in a stack of its own.
+pub(crate) fn around(target: Arc<dyn Target>, limits: &Limits, clock: Arc<dyn Clock>) -> Stack {
+    let name = target.name();
+    let within = limits.attempt_timeout;
+    let stack = ServiceBuilder::new()
+        .retry(quick_retry::QuickRetry::new(limits))
+        .concurrency_limit(limits.concurrency)
+        .layer(breaker::BreakerLayer::new(name, limits, clock))
+        .layer(rate::RateLayer::new(limits.per_second))
+        .layer(meter::MeterLayer::new(name))
+        .service(service_fn(move |call: Call| {
+            let target = target.clone();
+            async move {
+                // Not tower's timeout: an attempt that takes too long is a verdict, not an error.
+                let verdict = timeout(within, target.attempt(&call.attempt)).await.unwrap_or_else(|_| {
+                    let reason = format!("{name} did not answer within {} ms", within.as_millis());
+                    Verdict::Retry { after: None, reason }
+                });
+                Ok::<_, Infallible>(Report { verdict, made: 1 })
+            }
+            .boxed()
+        }));
+    BoxCloneSyncService::new(stack)
+}
