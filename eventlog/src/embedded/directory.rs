@@ -1,0 +1,67 @@
+//! The data directory, and the lock of the one `serve` that may hold it.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    path::Path,
+};
+
+use crate::LogError;
+
+const LOCK: &str = "serve.lock";
+
+/// Makes the directory, for its owner alone, where it is missing.
+pub(super) fn make(directory: &Path) -> Result<(), LogError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    // The new name must outlive the machine's death as surely as what will stand under it.
+    let made = builder.create(directory).and_then(|()| match directory.canonicalize()?.parent() {
+        Some(parent) if cfg!(unix) => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    });
+    made.map_err(|error| {
+        LogError::Refused(format!(
+            "cannot make the data directory {}: {error}; name another, or make it yourself",
+            directory.display()
+        ))
+    })
+}
+
+/// Takes the lock, which lasts until the file is closed, also by the death of the process. The file holds our process id
+/// for whoever is refused.
+pub(super) fn lock(directory: &Path) -> Result<File, LogError> {
+    let path = directory.join(LOCK);
+    let failed = |error: std::io::Error| {
+        LogError::Refused(format!(
+            "cannot lock the data directory: {}: {error}; check its permissions",
+            path.display()
+        ))
+    };
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut pid);
+            let holder = match pid.trim().parse::<u32>() {
+                Ok(pid) => format!("another breakdown serve (pid {pid})"),
+                Err(_) => "another breakdown serve".to_owned(),
+            };
+            return Err(LogError::Refused(format!(
+                "data directory {} is in use by {holder}; stop it, or choose another with --data-dir",
+                directory.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    file.set_len(0).map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed)?;
+    Ok(file)
+}

@@ -1,0 +1,283 @@
+//! The one thread that writes, and its group commit.
+//!
+//! Whatever waits is taken together, written in one transaction and answered together: one sync to disk serves all.
+//! A request that is wrong in itself (an unknown topic, a fenced step) is found out before it writes anything, and the
+//! others go on; when the transaction fails, all of it is rolled back and every request in it is told so.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    append::Page,
+    coordinator::{Claim, Committing, Coordinator, Seat},
+    database,
+};
+use crate::{Clock, LogError, NewRecord, Position, TopicSpec};
+
+/// How many requests may wait; more wait in their callers.
+const QUEUE: usize = 1_024;
+/// What one transaction holds at most, beyond its first request: requests, and bytes of their records.
+const GROUP_REQUESTS: usize = 1_024;
+const GROUP_BYTES: usize = 8 << 20;
+/// How long another process that writes is waited for in all.
+const BUSY_FOR: Duration = Duration::from_secs(30);
+/// Beyond this the write-ahead log is cut back, for which readers are waited for briefly: under steady load there may
+/// never be a moment without one, and it would grow for ever.
+const WAL_BYTES: u64 = 64 << 20;
+
+/// What the writer does for somebody.
+pub(super) enum Job {
+    /// Creates the topics that are missing.
+    CreateTopics(Vec<TopicSpec>),
+    /// Appends records.
+    Append(Vec<NewRecord>),
+    /// Makes a step.
+    Step(StepJob),
+    /// Lets the file grow to so many pages; to play a full disk.
+    #[cfg(test)]
+    LimitPages(u32),
+}
+
+/// A step of a subscription.
+pub(super) struct StepJob {
+    pub(super) group: String,
+    pub(super) seat: Seat,
+    pub(super) claims: Vec<Claim>,
+    /// Topic id, partition and the offset of the next record, of everything consumed.
+    pub(super) consumed: Vec<(i64, u32, u64)>,
+    pub(super) append: Vec<NewRecord>,
+}
+
+type Answer = Result<Vec<Position>, LogError>;
+
+struct Request {
+    job: Job,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        match &self.job {
+            Job::Append(records) | Job::Step(StepJob { append: records, .. }) => {
+                records.iter().map(super::append::size).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// The thread's other end. Dropping it waits until the thread has written what was asked for and closed the file.
+pub(super) struct Writer {
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread works with.
+pub(super) struct WriterParts {
+    pub(super) file: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) coordinator: Arc<Coordinator>,
+    pub(super) changes: watch::Sender<u64>,
+    /// The data directory's lock: kept until nothing can be written any more, so that the next holder restores after us.
+    pub(super) _lock: Option<File>,
+}
+
+impl Writer {
+    pub(super) fn start(parts: WriterParts) -> Result<Self, LogError> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("eventlog-write".into())
+            .spawn(move || Thread::new(parts).run(receiver))
+            .map_err(|error| {
+                LogError::Unavailable(format!("cannot start the log's writer: {error}; try again"))
+            })?;
+        Ok(Self { requests: Some(sender), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Has `job` done; the answer comes when it is on disk, or has failed.
+    pub(super) async fn run(&self, job: Job) -> Answer {
+        let stopped =
+            || LogError::Unavailable("the log's writer has stopped; start the program again".into());
+        let (answer, answered) = oneshot::channel();
+        let requests = self.requests.as_ref().ok_or_else(stopped)?;
+        requests.send(Request { job, answer }).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.requests = None;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Thread {
+    parts: WriterParts,
+    /// Size of the write-ahead log beyond which it is next cut back.
+    cut_beyond: u64,
+    #[cfg(test)]
+    page_limit: Option<u32>,
+}
+
+impl Thread {
+    fn new(parts: WriterParts) -> Self {
+        Self {
+            parts,
+            cut_beyond: WAL_BYTES,
+            #[cfg(test)]
+            page_limit: None,
+        }
+    }
+
+    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut group = Vec::new();
+        while let Some(first) = requests.blocking_recv() {
+            let mut bytes = first.bytes();
+            group.push(first);
+            while group.len() < GROUP_REQUESTS && bytes < GROUP_BYTES {
+                let Ok(next) = requests.try_recv() else { break };
+                bytes += next.bytes();
+                group.push(next);
+            }
+            self.commit(&mut group);
+        }
+    }
+
+    fn commit(&mut self, group: &mut Vec<Request>) {
+        let began = Instant::now();
+        let mut committing = Vec::new();
+        let answers = self.transact(group, &mut committing);
+        // Partitions may move again before anybody is answered: the transaction has ended either way.
+        drop(committing);
+        match answers {
+            Ok(answers) => {
+                self.parts.changes.send_modify(|count| *count += 1);
+                metrics::histogram!("eventlog_commit_seconds").record(began.elapsed());
+                let records: usize = answers.iter().flatten().map(Vec::len).sum();
+                metrics::counter!("eventlog_appended_records_total").increment(records as u64);
+                for (request, answer) in group.drain(..).zip(answers) {
+                    // Whoever asked may be gone.
+                    let _ = request.answer.send(answer);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, requests = group.len(), "a transaction failed and was rolled back");
+                metrics::counter!("eventlog_failed_commits_total").increment(1);
+                for request in group.drain(..) {
+                    let _ = request.answer.send(Err(error.clone()));
+                }
+                self.reopen();
+            }
+        }
+        self.cut_wal();
+    }
+
+    fn transact(
+        &mut self,
+        group: &[Request],
+        committing: &mut Vec<Committing>,
+    ) -> Result<Vec<Answer>, LogError> {
+        let WriterParts { file, connection, clock, coordinator, .. } = &mut self.parts;
+        let file = file.clone();
+        let failed =
+            |doing: &'static str| move |error: &rusqlite::Error| database::failure(&file, doing, error);
+        let writing = failed.clone()("cannot write to the log; nothing was written");
+        let transaction = begin(connection).map_err(|error| writing(&error))?;
+        let mut page = Page::new(&transaction, clock.now().timestamp_millis());
+        let mut answers = Vec::with_capacity(group.len());
+        for request in group {
+            let answer = match &request.job {
+                Job::CreateTopics(topics) => page.create_topics(topics),
+                Job::Append(records) => page.append(records),
+                Job::Step(step) => match page.resolve(&step.append) {
+                    Ok(Ok(places)) => match coordinator.begin_commit(&step.group, step.seat, &step.claims) {
+                        Ok(guard) => {
+                            committing.push(guard);
+                            page.consume(&step.group, &step.consumed)
+                                .and_then(|()| page.write(&step.append, &places).map(Ok))
+                        }
+                        Err(lost) => Ok(Err(lost)),
+                    },
+                    Ok(Err(refused)) => Ok(Err(refused)),
+                    Err(error) => Err(error),
+                },
+                #[cfg(test)]
+                Job::LimitPages(pages) => {
+                    self.page_limit = Some(*pages);
+                    limit_pages(&transaction, self.page_limit).map(|()| Ok(Vec::new()))
+                }
+            };
+            answers.push(answer.map_err(|error| writing(&error))?);
+        }
+        page.finish().map_err(|error| writing(&error))?;
+        let unclear = failed("cannot commit to the log; it is not known whether the records were written");
+        transaction.commit().map_err(|error| unclear(&error))?;
+        Ok(answers)
+    }
+
+    /// After an error nothing that the connection remembers is trusted.
+    fn reopen(&mut self) {
+        match database::create(&self.parts.file) {
+            Ok(connection) => {
+                #[cfg(test)]
+                let _ = limit_pages(&connection, self.page_limit);
+                self.parts.connection = connection;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot open the log again; going on with the old connection")
+            }
+        }
+    }
+
+    fn cut_wal(&mut self) {
+        let mut wal = self.parts.file.clone().into_os_string();
+        wal.push("-wal");
+        let size = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
+        if size <= self.cut_beyond {
+            if size <= WAL_BYTES {
+                self.cut_beyond = WAL_BYTES;
+            }
+            return;
+        }
+        let connection = &self.parts.connection;
+        let cut = connection
+            .busy_timeout(Duration::from_millis(200))
+            .and_then(|()| {
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, i64>(0))
+            })
+            .is_ok_and(|busy| busy == 0);
+        let _ = connection.busy_timeout(database::BUSY);
+        // Somebody reads for long: again when as much again has come.
+        self.cut_beyond = if cut { WAL_BYTES } else { size + WAL_BYTES };
+    }
+}
+
+#[cfg(test)]
+fn limit_pages(connection: &Connection, limit: Option<u32>) -> rusqlite::Result<()> {
+    limit.map_or(Ok(()), |pages| connection.pragma_update(None, "max_page_count", pages))
+}
+
+/// Begins a transaction; another process that writes is waited for.
+fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    let give_up = Instant::now() + BUSY_FOR;
+    loop {
+        // `unchecked`, since the borrow of a checked one would outlive the loop; the connection is ours alone.
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error) if database::is_busy(&error) && Instant::now() < give_up => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What the group tells a member.
+
+use std::sync::Mutex;
+
+use rdkafka::{
+    ClientContext, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
+    error::KafkaError,
+    types::RDKafkaRespErr,
+};
+
+use super::cluster::trace;
+
+/// A change of what a member holds. All partitions are dealt out anew at each change (eager protocol).
+pub(super) enum GroupEvent {
+    /// The member may take these `(topic, partition)` over.
+    Assigned {
+        places: Vec<(String, u32)>,
+        /// Who the member is, in the generation in which it was given them: a step says so, and is refused when
+        /// another generation has begun.
+        generation: ConsumerGroupMetadata,
+    },
+    /// The member holds nothing any more.
+    Revoked,
+}
+
+/// Keeps what the group says until the member looks.
+#[derive(Default)]
+pub(super) struct GroupContext(Mutex<Vec<GroupEvent>>);
+
+impl GroupContext {
+    pub(super) fn take(&self) -> Vec<GroupEvent> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    fn push(&self, event: GroupEvent) {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).push(event);
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        trace(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    /// Accepts every change, and starts to fetch nothing: the member assigns its partitions to the consumer, with
+    /// explicit offsets, when they are restored. Runs within the consumer's poll.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        change: RDKafkaRespErr,
+        places: &mut TopicPartitionList,
+    ) {
+        let (accepted, event) = if change == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let generation = consumer.group_metadata();
+            let places =
+                places.elements().iter().map(|e| (e.topic().to_owned(), e.partition() as u32)).collect();
+            let event = generation.map(|generation| GroupEvent::Assigned { places, generation });
+            (consumer.assign(&TopicPartitionList::new()), event)
+        } else {
+            (consumer.unassign(), Some(GroupEvent::Revoked))
+        };
+        if let Err(error) = accepted {
+            tracing::warn!(%error, "the consumer did not accept a change of its partitions");
+        }
+        self.push(event.unwrap_or(GroupEvent::Revoked));
+    }
+}

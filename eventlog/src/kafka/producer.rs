@@ -1,0 +1,148 @@
+//! Appending: one idempotent producer, shared by all callers.
+
+use std::sync::{Arc, Mutex};
+
+use rdkafka::{
+    ClientContext, Message,
+    config::RDKafkaLogLevel,
+    error::KafkaError,
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
+    types::RDKafkaErrorCode as Code,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    KafkaConfig,
+    blocking::{retire, run_blocking},
+    cluster::{Cluster, trace},
+    failure::classify,
+};
+use crate::{LogError, NewRecord, Position};
+
+/// What the broker said of one record.
+pub(super) type Receipt = Result<Position, KafkaError>;
+/// A producer with a thread of its own that hands out receipts.
+pub(super) type Producer = ThreadedProducer<Receipts>;
+
+/// Hands each record's receipt to who waits for it.
+pub(super) struct Receipts;
+
+impl ClientContext for Receipts {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        trace(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ProducerContext for Receipts {
+    type DeliveryOpaque = Box<oneshot::Sender<Receipt>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+        let receipt = match result {
+            Ok(message) => {
+                Ok(Position { partition: message.partition() as u32, offset: message.offset().max(0) as u64 })
+            }
+            Err((error, _)) => Err(error.clone()),
+        };
+        // Who no longer waits does not want to know.
+        let _ = waiting.send(receipt);
+    }
+}
+
+/// Puts a record in the producer's queue.
+pub(super) fn send(
+    producer: &Producer,
+    record: &NewRecord,
+    partition: u32,
+) -> Result<oneshot::Receiver<Receipt>, KafkaError> {
+    let (sender, receiver) = oneshot::channel();
+    let mut message = BaseRecord::with_opaque_to(&record.topic, Box::new(sender))
+        .partition(partition as i32)
+        // An empty key is a key: a compacted topic refuses records without one.
+        .key(&record.key[..]);
+    message.payload = record.value.as_deref();
+    if !record.headers.is_empty() {
+        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        message.headers = Some(record.headers.iter().fold(headers, |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value.as_str()) })
+        }));
+    }
+    match producer.send(message) {
+        Ok(()) => Ok(receiver),
+        Err((error, _)) => Err(error),
+    }
+}
+
+/// Appends for everyone.
+pub(super) struct Appender {
+    cluster: Arc<Cluster>,
+    producer: Mutex<Arc<Producer>>,
+}
+
+impl Appender {
+    pub(super) fn new(cluster: Arc<Cluster>) -> Result<Self, LogError> {
+        let producer = Mutex::new(Arc::new(Self::produce(&cluster.config)?));
+        Ok(Self { cluster, producer })
+    }
+
+    fn produce(config: &KafkaConfig) -> Result<Producer, LogError> {
+        config.appender().create_with_context(Receipts).map_err(|e| classify("set up a producer", &e))
+    }
+
+    pub(super) async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
+        let partitions = match self.cluster.route_known(&records) {
+            Some(known) => known?,
+            None => {
+                let (cluster, records) = (Arc::clone(&self.cluster), records.clone());
+                run_blocking(move || cluster.route(&records)).await?
+            }
+        };
+        let producer = Arc::clone(&self.producer.lock().unwrap_or_else(|e| e.into_inner()));
+        let waiting: Vec<_> = records
+            .iter()
+            .zip(partitions)
+            .map(|(record, partition)| send(&producer, record, partition))
+            .collect();
+        let mut positions = Vec::with_capacity(records.len());
+        let mut failed = None;
+        // All are waited for, also after a failure: a caller that appends again must not meet its own first try.
+        for (record, receipt) in records.iter().zip(waiting) {
+            let receipt = match receipt {
+                Ok(receipt) => receipt.await.unwrap_or(Err(KafkaError::Canceled)),
+                Err(error) => Err(error),
+            };
+            match receipt {
+                Ok(position) => positions.push(position),
+                Err(error) => {
+                    if matches!(
+                        error.rdkafka_error_code(),
+                        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition)
+                    ) {
+                        self.cluster.forget();
+                    }
+                    failed.get_or_insert_with(|| classify(&format!("append to {}", record.topic), &error));
+                }
+            }
+        }
+        let Some(failed) = failed else { return Ok(positions) };
+        self.replace_if_broken(producer)?;
+        Err(failed)
+    }
+
+    /// An idempotent producer that can no longer tell whether it wrote something stops for good: another takes its place.
+    fn replace_if_broken(&self, used: Arc<Producer>) -> Result<(), LogError> {
+        let Some((code, reason)) = used.client().fatal_error() else { return Ok(()) };
+        let mut current = self.producer.lock().unwrap_or_else(|e| e.into_inner());
+        if Arc::ptr_eq(&current, &used) {
+            tracing::warn!(?code, reason, "the producer cannot go on and is replaced");
+            let broken = std::mem::replace(&mut *current, Arc::new(Self::produce(&self.cluster.config)?));
+            drop(current);
+            retire((broken, used));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Brokers that go away and come back: librdkafka's MockCluster. Its transactions are hollow, so nothing here says
+//! anything about atomicity.
+#![cfg(feature = "kafka")]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventlog::{
+    Log, LogError, NewRecord, Polled, Subscription, SubscriptionSpec, TopicSpec,
+    kafka::{KafkaConfig, KafkaLog},
+};
+use rdkafka::{
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+use tokio::time::{Instant, timeout};
+
+fn cluster() -> (MockCluster<'static, DefaultProducerContext>, KafkaLog) {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in ["in", "state"] {
+        cluster.create_topic(topic, 2, 1).unwrap();
+    }
+    let log = KafkaLog::new(KafkaConfig::new(cluster.bootstrap_servers())).unwrap();
+    (cluster, log)
+}
+
+fn record(value: &str) -> NewRecord {
+    NewRecord {
+        topic: "in".into(),
+        partition: Some(0),
+        key: Bytes::from_static(b"k"),
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        headers: vec![],
+    }
+}
+
+fn group() -> SubscriptionSpec {
+    SubscriptionSpec { group: "g".into(), inputs: vec!["in".into()], changelog: "state".into() }
+}
+
+async fn next_value(subscription: &mut dyn Subscription) -> String {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    loop {
+        assert!(Instant::now() < give_up, "no record came");
+        match subscription.poll(1, Duration::from_millis(200)).await {
+            Ok(Polled::Records(records)) => {
+                return String::from_utf8(records[0].value.clone().unwrap().to_vec()).unwrap();
+            }
+            Ok(_) | Err(LogError::Unavailable(_)) => {}
+            Err(error) => panic!("poll: {error}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn append_says_that_the_broker_is_down_and_goes_on_when_it_is_back() {
+    let (cluster, log) = cluster();
+    log.append(vec![record("before")]).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let began = Instant::now();
+    let down = log.append(vec![record("during")]).await;
+    assert!(matches!(down, Err(LogError::Unavailable(_))), "{down:?}");
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    cluster.broker_up(1).unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = log.append(vec![record("after")]).await {
+        assert!(matches!(error, LogError::Unavailable(_)), "{error}");
+        assert!(Instant::now() < give_up, "{error}");
+    }
+}
+
+/// An idempotent producer that is refused its identity stops for good, whatever the brokers say later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_cannot_go_on_is_replaced() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("in", 2, 1).unwrap();
+    let refusal = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED];
+    cluster.request_errors(RDKafkaApiKey::InitProducerId, &refusal);
+    let log = KafkaLog::new(KafkaConfig::new(cluster.bootstrap_servers())).unwrap();
+    let stopped = log.append(vec![record("refused")]).await;
+    assert!(stopped.is_err(), "{stopped:?}");
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = log.append(vec![record("after")]).await {
+        assert!(Instant::now() < give_up, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_of_the_broker_are_refusals() {
+    let (cluster, log) = cluster();
+    log.append(vec![record("before")]).await.unwrap();
+    for error in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+    ] {
+        cluster.request_errors(RDKafkaApiKey::Produce, &[error]);
+        let refused = log.append(vec![record("refused")]).await;
+        assert!(matches!(refused, Err(LogError::Refused(_))), "{refused:?}");
+        // The client remembers a lack of rights until it asks for the topic again.
+        let give_up = Instant::now() + Duration::from_secs(30);
+        while let Err(error) = log.append(vec![record("after")]).await {
+            assert!(Instant::now() < give_up, "{error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_survives_an_outage() {
+    let (cluster, log) = cluster();
+    log.append(vec![record("one")]).await.unwrap();
+    let mut member = log.subscribe(group()).await.unwrap();
+    assert_eq!(next_value(&mut *member).await, "one");
+    cluster.broker_down(1).unwrap();
+    let until = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < until {
+        match member.poll(10, Duration::from_millis(200)).await {
+            Ok(_) | Err(LogError::Unavailable(_)) => {}
+            Err(error) => panic!("poll during an outage: {error}"),
+        }
+    }
+    let cut_off =
+        timeout(Duration::from_secs(12), member.caught_up("in", 0)).await.expect("an answer in time");
+    assert!(cut_off.is_err(), "{cut_off:?}");
+    cluster.broker_up(1).unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = log.append(vec![record("two")]).await {
+        assert!(Instant::now() < give_up, "{error}");
+    }
+    // The mock keeps no offsets of transactions: what was not committed may come again.
+    while next_value(&mut *member).await != "two" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_joins_when_the_broker_is_back() {
+    let (cluster, log) = cluster();
+    log.append(vec![record("one")]).await.unwrap();
+    let mut member = log.subscribe(group()).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let (began, mut said) = (Instant::now(), false);
+    while !said {
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "poll does not say that the broker cannot be reached"
+        );
+        match member.poll(10, Duration::from_millis(200)).await {
+            Ok(Polled::Idle) => {}
+            Err(LogError::Unavailable(_)) => said = true,
+            other => panic!("poll during an outage: {other:?}"),
+        }
+    }
+    cluster.broker_up(1).unwrap();
+    assert_eq!(next_value(&mut *member).await, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_not_there_is_said_to_be_so() {
+    // Nothing listens on the discard port.
+    let log = KafkaLog::new(KafkaConfig::new("127.0.0.1:9")).unwrap();
+    let spec = TopicSpec { name: "t".into(), partitions: 1, compacted: false, retention: None };
+    for (call, result) in [
+        ("create_topics", timed(log.create_topics(&[spec])).await),
+        ("append", timed(log.append(vec![record("v")])).await),
+        ("topics", timed(log.topics()).await),
+        ("groups", timed(log.groups()).await),
+        ("read", timed(log.read("t", &[(0, 0)])).await),
+        ("subscribe", timed(log.subscribe(group())).await),
+    ] {
+        let Err(LogError::Unavailable(why)) = result else { panic!("{call}: {result:?}") };
+        assert!(why.contains("127.0.0.1:9") && why.contains("is the broker up"), "{call}: {why}");
+    }
+}
+
+async fn timed<T>(call: impl Future<Output = Result<T, LogError>>) -> Result<(), LogError> {
+    timeout(Duration::from_secs(10), call).await.expect("an answer within ten seconds").map(drop)
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let tls =
+        KafkaConfig { tls: true, ca_cert: Some("/does/not/exist.pem".into()), ..KafkaConfig::new("a:1") };
+    assert!(matches!(KafkaLog::new(tls).err(), Some(LogError::Refused(_))));
+}

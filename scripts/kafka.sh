@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# A real Apache Kafka broker for tests and benches: one node, KRaft, on 127.0.0.1.
+#
+#   scripts/kafka.sh up            start it (again: say that it is up); data of the last run is kept
+#   scripts/kafka.sh down          stop it
+#   scripts/kafka.sh down --wipe   stop it and delete its data
+#   scripts/kafka.sh fetch         only fetch the server's jars (Maven; `up` does it too)
+#
+# BREAKDOWN_KAFKA_PORT moves it from port 19092; the port above that one is the controller's.
+# Everything is under target/kafka: jars, data, server.properties, server.log, pid.
+set -euo pipefail
+
+version=4.3.1
+plugin=3.9.0
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+dir=$root/target/kafka
+libs=$dir/libs-$version
+data=$dir/data
+log=$dir/server.log
+pidfile=$dir/pid
+port=${BREAKDOWN_KAFKA_PORT:-19092}
+
+die() { echo "kafka.sh: $*" >&2; exit 1; }
+
+# The pid of our broker, if it is alive; a pid that another program has by now is not ours.
+running() {
+  local pid
+  [[ -s $pidfile ]] || return 1
+  pid=$(<"$pidfile")
+  [[ $(ps -o args= -p "$pid" 2>/dev/null) == *"$dir/server.properties"* ]] && echo "$pid"
+}
+
+# Asks for the API versions (request 18, version 0, correlation 1, no client id) and wants correlation 1, error 0 back.
+answers() {
+  local reply
+  exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+  printf '\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x01\xff\xff' >&3
+  reply=$(timeout 2 head -c 10 <&3 | od -An -tx1 -j4 | tr -d ' \n')
+  exec 3>&-
+  [[ $reply == 000000010000 ]]
+}
+
+need_java() {
+  command -v java >/dev/null || die "java is missing: install a JRE, 17 or newer (Debian: openjdk-17-jre-headless)"
+  local major
+  major=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n1)
+  [[ ${major:-0} -ge 17 ]] || die "java ${major:-of unknown version} is too old for Kafka $version: install 17 or newer"
+}
+
+fetch() {
+  [[ -d $libs ]] && return
+  command -v mvn >/dev/null || die "mvn is missing: install Maven (Debian: maven); it fetches Kafka's jars"
+  local part=$dir/fetch.$$
+  mkdir -p "$part"
+  # slf4j-simple writes to stderr, which `up` sends to the log file.
+  cat >"$part/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>breakdown</groupId>
+  <artifactId>kafka-server</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$version</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+POM
+  echo "kafka.sh: fetching Apache Kafka $version with Maven" >&2
+  mvn -q -B -f "$part/pom.xml" "org.apache.maven.plugins:maven-dependency-plugin:$plugin:copy-dependencies" \
+    -DincludeScope=runtime -DoutputDirectory="$part/libs" >&2 || { rm -rf "$part"; die "Maven could not fetch the jars"; }
+  # Whole or not at all; of two that fetch at once the second finds the first one's.
+  [[ -d $libs ]] || mv "$part/libs" "$libs"
+  rm -rf "$part"
+}
+
+configure() {
+  cat >"$dir/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$((port + 1))
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+log.dirs=$data
+# Topics are made by name, never by accident.
+auto.create.topics.enable=false
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+offsets.topic.segment.bytes=8388608
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+transaction.state.log.segment.bytes=8388608
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+# Tests of takeovers let members time out quickly, and their open transactions.
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+# The heap is small and partitions are many.
+log.index.size.max.bytes=1048576
+log.cleaner.dedupe.buffer.size=33554432
+PROPERTIES
+}
+
+usage() { echo "export REDPANDA_BROKERS=127.0.0.1:$port"; }
+
+up() {
+  local pid tries
+  if pid=$(running); then
+    # It may have been started with another port.
+    port=$(sed -n 's|^advertised.listeners=PLAINTEXT://127.0.0.1:||p' "$dir/server.properties")
+    answers "$port" 2>/dev/null || die "process $pid does not answer on port $port: look at $log, or scripts/kafka.sh down"
+    echo "kafka.sh: already up on 127.0.0.1:$port (pid $pid)" >&2
+    usage
+    return
+  fi
+  need_java
+  fetch
+  answers "$port" 2>/dev/null && die "another broker answers on port $port: stop it or set BREAKDOWN_KAFKA_PORT"
+  configure
+  if [[ ! -f $data/meta.properties ]]; then
+    local cluster
+    cluster=$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')
+    java -Xshare:auto -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.tools.StorageTool format --ignore-formatted \
+      -t "$cluster" -c "$dir/server.properties" >"$log" 2>&1 || { tail -n 20 "$log" >&2; die "the store could not be formatted"; }
+  fi
+  nohup java -Xmx512m -Xms128m -XX:+UseG1GC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true \
+    -Dorg.slf4j.simpleLogger.defaultLogLevel=info -Dorg.slf4j.simpleLogger.showDateTime=true \
+    -cp "$libs/*" kafka.Kafka "$dir/server.properties" >"$log" 2>&1 </dev/null &
+  pid=$!
+  echo "$pid" >"$pidfile"
+  for ((tries = 0; tries < 600; tries++)); do
+    kill -0 "$pid" 2>/dev/null || { tail -n 30 "$log" >&2; rm -f "$pidfile"; die "the broker ended while starting: $log"; }
+    if grep -q 'Kafka Server started' "$log" && answers "$port" 2>/dev/null; then
+      echo "kafka.sh: Apache Kafka $version is up on 127.0.0.1:$port (pid $pid, log $log)" >&2
+      usage
+      return
+    fi
+    sleep 0.2
+  done
+  die "the broker did not answer on port $port within two minutes: $log"
+}
+
+down() {
+  local pid tries
+  if pid=$(running); then
+    kill "$pid"
+    for ((tries = 0; tries < 150; tries++)); do
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 0.2
+    done
+    kill -9 "$pid" 2>/dev/null || true
+    echo "kafka.sh: stopped" >&2
+  else
+    echo "kafka.sh: not running" >&2
+  fi
+  rm -f "$pidfile"
+  if [[ ${1:-} == --wipe ]]; then rm -rf "$data"; fi
+}
+
+mkdir -p "$dir"
+case "${1:-}" in
+  up) up ;;
+  down) down "${2:-}" ;;
+  fetch) fetch ;;
+  *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
