@@ -1,1 +1,37 @@
-//! stub
+//! The pure core: a policy is loaded, an input is decided, the state of a partition is folded.
+//!
+//! ```text
+//!   text ──load──► Ruleset ─┐
+//!   State ──────────────────┼─► decide(state, input, now, ruleset) ─► Decision ─► State::apply
+//!   event, timer, outcome ──┘                                           │
+//!                                                                       └─► actions, notes, changed keys
+//! ```
+//!
+//! Nothing here is async, reads a clock, draws a random number, opens a file or a socket. The same state, input, instant
+//! and ruleset always give the same decision, so a log can be replayed, and a changed policy tried on it.
+//!
+//! - [`load`] reads the policy file and reports everything that is wrong with it, each with its place.
+//! - [`decide`] says what an input changes, and which actions follow. It reads the state and never changes it; its cost
+//!   is that of one issue and the rules (a milestone's event: of the milestone's open issues).
+//! - [`State`] holds what the decisions of one partition have added up to. [`State::apply`] takes a decision in;
+//!   [`State::entry`] and [`State::restore`] carry it through a changelog and back, exactly.
+//! - [`switch_policy`] puts another policy in force without firing anything; [`expire`] forgets what no decision can
+//!   look at any more.
+//!
+//! What the rules mean is written at [`mod@decide`]; what an event does to what is known of an issue, at [`Issue`].
+
+mod condition;
+pub mod decide;
+mod diagnostic;
+mod load;
+mod rule;
+mod state;
+
+pub use decide::{Decision, Input, Note, decide, expire, switch_policy};
+pub use diagnostic::{Diagnostic, Severity};
+pub use load::{MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
+pub use rule::{At, Rule, Ruleset, Target, Then, TimeField};
+pub use state::{
+    Contribution, Entry, Facts, Firing, Issue, Key, Kind, Member, Milestone, Project, Seen, State,
+    StateError, Timer, TimerKind,
+};

@@ -1,0 +1,264 @@
+//! What an input changes, and which actions follow.
+//!
+//! # Time
+//! `now` of an event is its record's stamp; it never goes back in a partition ([`State::clock`]). A timer is decided as of the
+//! instant at which it was due; the `now` given with it says how far time has come. Whoever calls releases every timer that is
+//! due at or before a record's stamp before deciding the record. Outcomes come from another topic, in no order with events:
+//! they neither read nor move the clock.
+//!
+//! # Rules
+//! An event is walked through the rules from the top; a rule whose condition holds ends the walk, unless it says `continue`.
+//! - A *momentary* rule (it reads `event`) that holds fires, every time. When it ends the walk, the lasting rules below it keep the
+//!   standing that they had: nobody asked them.
+//! - A *lasting* rule fires when it comes to decide the issue, and not again while it goes on deciding it. With `continue`, several
+//!   decide at once; each has its own standing.
+//! - A lasting rule with `at` fires once for each value of `at`, whether an event finds it or its timer; a moved date is a
+//!   new value. Where `at` is null it is like any other rule.
+//! - An event that comes late (older by `updated_at`) is seen by momentary rules only, and by those only if it is younger than seven
+//!   days: an older one cannot be told from a replay.
+//! - Closed and deleted issues have no rules but those with `on_closed`; so a rule comes to decide a reopened issue anew.
+//! - `cooldown` suppresses a firing and does not put it off: the rule has had its turn. It counts from the rule's last
+//!   action for the issue, repeats included. A firing none of whose targets resolves makes no action and starts no cooldown.
+//! - A condition that cannot be said to hold or not (an error) does not hold.
+//!
+//! # Timers
+//! - `at`: set for every value in the future, whichever rule decides the issue; when due, only its own rule is looked at.
+//! - `repeat`: at the last firing by event or `at`, plus n times `repeat`. For a rule without `at` as long as it decides the
+//!   issue; for one with `at` as long as `at` keeps the value for which it fired. When due and the condition does not
+//!   hold, nothing happens, and the next one is set. Of several that are due by `now`, all but the last give way.
+//! - A closed issue has none, but those of rules with `on_closed`.
+//!
+//! # Milestones
+//! A `milestone_updated` moves the due date of the open issues that follow the milestone, and is an event for each of them.
+//!
+//! # Targets
+//! The first target that resolves is taken. `assign_owner` to a team picks the member with the fewest open issues that we assigned
+//! in the project, then the one whom we assigned one to longest ago (never: before all), then file order.
+
+mod action;
+mod event;
+mod expire;
+mod outcome;
+mod schedule;
+mod switch;
+mod timer;
+mod walk;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use events::{Action, IssueEvent, Outcome};
+pub use expire::expire;
+pub use switch::switch_policy;
+
+use crate::{Entry, Issue, Key, Member, Ruleset, State, Timer};
+
+/// Something to decide.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// A record of the topic `issues`.
+    Event {
+        /// The event.
+        event: &'a IssueEvent,
+        /// SHA-256 of the delivery's body, as the record's header says.
+        payload_hash: Option<&'a str>,
+    },
+    /// A timer that is due ([`State::next_timer`]).
+    Timer(&'a Timer),
+    /// A record of the topic `outcomes`.
+    Outcome(&'a Outcome),
+}
+
+/// What an input changes, and which actions follow.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Decision {
+    /// Entries of the state: set, or removed where none.
+    pub changes: BTreeMap<Key, Option<Entry>>,
+    /// What is to be done, in order.
+    pub actions: Vec<Action>,
+    /// What else there is to say about it.
+    pub notes: Vec<Note>,
+}
+
+impl Decision {
+    /// The keys of what changes.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.changes.keys().cloned()
+    }
+}
+
+/// Something to say about a decision, for metrics and for explaining it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// The event's id or payload was counted before; nothing was decided.
+    Duplicate {
+        /// The event that counted (the outcome, for an outcome).
+        of: String,
+    },
+    /// The event is older than what is known.
+    Stale {
+        /// The issue, or milestone.
+        issue_ref: String,
+    },
+    /// The issue is deleted; nothing was decided.
+    Deleted {
+        /// The issue.
+        issue_ref: String,
+    },
+    /// A condition erred, so that its rule did not match.
+    ConditionError {
+        /// The rule.
+        rule: String,
+        /// The issue.
+        issue_ref: String,
+    },
+    /// A rule would have fired, but for its cooldown.
+    Suppressed {
+        /// The rule.
+        rule: String,
+        /// The issue.
+        issue_ref: String,
+        /// When the cooldown ends.
+        until: DateTime<Utc>,
+    },
+    /// No target of an action resolved.
+    Unresolved {
+        /// The rule.
+        rule: String,
+        /// The issue.
+        issue_ref: String,
+        /// The action's place in `then`, from 0.
+        index: usize,
+    },
+    /// Repeats gave way to a later one.
+    Missed {
+        /// The rule.
+        rule: String,
+        /// The issue.
+        issue_ref: String,
+        /// How many.
+        count: u64,
+    },
+    /// A timer that is no longer set.
+    Obsolete {
+        /// Its rule.
+        rule: String,
+        /// The issue.
+        issue_ref: String,
+    },
+}
+
+impl Note {
+    /// The note's name, one of a few words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Duplicate { .. } => "duplicate",
+            Self::Stale { .. } => "stale",
+            Self::Deleted { .. } => "deleted",
+            Self::ConditionError { .. } => "condition_error",
+            Self::Suppressed { .. } => "suppressed",
+            Self::Unresolved { .. } => "unresolved",
+            Self::Missed { .. } => "missed",
+            Self::Obsolete { .. } => "obsolete",
+        }
+    }
+}
+
+/// Decides an input. Reads the state only; apply the decision before the next input is decided.
+pub fn decide(state: &State, input: Input<'_>, now: DateTime<Utc>, ruleset: &Ruleset) -> Decision {
+    let now = within_calendar(now);
+    match input {
+        Input::Event { event, payload_hash } => event::decide(state, event, payload_hash, now, ruleset),
+        Input::Timer(timer) => timer::decide(state, timer, now, ruleset),
+        Input::Outcome(outcome) => outcome::decide(state, outcome, now),
+    }
+}
+
+/// A broker's record can carry any stamp; sums with it must be times.
+fn within_calendar(now: DateTime<Utc>) -> DateTime<Utc> {
+    const YEAR_9000: i64 = 221_845_392_000;
+    let last = DateTime::from_timestamp(YEAR_9000, 0).unwrap_or(now);
+    now.clamp(DateTime::UNIX_EPOCH, last.max(DateTime::UNIX_EPOCH))
+}
+
+/// A decision on its way.
+struct Work<'a> {
+    state: &'a State,
+    ruleset: &'a Ruleset,
+    now: DateTime<Utc>,
+    decision: Decision,
+}
+
+/// One issue in a decision.
+struct Subject<'a> {
+    project: &'a str,
+    issue_ref: &'a str,
+    before: Option<&'a Issue>,
+    issue: Issue,
+}
+
+impl<'a> Work<'a> {
+    /// `now` is clamped to the state's clock, and becomes it.
+    fn begin(state: &'a State, ruleset: &'a Ruleset, now: DateTime<Utc>) -> Self {
+        let now = state.clock().map_or(now, |clock| clock.max(now));
+        let mut work = Self { state, ruleset, now, decision: Decision::default() };
+        if state.clock() != Some(now) {
+            work.set(Key::clock(), Entry::Clock(now));
+        }
+        work
+    }
+
+    fn set(&mut self, key: Key, entry: Entry) {
+        self.decision.changes.insert(key, Some(entry));
+    }
+
+    fn note(&mut self, note: Note) {
+        self.decision.notes.push(note);
+    }
+
+    /// An issue as it is remembered now.
+    fn subject(&self, project: &'a str, issue_ref: &'a str) -> Subject<'a> {
+        let before = self.state.issue(project, issue_ref);
+        let issue = match before {
+            Some(issue) if expire::is_forgotten(issue, self.now) => issue.forgotten(),
+            Some(issue) => issue.clone(),
+            None => Issue::default(),
+        };
+        Subject { project, issue_ref, before, issue }
+    }
+
+    /// Puts a changed issue down, and the load of whoever it is assigned to.
+    fn put(&mut self, subject: Subject<'_>) {
+        let Subject { project, issue_ref, before, mut issue } = subject;
+        issue.closed_at = match issue.is_open() {
+            true => None,
+            // A forgotten issue stays forgotten: nothing is left of it that could be.
+            false if before.is_some_and(|before| !before.is_open()) => issue.closed_at,
+            false => Some(self.now),
+        };
+        let (old, new) = (before.and_then(Issue::load_of), issue.load_of());
+        if old != new {
+            for (name, more) in [(old, false), (new, true)] {
+                let Some(name) = name else { continue };
+                let mut member = self.member(project, name);
+                member.open = if more { member.open + 1 } else { member.open.saturating_sub(1) };
+                self.set(Key::member(project, name), Entry::Member(member));
+            }
+        }
+        if issue.deleted {
+            issue = Issue { closed_at: None, ..issue.forgotten() };
+        }
+        if before != Some(&issue) {
+            self.set(Key::issue(project, issue_ref), Entry::Issue(Box::new(issue)));
+        }
+    }
+
+    /// A member's load, as this decision has left it.
+    fn member(&self, project: &str, name: &str) -> Member {
+        match self.decision.changes.get(&Key::member(project, name)) {
+            Some(Some(Entry::Member(member))) => *member,
+            _ => self.state.member(project, name),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! When an issue's rules are to be looked at again.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Subject, Work};
+use crate::{Rule, Timer, TimerKind, state::IssueTimer};
+
+impl Work<'_> {
+    /// Sets an issue's timers. `spent` is the timer that is being decided. Timers that were set, still hold and are due by now are kept:
+    /// they wait for their turn.
+    pub(super) fn schedule(&self, subject: &mut Subject<'_>, spent: Option<&Timer>) {
+        let mut timers = BTreeSet::new();
+        let pending = |due_at: DateTime<Utc>, rule: &Rule, kind: TimerKind| {
+            let spent = spent
+                .is_some_and(|spent| spent.due_at == due_at && spent.rule == rule.id && spent.kind == kind);
+            let set = IssueTimer { due_at, rule: rule.id.clone(), kind };
+            (due_at > self.now || (!spent && subject.issue.timers.contains(&set))).then_some(set)
+        };
+        for rule in self.ruleset.timed().filter(|rule| subject.concerns(rule)) {
+            let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
+            let firing = subject.firing(rule);
+            if let Some(at) = at.filter(|at| firing.at_done != Some(*at)) {
+                timers.extend(pending(at, rule, TimerKind::At));
+            }
+            if let (true, Some(repeat), Some(from)) =
+                (subject.repeats(rule), rule.repeat, firing.repeats_from)
+            {
+                let waiting = subject.issue.timers.iter().find(|timer| {
+                    timer.kind == TimerKind::Repeat
+                        && timer.rule == rule.id
+                        && timer.due_at <= self.now
+                        && is_turn(timer.due_at, from, repeat)
+                });
+                let due_at = waiting
+                    .filter(|timer| pending(timer.due_at, rule, TimerKind::Repeat).is_some())
+                    .map(|timer| timer.due_at)
+                    .or_else(|| next_turn(from, repeat, self.now));
+                timers.extend(due_at.map(|due_at| IssueTimer {
+                    due_at,
+                    rule: rule.id.clone(),
+                    kind: TimerKind::Repeat,
+                }));
+            }
+        }
+        subject.issue.timers = timers;
+    }
+}
+
+impl Subject<'_> {
+    /// Whether a rule's repeats go on.
+    pub(super) fn repeats(&self, rule: &Rule) -> bool {
+        let at = rule.at.and_then(|at| at.of(&self.issue.facts));
+        match at {
+            Some(at) => self.firing(rule).at_done == Some(at),
+            None => self.issue.deciding.contains_key(&rule.id),
+        }
+    }
+}
+
+fn is_turn(due_at: DateTime<Utc>, from: DateTime<Utc>, repeat: TimeDelta) -> bool {
+    let passed = (due_at - from).num_milliseconds();
+    passed > 0 && passed % repeat.num_milliseconds().max(1) == 0
+}
+
+/// The first turn after `now`.
+fn next_turn(from: DateTime<Utc>, repeat: TimeDelta, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    turn(from, repeat, turns_by(from, repeat, now) + 1)
+}
+
+/// How many turns there were by `now`.
+pub(super) fn turns_by(from: DateTime<Utc>, repeat: TimeDelta, now: DateTime<Utc>) -> i64 {
+    (now - from).num_milliseconds().max(0) / repeat.num_milliseconds().max(1)
+}
+
+/// The n-th turn.
+pub(super) fn turn(from: DateTime<Utc>, repeat: TimeDelta, n: i64) -> Option<DateTime<Utc>> {
+    let passed = repeat.num_milliseconds().checked_mul(n)?;
+    from.checked_add_signed(TimeDelta::try_milliseconds(passed)?)
+}

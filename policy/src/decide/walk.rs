@@ -1,0 +1,118 @@
+//! An event through the rules.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use events::IssueEvent;
+
+use super::{Note, Subject, Work};
+use crate::{Firing, Rule, condition::View};
+
+impl Work<'_> {
+    /// Walks a current event through the rules, fires those that it is the turn of, and notes which decide the issue now.
+    pub(super) fn walk(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
+        let ruleset = self.ruleset;
+        let view = View::new(subject.project, subject.issue_ref, &subject.issue, Some(event), self.now);
+        let mut deciding = BTreeMap::new();
+        let open = subject.issue.is_open();
+        let mut rules = ruleset.rules.iter().filter(|rule| open || rule.on_closed);
+        while let Some(rule) = rules.next() {
+            if !self.holds(subject, rule, &view) {
+                continue;
+            }
+            if rule.is_momentary() {
+                self.fire_unless_cooling(subject, rule, &event.event_id);
+                if !rule.goes_on {
+                    // The rest was not asked: what decided goes on deciding.
+                    deciding.extend(rules.filter_map(|rule| subject.issue.deciding.remove_entry(&rule.id)));
+                    break;
+                }
+                continue;
+            }
+            let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
+            let before = subject.issue.deciding.get(&rule.id);
+            let turns = before.is_none_or(|before| at.is_some() && *before != at);
+            let done = at.is_some() && subject.firing(rule).at_done == at;
+            deciding.insert(rule.id.clone(), at);
+            if turns && !done {
+                if at.is_some() {
+                    subject.firing_mut(rule).at_done = at;
+                }
+                self.fire_unless_cooling(subject, rule, &event.event_id);
+            }
+            if !rule.goes_on {
+                break;
+            }
+        }
+        subject.issue.deciding = deciding;
+    }
+
+    /// Walks a late event through the momentary rules.
+    pub(super) fn walk_late(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
+        let ruleset = self.ruleset;
+        let view = View::new(subject.project, subject.issue_ref, &subject.issue, Some(event), self.now);
+        for rule in ruleset.rules.iter().filter(|rule| rule.is_momentary()) {
+            if subject.concerns(rule) && self.holds(subject, rule, &view) {
+                self.fire_unless_cooling(subject, rule, &event.event_id);
+                if !rule.goes_on {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The lasting rules that decide an issue as it is, without any event.
+    pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> BTreeMap<String, Option<DateTime<Utc>>> {
+        let ruleset = self.ruleset;
+        let view = View::new(subject.project, subject.issue_ref, &subject.issue, None, self.now);
+        let mut deciding = BTreeMap::new();
+        for rule in ruleset.rules.iter().filter(|rule| !rule.is_momentary() && subject.concerns(rule)) {
+            if self.holds(subject, rule, &view) {
+                deciding.insert(rule.id.clone(), rule.at.and_then(|at| at.of(&subject.issue.facts)));
+                if !rule.goes_on {
+                    break;
+                }
+            }
+        }
+        deciding
+    }
+
+    pub(super) fn holds(&mut self, subject: &Subject<'_>, rule: &Rule, view: &View) -> bool {
+        rule.condition.holds(view).unwrap_or_else(|| {
+            self.note(Note::ConditionError {
+                rule: rule.id.clone(),
+                issue_ref: subject.issue_ref.to_owned(),
+            });
+            false
+        })
+    }
+
+    pub(super) fn fire_unless_cooling(&mut self, subject: &mut Subject<'_>, rule: &Rule, cause: &str) {
+        match subject.firing(rule).fired_at.map(|fired_at| fired_at + rule.cooldown) {
+            Some(until) if until > self.now => self.note(Note::Suppressed {
+                rule: rule.id.clone(),
+                issue_ref: subject.issue_ref.to_owned(),
+                until,
+            }),
+            _ => {
+                subject.firing_mut(rule).repeats_from = Some(self.now);
+                self.fire(subject, rule, cause);
+            }
+        }
+    }
+}
+
+impl Subject<'_> {
+    /// Whether a rule is for this issue at all.
+    pub(super) fn concerns(&self, rule: &Rule) -> bool {
+        rule.on_closed || self.issue.is_open()
+    }
+
+    pub(super) fn firing(&self, rule: &Rule) -> Firing {
+        self.issue.fired.get(&rule.id).copied().unwrap_or_default()
+    }
+
+    pub(super) fn firing_mut(&mut self, rule: &Rule) -> &mut Firing {
+        self.issue.fired.entry(rule.id.clone()).or_default()
+    }
+}

@@ -1,0 +1,82 @@
+//! Durations, as the policy file and as conditions write them.
+
+use chrono::TimeDelta;
+
+use crate::condition::Problem;
+
+/// The longest duration: ten years. A sum of instants and such durations stays far within what a time can be.
+const MAX_SECONDS: i64 = 3650 * 24 * 3600;
+
+/// A duration of the policy file: whole numbers with `d` (24 hours), `h`, `m`, `s`, largest first (`1h30m`).
+pub(crate) fn of_file(text: &str) -> Result<TimeDelta, Problem> {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    parse(text, &units).ok_or_else(|| {
+        let problem = Problem::new(None, "this is not a duration");
+        match text.trim().parse::<u64>() {
+            Ok(_) => problem.hint("a unit is missing: d, h, m or s, such as 15m"),
+            Err(_) => problem.hint("such as 90s, 15m, 24h, 7d or 1h30m, and at most 3650d"),
+        }
+    })
+}
+
+/// The argument of `duration("…")`. CEL has no days; the `cel` crate would overlook what follows a duration.
+pub(crate) fn of_cel(text: &str) -> Result<TimeDelta, Problem> {
+    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    parse(digits, &units).map(|duration| duration * sign).ok_or_else(|| {
+        let problem = Problem::new(None, "this is not a duration");
+        match digits.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()) {
+            Some(days) => problem.hint(format!("there is no `d` here: write \"{}h\"", u64::from(days) * 24)),
+            None => problem.hint("such as \"90s\", \"15m\", \"24h\" or \"1h30m\""),
+        }
+    })
+}
+
+/// `units` with their milliseconds, largest first; each at most once, in that order.
+fn parse(text: &str, units: &[(&str, i64)]) -> Option<TimeDelta> {
+    let (mut rest, mut units, mut millis) = (text, units, 0_i64);
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: i64 = rest.get(..digits)?.parse().ok()?;
+        rest = rest.get(digits..)?;
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let place = units.iter().position(|(unit, _)| Some(*unit) == rest.get(..letters))?;
+        millis = millis.checked_add(number.checked_mul(units[place].1)?)?;
+        rest = rest.get(letters..)?;
+        units = &units[place + 1..];
+    }
+    (millis <= MAX_SECONDS * 1000).then(|| TimeDelta::milliseconds(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_of_the_file() {
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800), ("1h30m", 5400), ("0s", 0)]
+        {
+            assert_eq!(of_file(text).unwrap(), TimeDelta::seconds(seconds), "{text}");
+        }
+        for text in
+            ["", "15", "m", "15 m", "-5m", "1.5h", "5m5m", "30m1h", "24h banana", "9999999d", "1w", "١m"]
+        {
+            assert!(of_file(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_of_conditions() {
+        assert_eq!(of_cel("24h").unwrap(), TimeDelta::hours(24));
+        assert_eq!(of_cel("-1h30m").unwrap(), TimeDelta::minutes(-90));
+        assert_eq!(of_cel("250ms").unwrap(), TimeDelta::milliseconds(250));
+        assert!(of_cel("2d").unwrap_err().hint.unwrap().contains("\"48h\""));
+        for text in ["24h banana", "", "-", "1d", "99999999999999999999h"] {
+            assert!(of_cel(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A loaded policy.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use events::ActionKind;
+
+use crate::{Diagnostic, Facts, condition::Condition};
+
+/// A loaded policy.
+#[derive(Debug)]
+pub struct Ruleset {
+    pub(crate) hash: String,
+    pub(crate) text: String,
+    pub(crate) teams: BTreeMap<String, Vec<String>>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) places: HashMap<String, usize>,
+    /// Places of the rules that can set a timer.
+    pub(crate) timed: Vec<usize>,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+impl Ruleset {
+    /// SHA-256 of the text, 64 hex digits.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The text it was loaded from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The rules, in file order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter()
+    }
+
+    /// The rule of that id.
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        self.places.get(id).and_then(|&place| self.rules.get(place))
+    }
+
+    /// The teams and their members, both as the file writes them; members in file order.
+    pub fn teams(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.teams.iter().map(|(name, members)| (name.as_str(), members.as_slice()))
+    }
+
+    /// What is probably not what was meant, though the policy holds.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    pub(crate) fn team(&self, name: &str) -> &[String] {
+        self.teams.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rules that can set a timer.
+    pub(crate) fn timed(&self) -> impl Iterator<Item = &Rule> {
+        self.timed.iter().filter_map(|&place| self.rules.get(place))
+    }
+}
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    pub(crate) id: String,
+    pub(crate) rationale: String,
+    pub(crate) when: String,
+    pub(crate) condition: Condition,
+    pub(crate) at: Option<At>,
+    pub(crate) then: Vec<Then>,
+    pub(crate) repeat: Option<TimeDelta>,
+    pub(crate) cooldown: TimeDelta,
+    pub(crate) goes_on: bool,
+    pub(crate) on_closed: bool,
+    pub(crate) line: usize,
+}
+
+impl Rule {
+    /// Its id, unique in the policy.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Why, in words; stands in each of its actions.
+    pub fn rationale(&self) -> &str {
+        &self.rationale
+    }
+
+    /// The condition's text.
+    pub fn when(&self) -> &str {
+        &self.when
+    }
+
+    /// True when the condition reads `event`: the rule decides single inputs, not the issue.
+    pub fn is_momentary(&self) -> bool {
+        self.condition.reads_event()
+    }
+
+    /// The instant at which this rule is looked at without any event.
+    pub fn at(&self) -> Option<At> {
+        self.at
+    }
+
+    /// What it does, in order.
+    pub fn then(&self) -> &[Then] {
+        &self.then
+    }
+
+    /// How often it fires again while it holds.
+    pub fn repeat(&self) -> Option<TimeDelta> {
+        self.repeat
+    }
+
+    /// How long after a firing another one, for the same issue, is suppressed.
+    pub fn cooldown(&self) -> TimeDelta {
+        self.cooldown
+    }
+
+    /// `continue`: whether later rules are looked at although this one holds.
+    pub fn continues(&self) -> bool {
+        self.goes_on
+    }
+
+    /// Whether it concerns closed and deleted issues too.
+    pub fn on_closed(&self) -> bool {
+        self.on_closed
+    }
+
+    /// The line of the file on which it begins, from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+}
+
+/// One action of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Then {
+    /// What is to be done.
+    pub action: ActionKind,
+    /// For whom: the first that resolves.
+    pub targets: Vec<Target>,
+    /// How long a meeting takes, in minutes.
+    pub duration_min: u32,
+}
+
+/// For whom an action is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Whoever the issue is assigned to; resolves when it is assigned.
+    Assignee,
+    /// One person, by the provider's name for them.
+    Owner(String),
+    /// A team of the policy.
+    Team(String),
+}
+
+/// `at`: a time of the issue, shifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// The time.
+    pub field: TimeField,
+    /// What is added to it.
+    pub shift: TimeDelta,
+}
+
+/// A field of `issue` that is a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeField {
+    /// `issue.created_at`
+    CreatedAt,
+    /// `issue.updated_at`
+    UpdatedAt,
+    /// `issue.due_at`
+    DueAt,
+}
+
+impl At {
+    /// The instant, to the millisecond; none where the field is null or the sum is no time. Milliseconds, because a timer's
+    /// id is made of them: two values that differ by less would share it.
+    pub(crate) fn of(self, facts: &Facts) -> Option<DateTime<Utc>> {
+        let time = match self.field {
+            TimeField::CreatedAt => facts.created_at,
+            TimeField::UpdatedAt => facts.updated_at,
+            TimeField::DueAt => facts.due_at.value().copied(),
+        }?;
+        let sum = time.checked_add_signed(self.shift)?;
+        let whole = DateTime::from_timestamp_millis(sum.timestamp_millis())?;
+        // Upwards: a millisecond early, `issue.due_at <= now` would not hold yet.
+        if whole < sum { whole.checked_add_signed(TimeDelta::milliseconds(1)) } else { Some(whole) }
+    }
+}

@@ -1,0 +1,228 @@
+//! What is known of one issue.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use events::{IssueState, Said, Source, id, issue_ref_of_milestone};
+use serde::{Deserialize, Serialize};
+
+/// The most labels or assignees that are kept; providers allow a hundred labels and ten assignees.
+pub(crate) const MAX_LIST: usize = 256;
+
+/// What is known of one issue: its facts, which rules decide it, when they last fired, and when to look again.
+///
+/// # How an event changes the facts
+/// - What an event does not say keeps what is known; null means that there is none.
+/// - An event that is younger than what is known (by `updated_at`) replaces it; an older one fills only what is unknown. This is
+///   kept field by field ([`Facts::as_of`]), because events need not say everything: a younger event that does not speak of the
+///   labels does not make an older one wrong about them. So facts do not depend on the order of delivery.
+/// - At equal `updated_at` only what the event's `change` names is replaced: lists by the members added and removed, all
+///   else by value; a closing or reopening event changes the state. An event without `updated_at` counts as the youngest (an opening
+///   event without it: as of `created_at`).
+/// - An `updated_at` more than a day after the log's own time is not believed: the log's time is taken instead, so that
+///   one wrong clock cannot silence an issue until that date. A time outside the years 1 to 9999 counts as not said.
+/// - Texts are kept to [`events::MAX_TEXT_CHARS`] characters, lists to 256 members.
+/// - A deleted issue stays deleted and keeps nothing. A closed issue's facts are forgotten after 90 days; its `updated_at`
+///   stays, so that a replay of old events cannot open it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Issue {
+    /// What the provider said.
+    pub facts: Facts,
+    /// The issue was deleted or transferred away.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deleted: bool,
+    /// Log time at which it was last seen to become closed or deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<DateTime<Utc>>,
+    /// The lasting rules that decide it, with the value that their `at` had then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deciding: BTreeMap<String, Option<DateTime<Utc>>>,
+    /// What each rule did, by rule id; survives a change of the policy.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fired: BTreeMap<String, Firing>,
+    /// When which rule is to be looked at again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) timers: BTreeSet<IssueTimer>,
+    /// Whom we made its owner last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned_to: Option<String>,
+    /// The events that said `facts.updated_at`, at most 16: a replay of the last one is known even after seven days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) latest: Vec<String>,
+}
+
+/// What the provider said of an issue. Absent: unknown; null: there is none.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// The provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// `owner/repo`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// GitHub's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Jira's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The title.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub title: Said<String>,
+    /// Where a person reads it.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub url: Said<String>,
+    /// Labels, in the provider's order and case.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub labels: Said<Vec<String>>,
+    /// The first assignee.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub assignee: Said<String>,
+    /// Every assignee.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub assignees: Said<Vec<String>>,
+    /// Priority, in the provider's word.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub priority: Said<String>,
+    /// Status, in the provider's word.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub status: Said<String>,
+    /// Open or closed; a deleted issue is closed.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub state: Said<IssueState>,
+    /// When it was created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// When the provider last changed it, as far as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<DateTime<Utc>>,
+    /// When it is due.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub due_at: Said<DateTime<Utc>>,
+    /// The GitHub milestone that `due_at` follows.
+    #[serde(skip_serializing_if = "Said::is_nothing")]
+    pub due_milestone: Said<u64>,
+    /// Fields whose value is as of another instant than `updated_at`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub as_of: BTreeMap<String, DateTime<Utc>>,
+}
+
+/// What a rule did for an issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Firing {
+    /// When it last made an action; the cooldown counts from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fired_at: Option<DateTime<Utc>>,
+    /// When it last fired by an event or its `at`; repeats count from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats_from: Option<DateTime<Utc>>,
+    /// The value of `at` for which it has had its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_done: Option<DateTime<Utc>>,
+}
+
+/// Why a timer is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerKind {
+    /// The rule's `at`.
+    At,
+    /// The rule's `repeat`.
+    Repeat,
+}
+
+impl TimerKind {
+    /// `at` or `repeat`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::At => "at",
+            Self::Repeat => "repeat",
+        }
+    }
+}
+
+/// A timer of an issue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct IssueTimer {
+    pub(crate) due_at: DateTime<Utc>,
+    pub(crate) rule: String,
+    pub(crate) kind: TimerKind,
+}
+
+/// An instant at which one rule is to be looked at for one issue. Ordered as the fields stand.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Timer {
+    /// When.
+    pub due_at: DateTime<Utc>,
+    /// The project.
+    pub project_id: String,
+    /// The issue.
+    pub issue_ref: String,
+    /// The rule's id.
+    pub rule: String,
+    /// Why.
+    pub kind: TimerKind,
+}
+
+impl Timer {
+    /// Its derived id (`t-…`), the cause of what it makes happen.
+    pub fn id(&self) -> String {
+        id::timer(&self.issue_ref, &self.rule, self.kind.as_str(), self.due_at)
+    }
+}
+
+impl Issue {
+    /// Whether it is still to be done. An issue of which no state was ever said is open.
+    pub fn is_open(&self) -> bool {
+        !self.deleted && self.facts.state.value() != Some(&IssueState::Closed)
+    }
+
+    /// The person to whom it counts as open work that we gave them.
+    pub(crate) fn load_of(&self) -> Option<&str> {
+        self.assigned_to.as_deref().filter(|_| self.is_open())
+    }
+
+    /// The milestone's ref that its due date follows.
+    pub(crate) fn milestone(&self, issue_ref: &str) -> Option<String> {
+        let number = *self.facts.due_milestone.value()?;
+        let repo = issue_ref.strip_prefix("github:")?.rsplit_once('#')?.0;
+        Some(issue_ref_of_milestone(repo, number))
+    }
+
+    pub(crate) fn timers(&self, project: &str, issue_ref: &str) -> impl Iterator<Item = Timer> {
+        let names = (project.to_owned(), issue_ref.to_owned());
+        self.timers.iter().map(move |timer| Timer {
+            due_at: timer.due_at,
+            project_id: names.0.clone(),
+            issue_ref: names.1.clone(),
+            rule: timer.rule.clone(),
+            kind: timer.kind,
+        })
+    }
+
+    pub(crate) fn has(&self, timer: &Timer) -> bool {
+        self.timers
+            .iter()
+            .any(|own| own.due_at == timer.due_at && own.kind == timer.kind && own.rule == timer.rule)
+    }
+
+    /// What is left of it when it is forgotten: that it is closed, and as of when.
+    pub(crate) fn forgotten(&self) -> Self {
+        Self {
+            facts: Facts {
+                state: Said::Value(IssueState::Closed),
+                updated_at: self.facts.updated_at,
+                ..Facts::default()
+            },
+            deleted: self.deleted,
+            latest: self.latest.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}

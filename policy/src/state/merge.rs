@@ -1,0 +1,262 @@
+//! An event into an issue's facts; the rules of it stand at [`Issue`].
+
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use events::{EventType, FieldChange, IssueEvent, IssueState, Said, clean_text};
+
+use super::{Facts, Issue, MAX_LIST, Milestone};
+
+/// How far ahead of the log's time a provider's clock is believed.
+const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
+/// How many events of the same `updated_at` are remembered.
+const MAX_LATEST: usize = 16;
+
+/// How an event stands to what was known of its issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Younger, of the same instant, or the first.
+    Current,
+    /// Older by `updated_at`.
+    Late,
+}
+
+/// The instant as of which an event speaks.
+pub(crate) fn as_of(event: &IssueEvent, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let opening = matches!(event.event_type, EventType::IssueOpened | EventType::IssueCreated);
+    let said = event.updated_at.or(event.created_at.filter(|_| opening)).filter(is_plausible)?;
+    Some(if said > now + MAX_AHEAD { now } else { said })
+}
+
+/// Merges an issue's event. `milestone` is what is known of the milestone that the event names.
+pub(crate) fn merge(
+    issue: &mut Issue,
+    event: &IssueEvent,
+    milestone: Option<&Milestone>,
+    now: DateTime<Utc>,
+) -> Standing {
+    let at = as_of(event, now);
+    let before = issue.facts.updated_at;
+    let order = match (at, before) {
+        (Some(at), Some(before)) => at.cmp(&before),
+        _ => Ordering::Greater,
+    };
+    let facts = &mut issue.facts;
+    facts.updated_at = before.max(at);
+
+    facts.source = Some(event.source);
+    facts.created_at = facts.created_at.or(event.created_at.filter(is_plausible));
+    if order.is_ge() || facts.repo.is_none() {
+        facts.repo = event.repo.as_deref().map(clean_text).or(facts.repo.take());
+    }
+    facts.number = event.issue_number.or(facts.number);
+    facts.key = event.issue_key.as_deref().map(clean_text).or(facts.key.take());
+
+    let mut due = Said::Nothing;
+    match event.due_at {
+        Said::Value(at) if !is_plausible(&at) => {}
+        ref said => due = said.clone(),
+    }
+    let mut merge = Merge { at, before, after: facts.updated_at, as_of: &mut facts.as_of };
+    let change = |field: &str| event.change.get(field);
+    let text = |said: &Said<String>| map(said, |text| clean_text(text));
+    merge.value("title", &mut facts.title, text(&event.title), change("title").is_some());
+    merge.value("url", &mut facts.url, text(&event.url), change("url").is_some());
+    merge.value("priority", &mut facts.priority, text(&event.priority), change("priority").is_some());
+    merge.value("status", &mut facts.status, text(&event.status), change("status").is_some());
+    merge.list("labels", &mut facts.labels, &event.labels, change("labels"));
+    let people = change("assignees").or(change("assignee"));
+    merge.list("assignees", &mut facts.assignees, &event.assignees, people);
+    merge.value("assignee", &mut facts.assignee, text(&event.assignee), people.is_some());
+    let moved = change("due_at").is_some() || change("due_milestone").is_some();
+    merge.value("due_at", &mut facts.due_at, due, moved);
+    merge.value("due_milestone", &mut facts.due_milestone, event.due_milestone.clone(), moved);
+    let turned = change("state").is_some()
+        || matches!(event.event_type, EventType::IssueClosed | EventType::IssueReopened);
+    merge.value("state", &mut facts.state, state_of(event), turned);
+    agree_on_assignee(facts, event, people, order);
+    if let Some(milestone) = milestone {
+        follow(facts, event, at, milestone);
+    }
+
+    if let (Some(at), Some(after)) = (at, issue.facts.updated_at) {
+        if before != Some(after) {
+            issue.latest.clear();
+        }
+        if at == after && !issue.latest.contains(&event.event_id) && issue.latest.len() < MAX_LATEST {
+            issue.latest.push(event.event_id.clone());
+        }
+    }
+    if order == Ordering::Less { Standing::Late } else { Standing::Current }
+}
+
+/// Whether a milestone's event is news to an issue, and if so the issue's new due date.
+pub(crate) fn move_due(issue: &mut Issue, due_at: &Said<DateTime<Utc>>, at: Option<DateTime<Utc>>) -> bool {
+    let facts = &mut issue.facts;
+    let known = facts.as_of.get("due_at").copied().or(facts.updated_at);
+    if !facts.due_at.is_nothing() && at.is_some() && at < known {
+        return false;
+    }
+    let due_at = match due_at {
+        Said::Value(at) if !is_plausible(at) => return false,
+        due_at => due_at.clone(),
+    };
+    facts.due_at = due_at;
+    match at {
+        Some(at) if Some(at) != facts.updated_at => _ = facts.as_of.insert("due_at".to_owned(), at),
+        _ => _ = facts.as_of.remove("due_at"),
+    }
+    true
+}
+
+struct Merge<'a> {
+    /// The event's instant.
+    at: Option<DateTime<Utc>>,
+    /// The issue's `updated_at` before and after this event.
+    before: Option<DateTime<Utc>>,
+    after: Option<DateTime<Utc>>,
+    as_of: &'a mut BTreeMap<String, DateTime<Utc>>,
+}
+
+impl Merge<'_> {
+    fn value<T>(&mut self, field: &str, known: &mut Said<T>, said: Said<T>, changed: bool) {
+        if self.takes(field, known, &said, changed) {
+            *known = said;
+            self.taken(field);
+        }
+    }
+
+    fn list(
+        &mut self,
+        field: &str,
+        known: &mut Said<Vec<String>>,
+        said: &Said<Vec<String>>,
+        change: Option<&FieldChange>,
+    ) {
+        let same_instant = self.at.is_some() && self.at == self.known_at(field);
+        let members = change.filter(|change| !change.added.is_empty() || !change.removed.is_empty());
+        if let (true, Said::Value(list), Some(change)) = (same_instant, &mut *known, members) {
+            list.retain(|member| !change.removed.contains(member));
+            let added = clean_list(&change.added);
+            added.into_iter().for_each(|member| push_new(list, member));
+            return;
+        }
+        // "There are none" is a list without members; that keeps `in` and `exists` from erring.
+        let said = match said {
+            Said::Null => Said::Value(Vec::new()),
+            Said::Value(list) => Said::Value(clean_list(list)),
+            Said::Nothing => Said::Nothing,
+        };
+        self.value(field, known, said, change.is_some());
+    }
+
+    /// The instant as of which a field is known.
+    fn known_at(&self, field: &str) -> Option<DateTime<Utc>> {
+        self.as_of.get(field).copied().or(self.before)
+    }
+
+    fn takes<T>(&mut self, field: &str, known: &Said<T>, said: &Said<T>, changed: bool) -> bool {
+        if said.is_nothing() {
+            if !known.is_nothing() && self.after != self.before {
+                let known_at = self.known_at(field).unwrap_or(DateTime::UNIX_EPOCH);
+                self.as_of.insert(field.to_owned(), known_at);
+            }
+            return false;
+        }
+        let takes = known.is_nothing()
+            || match (self.at, self.known_at(field)) {
+                (Some(at), Some(known_at)) => at > known_at || (at == known_at && changed),
+                _ => true,
+            };
+        if !takes && self.after != self.before {
+            // Known from a still younger source (a milestone's own event): stays as of then.
+            let known_at = self.known_at(field).unwrap_or(DateTime::UNIX_EPOCH);
+            self.as_of.insert(field.to_owned(), known_at);
+        }
+        takes
+    }
+
+    fn taken(&mut self, field: &str) {
+        match self.at {
+            Some(at) if Some(at) != self.after => _ = self.as_of.insert(field.to_owned(), at),
+            _ => _ = self.as_of.remove(field),
+        }
+    }
+}
+
+/// One of `assignee` and `assignees` may be all that an event says.
+fn agree_on_assignee(facts: &mut Facts, event: &IssueEvent, change: Option<&FieldChange>, order: Ordering) {
+    let by_members = order == Ordering::Equal && change.is_some();
+    if event.assignee.is_nothing() || by_members {
+        if let Said::Value(names) = &facts.assignees
+            && !event.assignees.is_nothing()
+        {
+            facts.assignee = Said::of(names.first().cloned());
+            match facts.as_of.get("assignees").copied() {
+                Some(at) => _ = facts.as_of.insert("assignee".to_owned(), at),
+                None => _ = facts.as_of.remove("assignee"),
+            }
+        }
+    } else if event.assignees.is_nothing() {
+        let same = match (&facts.assignee, &facts.assignees) {
+            (Said::Value(name), Said::Value(names)) => names.contains(name),
+            (Said::Null, Said::Value(names)) => names.is_empty(),
+            _ => false,
+        };
+        if !same {
+            facts.assignees = Said::Value(facts.assignee.value().cloned().into_iter().collect());
+            match facts.as_of.get("assignee").copied() {
+                Some(at) => _ = facts.as_of.insert("assignees".to_owned(), at),
+                None => _ = facts.as_of.remove("assignees"),
+            }
+        }
+    }
+}
+
+/// An issue that entered a milestone before the milestone moved, as told by an event that came after.
+fn follow(facts: &mut Facts, event: &IssueEvent, at: Option<DateTime<Utc>>, milestone: &Milestone) {
+    let known_at = facts.as_of.get("due_at").copied().or(facts.updated_at);
+    let spoke = !event.due_at.is_nothing() || !event.due_milestone.is_nothing();
+    if spoke && facts.due_milestone == event.due_milestone && at.is_some() && milestone.updated_at > known_at
+    {
+        facts.due_at = Said::of(milestone.due_at);
+        facts.as_of.extend(milestone.updated_at.map(|at| ("due_at".to_owned(), at)));
+    }
+}
+
+fn state_of(event: &IssueEvent) -> Said<IssueState> {
+    if !event.state.is_nothing() {
+        return event.state.clone();
+    }
+    match event.event_type {
+        EventType::IssueOpened | EventType::IssueCreated | EventType::IssueReopened => {
+            Said::Value(IssueState::Open)
+        }
+        EventType::IssueClosed => Said::Value(IssueState::Closed),
+        _ => Said::Nothing,
+    }
+}
+
+fn map<T, U>(said: &Said<T>, f: impl FnOnce(&T) -> U) -> Said<U> {
+    match said {
+        Said::Nothing => Said::Nothing,
+        Said::Null => Said::Null,
+        Said::Value(value) => Said::Value(f(value)),
+    }
+}
+
+fn clean_list(list: &[String]) -> Vec<String> {
+    let mut clean = Vec::new();
+    list.iter().take(MAX_LIST).for_each(|member| push_new(&mut clean, clean_text(member)));
+    clean
+}
+
+fn push_new(list: &mut Vec<String>, member: String) {
+    if list.len() < MAX_LIST && !list.contains(&member) {
+        list.push(member);
+    }
+}
+
+fn is_plausible(at: &DateTime<Utc>) -> bool {
+    (1..=9999).contains(&at.year())
+}

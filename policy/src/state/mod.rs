@@ -1,0 +1,225 @@
+//! The state of one partition: what its decisions have added up to.
+//!
+//! Everything is an entry under a key; [`State::apply`] sets and removes entries, and the changelog holds the same ones,
+//! so that what is restored equals what was there. Key: a JSON array of project, kind, identity; value: JSON.
+//!
+//! | kind | identity | value |
+//! |---|---|---|
+//! | `issue` | issue_ref | [`Issue`] |
+//! | `project` | – | [`Project`]: risk |
+//! | `member` | name | [`Member`]: how many open issues are assigned to them by us |
+//! | `milestone` | milestone ref | [`Milestone`]: what was last said of it |
+//! | `seen`, `outcome` | event id, outcome id | [`Seen`] |
+//! | `clock`, `policy` | – (and no project) | the greatest instant decided, the policy's hash |
+//! | `consumed` | topic (and no project) | the offset of the next record |
+//!
+//! Indices (timers, milestones' open issues, payload hashes, what is to be forgotten when) follow from the entries and are
+//! kept up by the same function that sets one.
+
+mod entry;
+mod index;
+mod issue;
+mod key;
+mod merge;
+mod project;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+pub use entry::{Entry, StateError};
+use index::Indices;
+pub use issue::{Facts, Firing, Issue, Timer, TimerKind};
+pub(crate) use issue::{IssueTimer, MAX_LIST};
+pub use key::{Key, Kind};
+pub(crate) use merge::{Standing, as_of, merge, move_due};
+pub(crate) use project::{CLOSED_AFTER, MAX_CONTRIBUTIONS, SEEN_AFTER};
+pub use project::{Contribution, Member, Milestone, Project, Seen};
+
+use crate::Decision;
+
+/// The state of one partition.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    entries: BTreeMap<Key, Entry>,
+    indices: Indices,
+    /// Per project, so that a project without outcomes is named too.
+    projects: BTreeMap<String, usize>,
+}
+
+/// What a project without outcomes is.
+static NO_OUTCOMES: Project = Project::EMPTY;
+
+impl State {
+    /// Takes in one record of the changelog. A record without value deletes.
+    ///
+    /// # Errors
+    /// [`StateError`] when the record is not one that this version wrote; the state is unchanged then.
+    pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        let key = Key::from_bytes(key)?;
+        let entry = value.map(|value| Entry::from_bytes(key.kind, value)).transpose()?;
+        self.put(&key, entry);
+        Ok(())
+    }
+
+    /// Takes a decision in.
+    pub fn apply(&mut self, decision: &Decision) {
+        for (key, entry) in &decision.changes {
+            self.put(key, entry.clone());
+        }
+    }
+
+    /// The changelog's key and value of an entry as it is now; no value when there is none.
+    pub fn entry(&self, key: &Key) -> (Vec<u8>, Option<Vec<u8>>) {
+        (key.to_bytes(), self.entries.get(key).map(Entry::to_bytes))
+    }
+
+    /// The keys of every entry.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.entries.keys()
+    }
+
+    /// The timer that is due first. Timers that are due together are ordered by project, issue, rule and kind.
+    pub fn next_timer(&self) -> Option<Timer> {
+        self.indices.timers.first().cloned()
+    }
+
+    /// The timers of one issue, in the order in which they are due.
+    pub fn timers<'a>(&'a self, project: &'a str, issue_ref: &'a str) -> impl Iterator<Item = Timer> + 'a {
+        self.issue(project, issue_ref).into_iter().flat_map(move |issue| issue.timers(project, issue_ref))
+    }
+
+    /// The greatest instant at which an event or a timer was decided. A decision's `now` is never before it.
+    pub fn clock(&self) -> Option<DateTime<Utc>> {
+        match self.entries.get(&Key::clock()) {
+            Some(Entry::Clock(clock)) => Some(*clock),
+            _ => None,
+        }
+    }
+
+    /// The offset of the next record of `topic` that is to be decided; 0 where none was.
+    pub fn consumed(&self, topic: &str) -> u64 {
+        match self.entries.get(&Key::consumed(topic)) {
+            Some(Entry::Consumed(next)) => *next,
+            _ => 0,
+        }
+    }
+
+    /// Notes the offset of the next record of `topic`; returns the key of what changed.
+    pub fn set_consumed(&mut self, topic: &str, next: u64) -> Key {
+        let key = Key::consumed(topic);
+        self.put(&key, Some(Entry::Consumed(next)));
+        key
+    }
+
+    /// The hash of the policy in force; none before the first [`crate::switch_policy`].
+    pub fn policy_hash(&self) -> Option<&str> {
+        match self.entries.get(&Key::policy()) {
+            Some(Entry::Policy(hash)) => Some(hash),
+            _ => None,
+        }
+    }
+
+    /// Every project of which anything is known, by name.
+    pub fn projects(&self) -> impl Iterator<Item = (&str, &Project)> {
+        self.projects.keys().map(|id| (id.as_str(), self.project(id).unwrap_or(&NO_OUTCOMES)))
+    }
+
+    /// A project; none when nothing is known of it.
+    pub fn project(&self, project: &str) -> Option<&Project> {
+        match self.entries.get(&Key::project(project)) {
+            Some(Entry::Project(project)) => Some(project),
+            _ => self.projects.contains_key(project).then_some(&NO_OUTCOMES),
+        }
+    }
+
+    /// An issue; none when no event named it.
+    pub fn issue(&self, project: &str, issue_ref: &str) -> Option<&Issue> {
+        match self.entries.get(&Key::issue(project, issue_ref)) {
+            Some(Entry::Issue(issue)) => Some(issue),
+            _ => None,
+        }
+    }
+
+    /// Every issue, with its project and issue_ref.
+    pub fn issues(&self) -> impl Iterator<Item = (&str, &str, &Issue)> {
+        self.entries.iter().filter_map(|(key, entry)| match entry {
+            Entry::Issue(issue) => Some((key.project.as_str(), key.identity.as_str(), &**issue)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn member(&self, project: &str, name: &str) -> Member {
+        match self.entries.get(&Key::member(project, name)) {
+            Some(Entry::Member(member)) => *member,
+            _ => Member::default(),
+        }
+    }
+
+    pub(crate) fn milestone(&self, project: &str, milestone: &str) -> Option<&Milestone> {
+        match self.entries.get(&Key::milestone(project, milestone)) {
+            Some(Entry::Milestone(milestone)) => Some(milestone),
+            _ => None,
+        }
+    }
+
+    /// The open issues whose due date follows a milestone.
+    pub(crate) fn milestone_issues(&self, project: &str, milestone: &str) -> impl Iterator<Item = &str> {
+        self.indices.milestone_issues(project, milestone)
+    }
+
+    /// The event that brought this id or payload, when it was seen within seven days before `now`.
+    pub(crate) fn seen(
+        &self,
+        project: &str,
+        id: &str,
+        hash: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Option<&str> {
+        let recent = |id: &str| {
+            let (key, entry) = self.entries.get_key_value(&Key::seen(project, id))?;
+            let Entry::Seen(seen) = entry else { return None };
+            (seen.at + SEEN_AFTER > now).then_some(key.identity.as_str())
+        };
+        recent(id).or_else(|| recent(self.indices.event_of_payload(project, hash?)?))
+    }
+
+    pub(crate) fn outcome_seen(&self, project: &str, id: &str, now: DateTime<Utc>) -> bool {
+        match self.entries.get(&Key::outcome(project, id)) {
+            Some(Entry::Seen(seen)) => seen.at + SEEN_AFTER > now,
+            _ => false,
+        }
+    }
+
+    /// Keys whose time to be forgotten has come, oldest first.
+    pub(crate) fn due_to_forget(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Key> {
+        self.indices.forgets.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| key)
+    }
+
+    fn put(&mut self, key: &Key, entry: Option<Entry>) {
+        let old = match entry {
+            Some(entry) => {
+                self.indices.add(key, &entry);
+                self.entries.insert(key.clone(), entry)
+            }
+            None => self.entries.remove(key),
+        };
+        let new = self.entries.get(key);
+        if let Some(old) = &old {
+            self.indices.remove(key, old, new);
+        }
+        if !key.project.is_empty() {
+            match (old.is_some(), new.is_some()) {
+                (false, true) => *self.projects.entry(key.project.clone()).or_default() += 1,
+                (true, false) => {
+                    if let Some(count) = self.projects.get_mut(&key.project) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.projects.remove(&key.project);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
