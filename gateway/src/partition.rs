@@ -1,0 +1,180 @@
+//! One partition's fold: records and timers in, decisions out.
+
+use chrono::{DateTime, Utc};
+use eventlog::Record;
+use events::{DeadLetter, IssueEvent, Origin, Outcome, PolicyChange, topic};
+use metrics::counter;
+use policy::{Decision, Input, Ruleset, State, decide, expire, switch_policy};
+use serde::de::DeserializeOwned;
+use tracing::{debug, info, warn};
+
+use crate::{GatewayError, batch::Batch};
+
+/// A partition that is held, or being restored.
+pub(crate) struct Partition {
+    number: u32,
+    pub(crate) state: State,
+}
+
+impl Partition {
+    pub(crate) fn new(number: u32) -> Self {
+        Self { number, state: State::default() }
+    }
+
+    pub(crate) fn next_timer_at(&self) -> Option<DateTime<Utc>> {
+        self.state.next_timer().map(|timer| timer.due_at)
+    }
+
+    /// Takes one record of the changelog back.
+    pub(crate) fn restore(&mut self, record: &Record) -> Result<(), GatewayError> {
+        self.state.restore(&record.key, record.value.as_deref()).map_err(|error| GatewayError::State {
+            partition: self.number,
+            offset: record.offset,
+            error,
+        })
+    }
+
+    /// The state is whole. If another policy decided last, this one takes over, silently, before the first decision.
+    pub(crate) fn assigned(
+        &mut self,
+        ruleset: &Ruleset,
+        wall: DateTime<Utc>,
+        batch: &mut Batch,
+    ) -> Result<(), GatewayError> {
+        if self.state.policy_hash() == Some(ruleset.hash()) {
+            return Ok(());
+        }
+        batch.decides_for(self.number);
+        // The partition's own time, not the wall's: what is still unread on the log keeps its order with the timers.
+        let now = self.state.clock().unwrap_or(DateTime::UNIX_EPOCH);
+        let decision = switch_policy(&self.state, now, ruleset);
+        self.accept(decision, batch)?;
+        info!(partition = self.number, policy = ruleset.hash(), "policy takes effect");
+        let inputs = [topic::ISSUES, topic::OUTCOMES];
+        batch.says(
+            PolicyChange {
+                partition: self.number,
+                policy_hash: ruleset.hash().to_owned(),
+                offsets: inputs.map(|input| (input.to_owned(), self.state.consumed(input))).into(),
+                at: wall,
+                policy: ruleset.text().to_owned(),
+            }
+            .to_message()?,
+        );
+        Ok(())
+    }
+
+    /// Takes one record of an input, after every timer that was due by then.
+    pub(crate) fn take(
+        &mut self,
+        record: &Record,
+        ruleset: &Ruleset,
+        batch: &mut Batch,
+    ) -> Result<(), GatewayError> {
+        batch.decides_for(self.number);
+        if record.offset < self.state.consumed(&record.topic) {
+            // The group's offsets were set back by hand; the state says that this was decided.
+            debug!(topic = record.topic, partition = self.number, offset = record.offset, "already decided");
+            return Ok(());
+        }
+        let consumed = self.state.set_consumed(&record.topic, record.offset + 1);
+        batch.changes(self.number, [consumed]);
+        if record.topic == topic::OUTCOMES {
+            if let Some(outcome) = self.read::<Outcome>(record, |outcome| &outcome.project_id, batch)? {
+                let decision = decide(&self.state, Input::Outcome(&outcome), record.timestamp, ruleset);
+                batch.risk_changes(self.number, &outcome.project_id);
+                self.accept(decision, batch)?;
+            }
+            return Ok(());
+        }
+        self.fire(record.timestamp, usize::MAX, ruleset, batch)?;
+        if let Some(event) = self.read::<IssueEvent>(record, |event| &event.project_id, batch)? {
+            counter!("breakdown_events_total", "type" => known_type(&event)).increment(1);
+            let input = Input::Event { event: &event, payload_hash: record.header("payload_hash") };
+            let decision = decide(&self.state, input, record.timestamp, ruleset);
+            self.accept(decision, batch)?;
+        }
+        let forgotten = expire(&self.state, record.timestamp);
+        self.accept(forgotten, batch)
+    }
+
+    /// Decides the timers due at or before `until`, at most `limit`.
+    pub(crate) fn fire(
+        &mut self,
+        until: DateTime<Utc>,
+        limit: usize,
+        ruleset: &Ruleset,
+        batch: &mut Batch,
+    ) -> Result<(), GatewayError> {
+        for _ in 0..limit {
+            let Some(timer) = self.state.next_timer().filter(|timer| timer.due_at <= until) else { break };
+            batch.decides_for(self.number);
+            counter!("breakdown_timers_total").increment(1);
+            // Decided as of its due time; `until` tells how many repeats an outage made late.
+            let decision = decide(&self.state, Input::Timer(&timer), until, ruleset);
+            self.accept(decision, batch)?;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, decision: Decision, batch: &mut Batch) -> Result<(), GatewayError> {
+        self.state.apply(&decision);
+        batch.changes(self.number, decision.keys());
+        for note in &decision.notes {
+            counter!("breakdown_notes_total", "note" => note.name()).increment(1);
+            debug!(partition = self.number, ?note, "noted");
+        }
+        for action in &decision.actions {
+            let rule = action.rule.clone().unwrap_or_default();
+            counter!("breakdown_decided_actions_total", "action" => action.action.to_string(), "rule" => rule)
+                .increment(1);
+            info!(
+                action = %action.action, target = action.target, rule = action.rule, issue = action.issue_ref,
+                id = action.event_id, "decided"
+            );
+            batch.says(action.to_message()?);
+        }
+        Ok(())
+    }
+
+    /// The record's value, or `None` and a dead letter: the partition moves on.
+    fn read<T: DeserializeOwned>(
+        &self,
+        record: &Record,
+        project: impl Fn(&T) -> &str,
+        batch: &mut Batch,
+    ) -> Result<Option<T>, GatewayError> {
+        let value = record.value.as_deref().unwrap_or_default();
+        let (reason, detail) = match serde_json::from_slice::<T>(value) {
+            Ok(read) if project(&read).as_bytes() == &record.key[..] => return Ok(Some(read)),
+            Ok(_) => ("wrong_key", "the record's key is not its project_id".to_owned()),
+            // serde_json's own text can quote the value; its place cannot.
+            Err(error) => (
+                "unreadable",
+                format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()),
+            ),
+        };
+        warn!(
+            topic = record.topic,
+            partition = record.partition,
+            offset = record.offset,
+            reason,
+            "dead letter"
+        );
+        counter!("breakdown_dead_letters_total", "reason" => reason).increment(1);
+        let origin = Origin::Record {
+            topic: record.topic.clone(),
+            partition: record.partition,
+            offset: record.offset,
+        };
+        let letter = DeadLetter::new(origin, None, reason, detail, record.timestamp, value);
+        batch.says(letter.to_message()?);
+        Ok(None)
+    }
+}
+
+/// The type as a metric label; a word from outside is never a label.
+fn known_type(event: &IssueEvent) -> &'static str {
+    let word = event.event_type.as_str();
+    events::EventType::KNOWN.iter().find(|known| **known == word).copied().unwrap_or("other")
+}
