@@ -1,0 +1,70 @@
+//! `breakdown deliver`: a webhook, signed as the provider would.
+
+use std::{process::ExitCode, time::Duration};
+
+use webhooks::{Provider, Secrets, sign};
+
+use crate::{
+    args::{Deliver, ProviderName},
+    error::Failure,
+};
+
+impl From<ProviderName> for Provider {
+    fn from(name: ProviderName) -> Self {
+        match name {
+            ProviderName::Github => Self::Github,
+            ProviderName::Jira => Self::Jira,
+        }
+    }
+}
+
+/// How long a receiver may take to answer; GitHub itself waits 10 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sends the file, prints status and body; exit 1 unless the answer is 2xx.
+pub(crate) async fn run(args: Deliver) -> Result<ExitCode, Failure> {
+    let provider = Provider::from(args.provider);
+    let variable = args.secret_env.as_deref().unwrap_or(provider.secret_variable());
+    let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
+    let secret = secret
+        .ok_or_else(|| Failure::usage(format!("{variable} is not set: it must hold the webhook secret")))?;
+    let secrets = Secrets::parse(&secret).map_err(|error| Failure::usage(format!("{variable}: {error}")))?;
+    let body = std::fs::read(&args.file)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.file.display())))?;
+    let url = args.url.unwrap_or_else(|| format!("http://127.0.0.1:7000{}", provider.path()));
+    let delivery_id = args.delivery_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let headers = sign(provider, &secrets, &args.event, &delivery_id, &body);
+    let answer = send(&url, headers, body).await?;
+    println!("{} {}", answer.status, answer.body);
+    Ok(if (200..300).contains(&answer.status) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// What a receiver answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+/// Posts a signed delivery.
+pub(crate) async fn send(
+    url: &str,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+) -> Result<Answer, Failure> {
+    let failed = |error: reqwest::Error| {
+        // reqwest's own text stops at "error sending request"; the cause says why.
+        let cause = std::iter::successors(std::error::Error::source(&error), |error| error.source()).last();
+        let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
+        Failure::failed(format!("the delivery to {url} failed: {why}; is `breakdown serve` running there?"))
+    };
+    let at =
+        reqwest::Url::parse(url).map_err(|error| Failure::usage(format!("{url:?} is no URL: {error}")))?;
+    let client = executor::http_client(&at, PATIENCE)
+        .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+    let mut request = client.post(at).body(body);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let answer = request.send().await.map_err(failed)?;
+    Ok(Answer { status: answer.status().as_u16(), body: answer.text().await.map_err(failed)? })
+}

@@ -1,0 +1,94 @@
+//! `breakdown issue REF`: what is known of one issue.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use events::{Action, Outcome, topic};
+use policy::State;
+use serde_json::json;
+
+use crate::{
+    args::Issue,
+    commands::read_all,
+    config::Settings,
+    error::Failure,
+    logs::{self, Access},
+};
+
+/// Prints facts, deciding rule, timers, actions, outcomes. Reads the log only, so it works beside a server.
+pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Failure> {
+    let log = logs::open(settings, Access::Beside).await?;
+    let mut states: BTreeMap<u32, State> = BTreeMap::new();
+    let mut broken = None;
+    read_all(&*log, topic::GATEWAY_STATE, |record| {
+        let state = states.entry(record.partition).or_default();
+        if let Err(error) = state.restore(&record.key, record.value.as_deref()) {
+            broken.get_or_insert((record.partition, record.offset, error));
+        }
+    })
+    .await?;
+    if let Some((partition, offset, error)) = broken {
+        return Err(Failure::failed(format!(
+            "the state on {} partition {partition} offset {offset} cannot be read: {error}; was it written by another \
+             version of breakdown?",
+            topic::GATEWAY_STATE
+        )));
+    }
+    let issue =
+        states.values().flat_map(State::issues).find(|(_, issue_ref, _)| *issue_ref == args.issue_ref);
+    let Some((project, _, issue)) = issue else {
+        return Err(Failure::failed(format!(
+            "issue {:?} is not known here; a reference looks like github:owner/repo#12 or jira:host/KEY-7, and an issue is \
+             known from its first event on",
+            args.issue_ref
+        )));
+    };
+    let mut actions: Vec<Action> = Vec::new();
+    read_all(&*log, topic::ACTIONS, |record| {
+        let action = record.value.as_deref().and_then(|value| serde_json::from_slice::<Action>(value).ok());
+        actions.extend(action.filter(|action| action.issue_ref.as_deref() == Some(&args.issue_ref)));
+    })
+    .await?;
+    let mut outcomes: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    read_all(&*log, topic::OUTCOMES, |record| {
+        let outcome = record.value.as_deref().and_then(|value| serde_json::from_slice::<Outcome>(value).ok());
+        if let Some((id, outcome)) = outcome.and_then(|outcome| Some((outcome.action_id.clone()?, outcome))) {
+            outcomes.entry(id).or_default().push(outcome);
+        }
+    })
+    .await?;
+    let actions: Vec<_> = actions
+        .into_iter()
+        .map(|action| {
+            let outcomes = outcomes.remove(&action.event_id).unwrap_or_default();
+            json!({"action": action, "outcomes": outcomes})
+        })
+        .collect();
+    let whole =
+        json!({"issue_ref": args.issue_ref, "project_id": project, "state": issue, "actions": actions});
+    if args.json {
+        println!("{whole}");
+    } else {
+        print!("{}", indented(&whole, 0));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// JSON as lines for a person: `key: value`, nested by two spaces; text stays quoted, so it stays inert.
+fn indented(value: &serde_json::Value, depth: usize) -> String {
+    use serde_json::Value;
+    let margin = "  ".repeat(depth);
+    let line = |name: &str, value: &Value| match value {
+        Value::Object(fields) if fields.is_empty() => format!("{margin}{name} none\n"),
+        Value::Array(items) if items.is_empty() => format!("{margin}{name} none\n"),
+        Value::Object(_) => format!("{margin}{name}\n{}", indented(value, depth + 1)),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            format!("{margin}{name}\n{}", indented(value, depth + 1))
+        }
+        plain => format!("{margin}{name} {plain}\n"),
+    };
+    match value {
+        Value::Object(fields) => fields.iter().map(|(key, value)| line(&format!("{key}:"), value)).collect(),
+        Value::Array(items) => items.iter().map(|item| line("-", item)).collect(),
+        plain => format!("{margin}{plain}\n"),
+    }
+}

@@ -1,0 +1,184 @@
+//! `breakdown publish`: events from files onto `issues`.
+
+use std::{io::Read, process::ExitCode};
+
+use eventlog::NewRecord;
+use events::{IssueEvent, Source, id, issue_ref_of_github, issue_ref_of_jira, topic};
+use serde_json::{Deserializer, Value, json};
+
+use crate::{
+    args::Publish,
+    config::Settings,
+    error::Failure,
+    logs::{self, Access},
+};
+
+/// Most events appended at once.
+const BATCH: usize = 500;
+
+/// Checks every event, then appends them all in order, and prints where each one stands.
+pub(crate) async fn run(settings: &Settings, args: Publish) -> Result<ExitCode, Failure> {
+    if args.topic != topic::ISSUES {
+        return Err(Failure::usage(format!(
+            "nothing but {} can be published to: {:?} is written by breakdown itself, or unknown",
+            topic::ISSUES,
+            args.topic
+        )));
+    }
+    let name = args.file.display().to_string();
+    let events = parse(&read(&args)?, &name)?;
+    let log = logs::open(settings, Access::Beside).await?;
+    log.create_topics(&logs::topics(settings)).await?;
+    for batch in events.chunks(BATCH) {
+        let records = batch
+            .iter()
+            .map(|event| {
+                let message = event.to_message(None).map_err(|error| {
+                    Failure::failed(format!("{name}: an event cannot be written as JSON: {error}"))
+                })?;
+                Ok(NewRecord {
+                    topic: message.topic.into(),
+                    partition: None,
+                    key: message.key.into(),
+                    value: Some(message.value.into()),
+                    headers: message.headers,
+                })
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
+        for (event, at) in batch.iter().zip(log.append(records).await?) {
+            if args.json {
+                println!(
+                    "{}",
+                    json!({"event_id": event.event_id, "topic": topic::ISSUES, "partition": at.partition, "offset": at.offset})
+                );
+            } else {
+                println!(
+                    "{} partition {} offset {} {}",
+                    topic::ISSUES,
+                    at.partition,
+                    at.offset,
+                    event.event_id
+                );
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(args: &Publish) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = if args.file.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(&args.file).map(|read| bytes = read)
+    };
+    read.map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.file.display())))?;
+    Ok(bytes)
+}
+
+/// One event, an array of events, or one event a line. All are checked before any is appended.
+fn parse(bytes: &[u8], name: &str) -> Result<Vec<IssueEvent>, Failure> {
+    let mut events = Vec::new();
+    for value in Deserializer::from_slice(bytes).into_iter::<Value>() {
+        let value = value.map_err(|error| Failure::failed(format!("{name} is no JSON: {error}")))?;
+        let several = match value {
+            Value::Array(several) => several,
+            one => vec![one],
+        };
+        for value in several {
+            let number = events.len() + 1;
+            events.push(
+                complete(value).map_err(|why| Failure::failed(format!("{name}, event {number}: {why}")))?,
+            );
+        }
+    }
+    if events.is_empty() {
+        return Err(Failure::failed(format!("{name} holds no event")));
+    }
+    Ok(events)
+}
+
+/// Derives what a sample may leave out (`issue_ref`, `event_id`), then reads the event as strictly as the gateway will.
+fn complete(mut value: Value) -> Result<IssueEvent, String> {
+    let Some(fields) = value.as_object_mut() else {
+        return Err("an event is a JSON object".into());
+    };
+    // Canonical: serde_json's map keeps its keys sorted, and writes no white space.
+    let canonical = serde_json::to_vec(fields).map_err(|error| error.to_string())?;
+    if !fields.contains_key("issue_ref") {
+        let derived = derive_issue_ref(&Value::Object(fields.clone()))?;
+        fields.insert("issue_ref".into(), derived.into());
+    }
+    fields.entry("event_id").or_insert_with(|| id::published_event(&canonical).into());
+    let event: IssueEvent = serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let at = if path == "." { String::new() } else { format!("{path}: ") };
+        format!("{at}{}; the shape is in events/schemas/issues.json", error.inner())
+    })?;
+    for (field, text) in
+        [("event_id", &event.event_id), ("project_id", &event.project_id), ("issue_ref", &event.issue_ref)]
+    {
+        if text.is_empty() || text.len() > 512 {
+            return Err(format!("{field} must have 1 to 512 bytes"));
+        }
+    }
+    Ok(event)
+}
+
+fn derive_issue_ref(value: &Value) -> Result<String, String> {
+    let text = |field: &str| value[field].as_str();
+    match text("source") {
+        Some(source) if source == Source::Github.as_str() => {
+            let repo =
+                text("repo").ok_or("issue_ref is missing and cannot be derived: repo is missing too")?;
+            let number = value["issue_number"]
+                .as_u64()
+                .ok_or("issue_ref is missing and cannot be derived: issue_number is missing too")?;
+            Ok(issue_ref_of_github(repo, number))
+        }
+        Some(source) if source == Source::Jira.as_str() => {
+            let key = text("issue_key")
+                .ok_or("issue_ref is missing and cannot be derived: issue_key is missing too")?;
+            let host = text("url")
+                .and_then(|url| reqwest::Url::parse(url).ok())
+                .and_then(|url| url.host_str().map(str::to_owned))
+                .ok_or("issue_ref is missing and cannot be derived: url names no host")?;
+            Ok(issue_ref_of_jira(&host, key))
+        }
+        _ => Err("source must be \"github\" or \"jira\"".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GITHUB: &str =
+        r#"{"project_id":"alpha","source":"github","type":"issue_opened","repo":"O/R","issue_number":7}"#;
+
+    #[test]
+    fn what_is_missing_is_derived_and_the_same_each_time() {
+        let spaced = GITHUB.replace(':', " : ");
+        let all = parse(format!("{GITHUB}\n{spaced}").as_bytes(), "f").unwrap();
+        assert_eq!(all[0].issue_ref, "github:o/r#7");
+        assert!(all[0].event_id.starts_with("p-"));
+        assert_eq!(all[0], all[1], "white space does not make another event");
+    }
+
+    #[test]
+    fn a_given_id_stays() {
+        let event = GITHUB.replacen('{', r#"{"event_id":"mine","#, 1);
+        assert_eq!(parse(format!("[{event}]").as_bytes(), "f").unwrap()[0].event_id, "mine");
+    }
+
+    #[test]
+    fn mistakes_name_the_event_and_the_field() {
+        let wrong = GITHUB.replacen('{', r#"{"due_at":"tomorrow","#, 1);
+        let error = parse(format!("{GITHUB}\n{wrong}").as_bytes(), "f").unwrap_err().to_string();
+        assert!(error.contains("f, event 2") && error.contains("due_at"), "{error}");
+        for (bad, says) in [("", "no event"), ("{", "no JSON"), ("7", "JSON object"), ("{}", "source")] {
+            let error = parse(bad.as_bytes(), "f").unwrap_err().to_string();
+            assert!(error.contains(says), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! Configuration: flags beat environment beats `breakdown.toml` beats defaults.
+//!
+//! Every key of the file has one environment variable, and most have a flag; `breakdown.example.toml` shows them all.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::error::Failure;
+
+/// Where the file is looked for when `--config` does not say.
+pub const DEFAULT_FILE: &str = "breakdown.toml";
+
+/// The file as written. Unknown keys are refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    data_dir: Option<String>,
+    policy: Option<String>,
+    project_id: Option<String>,
+    listen: Listen,
+    admin: Admin,
+    log: LogSection,
+    redpanda: RedpandaSection,
+    github: Webhook,
+    jira: Webhook,
+    calendar: Calendar,
+    executor: Executor,
+    projects: BTreeMap<String, Project>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Listen {
+    webhooks: Option<String>,
+    admin: Option<String>,
+    calendar: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Admin {
+    token: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogSection {
+    partitions: Option<u32>,
+    retention: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RedpandaSection {
+    brokers: Option<String>,
+    sasl_username: Option<String>,
+    sasl_password: Option<String>,
+    sasl_mechanism: Option<String>,
+    tls: Option<bool>,
+    ca_cert: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Webhook {
+    webhook_secret: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Calendar {
+    api_base: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Executor {
+    give_up_after: Option<String>,
+}
+
+/// What `[projects.NAME]` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Project {
+    /// GitHub repositories, `owner/repo`.
+    pub repositories: Vec<String>,
+    /// Jira project keys.
+    pub jira: Vec<String>,
+    /// IANA name; UTC when absent.
+    pub time_zone: Option<String>,
+}
+
+/// What the flags said.
+#[derive(Debug, Default, Clone)]
+pub struct Flags {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--brokers`.
+    pub brokers: Option<String>,
+    /// `--policy`.
+    pub policy: Option<PathBuf>,
+    /// `--webhooks-listen`.
+    pub webhooks_listen: Option<SocketAddr>,
+    /// `--admin-listen`.
+    pub admin_listen: Option<SocketAddr>,
+    /// `--calendar-listen`.
+    pub calendar_listen: Option<SocketAddr>,
+}
+
+/// An address to listen on, and whether somebody asked for just this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub at: SocketAddr,
+    /// False for the default.
+    pub chosen: bool,
+}
+
+/// The broker, where one is configured.
+#[derive(Debug, Clone)]
+pub struct Redpanda {
+    /// host:port, comma-separated.
+    pub brokers: String,
+    /// User and password.
+    pub sasl: Option<(String, SecretString)>,
+    /// scram-sha-256, scram-sha-512 or plain.
+    pub mechanism: String,
+    /// Whether connections are encrypted.
+    pub tls: bool,
+    /// PEM file with the authorities to trust instead of the system's.
+    pub ca_cert: Option<PathBuf>,
+}
+
+/// Everything, resolved.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the embedded log lives.
+    pub data_dir: PathBuf,
+    /// Whether somebody named it.
+    pub data_dir_chosen: bool,
+    /// The policy file; `None`: the built-in one.
+    pub policy: Option<PathBuf>,
+    /// Project of whatever `projects` does not map.
+    pub project_id: String,
+    /// Webhook receivers.
+    pub webhooks_listen: Address,
+    /// Health, metrics, admin API.
+    pub admin_listen: Address,
+    /// calendar-mock.
+    pub calendar_listen: Address,
+    /// Bearer token of the admin API.
+    pub admin_token: Option<SecretString>,
+    /// Partitions of every topic.
+    pub partitions: u32,
+    /// How long records are kept.
+    pub retention: Duration,
+    /// The broker; `None`: the embedded log.
+    pub redpanda: Option<Redpanda>,
+    /// Comma-separated secrets.
+    pub github_secret: Option<SecretString>,
+    /// Comma-separated secrets.
+    pub jira_secret: Option<SecretString>,
+    /// Calendar and notification API; `None`: calendar-mock in the process.
+    pub calendar_api_base: Option<String>,
+    /// How long an action is tried.
+    pub give_up_after: Duration,
+    /// What belongs to which project.
+    pub projects: BTreeMap<String, Project>,
+}
+
+impl Settings {
+    /// Resolves flags, environment and file. `env` answers for one variable; an empty one counts as unset.
+    pub fn load(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+        let file = read_file(flags.config.as_deref())?;
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        let pick = |name: &str, from_file: Option<String>| env(name).or(from_file);
+        let secret = |name: &str, from_file: Option<String>| pick(name, from_file).map(SecretString::from);
+
+        let data_dir =
+            flags.data_dir.clone().or(pick("BREAKDOWN_DATA_DIR", file.data_dir).map(PathBuf::from));
+        let address = |flag: Option<SocketAddr>, name: &str, from_file: Option<String>, default: u16| {
+            let chosen = match (flag, pick(name, from_file)) {
+                (Some(at), _) => Some(at),
+                (None, Some(text)) => Some(text.parse().map_err(|_| {
+                    Failure::usage(format!(
+                        "{name}: {text:?} is no address to listen on; write e.g. 127.0.0.1:{default}"
+                    ))
+                })?),
+                (None, None) => None,
+            };
+            let at = chosen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], default)));
+            Ok::<_, Failure>(Address { at, chosen: chosen.is_some() })
+        };
+        let retention = duration("log.retention", file.log.retention.as_deref().unwrap_or("90d"))?;
+        let give_up_after =
+            duration("executor.give_up_after", file.executor.give_up_after.as_deref().unwrap_or("15m"))?;
+        let partitions = file.log.partitions.unwrap_or(8);
+        if !(1..=1024).contains(&partitions) {
+            return Err(Failure::usage(format!("log.partitions: {partitions} is not between 1 and 1024")));
+        }
+        let brokers = flags.brokers.clone().or(pick("REDPANDA_BROKERS", file.redpanda.brokers.clone()));
+        let redpanda = match brokers {
+            Some(brokers) => Some(redpanda(brokers, file.redpanda, &env)?),
+            None => None,
+        };
+        let project_id = pick("PROJECT_ID", file.project_id).unwrap_or_else(|| "alpha".into());
+        for name in file.projects.keys().chain([&project_id]) {
+            check_project_id(name)?;
+        }
+        Ok(Self {
+            data_dir_chosen: data_dir.is_some(),
+            data_dir: data_dir.unwrap_or_else(|| "./data".into()),
+            policy: flags.policy.clone().or(pick("BREAKDOWN_POLICY", file.policy).map(PathBuf::from)),
+            project_id,
+            webhooks_listen: address(
+                flags.webhooks_listen,
+                "BREAKDOWN_WEBHOOKS_LISTEN",
+                file.listen.webhooks,
+                7000,
+            )?,
+            admin_listen: address(flags.admin_listen, "BREAKDOWN_ADMIN_LISTEN", file.listen.admin, 7100)?,
+            calendar_listen: address(
+                flags.calendar_listen,
+                "BREAKDOWN_CALENDAR_LISTEN",
+                file.listen.calendar,
+                7300,
+            )?,
+            admin_token: secret("BREAKDOWN_ADMIN_TOKEN", file.admin.token),
+            partitions,
+            retention,
+            redpanda,
+            github_secret: secret("GITHUB_WEBHOOK_SECRET", file.github.webhook_secret),
+            jira_secret: secret("JIRA_WEBHOOK_SECRET", file.jira.webhook_secret),
+            calendar_api_base: pick("CALENDAR_API_BASE", file.calendar.api_base),
+            give_up_after,
+            projects: file.projects,
+        })
+    }
+}
+
+fn read_file(named: Option<&Path>) -> Result<File, Failure> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(File::default());
+        }
+        Err(error) => {
+            return Err(Failure::usage(format!(
+                "the configuration {} cannot be read: {error}",
+                path.display()
+            )));
+        }
+    };
+    toml::from_str(&text).map_err(|error| {
+        // toml's own text quotes the line, which may hold a secret: say the place and the reason only.
+        let place = error.span().map_or(String::new(), |span| {
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+            format!(", line {line}")
+        });
+        Failure::usage(format!(
+            "the configuration {}{place}: {}; breakdown.example.toml shows every key",
+            path.display(),
+            error.message()
+        ))
+    })
+}
+
+fn redpanda(
+    brokers: String,
+    file: RedpandaSection,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Redpanda, Failure> {
+    let username = env("REDPANDA_SASL_USERNAME").or(file.sasl_username);
+    let password = env("REDPANDA_SASL_PASSWORD").or(file.sasl_password).map(SecretString::from);
+    let sasl = match (username, password) {
+        (Some(username), Some(password)) => Some((username, password)),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err(Failure::usage(
+                "REDPANDA_SASL_USERNAME is set and REDPANDA_SASL_PASSWORD is not: set both or none",
+            ));
+        }
+        (None, Some(_)) => {
+            return Err(Failure::usage(
+                "REDPANDA_SASL_PASSWORD is set and REDPANDA_SASL_USERNAME is not: set both or none",
+            ));
+        }
+    };
+    let mechanism = env("REDPANDA_SASL_MECHANISM")
+        .or(file.sasl_mechanism)
+        .unwrap_or_else(|| "scram-sha-256".into())
+        .to_lowercase();
+    if !["scram-sha-256", "scram-sha-512", "plain"].contains(&mechanism.as_str()) {
+        return Err(Failure::usage(format!(
+            "REDPANDA_SASL_MECHANISM: {mechanism:?} is unknown; it is scram-sha-256, scram-sha-512 or plain"
+        )));
+    }
+    let tls = match env("REDPANDA_TLS").as_deref() {
+        None => file.tls.unwrap_or(false),
+        Some("true" | "1") => true,
+        Some("false" | "0") => false,
+        Some(other) => {
+            return Err(Failure::usage(format!("REDPANDA_TLS: {other:?} is neither true nor false")));
+        }
+    };
+    let ca_cert = env("REDPANDA_CA_CERT").or(file.ca_cert).map(PathBuf::from);
+    if ca_cert.is_some() && !tls {
+        return Err(Failure::usage("REDPANDA_CA_CERT is set and REDPANDA_TLS is not: set REDPANDA_TLS=true"));
+    }
+    Ok(Redpanda { brokers, sasl, mechanism, tls, ca_cert })
+}
+
+fn duration(key: &str, text: &str) -> Result<Duration, Failure> {
+    humantime::parse_duration(text).map_err(|error| {
+        Failure::usage(format!("{key}: {text:?} is no duration ({error}); write e.g. 90d or 15m"))
+    })
+}
+
+fn check_project_id(name: &str) -> Result<(), Failure> {
+    let fine = !name.is_empty()
+        && name.len() <= 100
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if fine {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{name:?} is no project id: 1 to 100 of letters, digits, dash, underscore and dot"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn load(text: &str, vars: &[(&str, &str)], flags: Flags) -> Result<Settings, Failure> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let flags = Flags { config: Some(file.path().to_owned()), ..flags };
+        Settings::load(&flags, |name| {
+            vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn flags_beat_environment_beats_file_beats_defaults() {
+        let file = "data_dir = \"f\"\n[listen]\nadmin = \"127.0.0.1:1\"\n";
+        let vars = [("BREAKDOWN_DATA_DIR", "e"), ("PROJECT_ID", "")];
+        let flags = Flags { data_dir: Some("x".into()), ..Flags::default() };
+        let all = load(file, &vars, flags).unwrap();
+        assert_eq!(all.data_dir, PathBuf::from("x"));
+        assert_eq!(all.project_id, "alpha", "an empty variable counts as unset");
+        let no_flag = load(file, &vars, Flags::default()).unwrap();
+        assert_eq!(no_flag.data_dir, PathBuf::from("e"));
+        let file_only = load(file, &[], Flags::default()).unwrap();
+        assert_eq!(file_only.data_dir, PathBuf::from("f"));
+        assert_eq!(file_only.admin_listen, Address { at: "127.0.0.1:1".parse().unwrap(), chosen: true });
+        assert_eq!(file_only.webhooks_listen.at.port(), 7000);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_without_its_text() {
+        let error =
+            load("data_dir = \"d\"\nsekrit = \"hunter2\"\n", &[], Flags::default()).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("sekrit"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_example_shows_every_key_and_holds_the_defaults() {
+        let example = include_str!("../../breakdown.example.toml");
+        // With the comment marks taken off, the example is a whole configuration.
+        let plain: String = example
+            .lines()
+            .filter_map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.contains(" = ") && !rest.starts_with("  ") => Some(format!("{rest}\n")),
+                Some(_) => None,
+                None => Some(format!("{line}\n")),
+            })
+            .collect();
+        let settings = load(&plain, &[], Flags::default()).unwrap();
+        let defaults = load("", &[], Flags::default()).unwrap();
+        assert_eq!(settings.data_dir, defaults.data_dir);
+        assert_eq!(settings.retention, defaults.retention);
+        assert_eq!(settings.give_up_after, defaults.give_up_after);
+        assert_eq!(settings.partitions, defaults.partitions);
+        assert!(settings.redpanda.is_some() && settings.projects.contains_key("alpha"));
+        for key in [
+            "data_dir",
+            "policy",
+            "project_id",
+            "webhooks",
+            "admin",
+            "calendar",
+            "token",
+            "partitions",
+            "retention",
+            "brokers",
+            "sasl_username",
+            "sasl_password",
+            "sasl_mechanism",
+            "tls",
+            "ca_cert",
+            "webhook_secret",
+            "api_base",
+            "give_up_after",
+            "repositories",
+            "jira",
+            "time_zone",
+        ] {
+            assert!(plain.contains(&format!("{key} = ")), "{key} is missing");
+        }
+    }
+
+    #[test]
+    fn half_a_login_and_nonsense_are_refused() {
+        let refused = |vars: &[(&str, &str)]| load("", vars, Flags::default()).unwrap_err().to_string();
+        let broker = ("REDPANDA_BROKERS", "b:9092");
+        assert!(refused(&[broker, ("REDPANDA_SASL_USERNAME", "u")]).contains("REDPANDA_SASL_PASSWORD"));
+        assert!(refused(&[broker, ("REDPANDA_TLS", "yes please")]).contains("REDPANDA_TLS"));
+        assert!(refused(&[broker, ("REDPANDA_CA_CERT", "/ca.pem")]).contains("REDPANDA_TLS=true"));
+        assert!(refused(&[("BREAKDOWN_ADMIN_LISTEN", "here")]).contains("BREAKDOWN_ADMIN_LISTEN"));
+        assert!(refused(&[("PROJECT_ID", "a/b")]).contains("project id"));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let vars = [("GITHUB_WEBHOOK_SECRET", "canary"), ("BREAKDOWN_ADMIN_TOKEN", "canary")];
+        let settings = load("", &vars, Flags::default()).unwrap();
+        assert!(!format!("{settings:?}").contains("canary"));
+    }
+}

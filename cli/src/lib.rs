@@ -1,0 +1,75 @@
+//! The `breakdown` program: composition root, configuration, telemetry, commands.
+//!
+//! This crate alone reads the machine's clock, prints, and knows every other crate.
+// Printing is what a command does; everything else logs.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod admin;
+mod args;
+mod clock;
+mod commands;
+pub mod config;
+mod demo;
+mod error;
+mod logs;
+mod serve;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    run(Cli::parse())
+}
+
+/// Runs `breakdown publish` with the process's arguments: the program `publish`.
+pub fn publish_main() -> ExitCode {
+    let arguments = std::env::args_os().collect::<Vec<_>>();
+    let program = arguments.first().cloned().unwrap_or_else(|| "publish".into());
+    run(Cli::parse_from([program, "publish".into()].into_iter().chain(arguments.into_iter().skip(1))))
+}
+
+fn run(cli: Cli) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the async runtime cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let result = runtime.block_on(dispatch(cli));
+    // Blocking reads of a log may still wait; nothing that was promised depends on them.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, error::Failure> {
+    let settings = || config::Settings::load(&cli.common.flags(), |name| std::env::var(name).ok());
+    if !matches!(cli.command, Command::Serve(_)) {
+        telemetry::log_to_stderr("warn");
+    }
+    match cli.command {
+        Command::Serve(args) => {
+            let flags = args.flags(&cli.common);
+            let settings = config::Settings::load(&flags, |name| std::env::var(name).ok())?;
+            serve::serve(settings, args).await
+        }
+        Command::Publish(args) => commands::publish::run(&settings()?, args).await,
+        Command::Deliver(args) => commands::deliver::run(args).await,
+        Command::Tail(args) => commands::tail::run(&settings()?, args).await,
+        Command::Topics(args) => commands::topics::topics(&settings()?, args.json).await,
+        Command::Groups(args) => commands::topics::groups(&settings()?, args.json).await,
+        Command::Issue(args) => commands::issue::run(&settings()?, args).await,
+        Command::Policy(args) => commands::policy::run(args),
+    }
+}

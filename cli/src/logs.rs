@@ -1,0 +1,82 @@
+//! Opening the configured log, and the topics that stand on it.
+
+use std::sync::Arc;
+
+use eventlog::{Log, TopicSpec, embedded::EmbeddedLog};
+use events::topic;
+
+use crate::{clock::SystemClock, config::Settings, error::Failure};
+
+/// What a command wants of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Join groups: `serve`. With the embedded log, one process at a time.
+    Hold,
+    /// Append and read, beside a server.
+    Beside,
+}
+
+/// Opens the configured log.
+pub(crate) async fn open(settings: &Settings, access: Access) -> Result<Arc<dyn Log>, Failure> {
+    if let Some(redpanda) = &settings.redpanda {
+        return kafka(redpanda).await;
+    }
+    let clock = Arc::new(SystemClock);
+    let dir = &settings.data_dir;
+    let log = match access {
+        Access::Hold => EmbeddedLog::hold(dir, clock)?,
+        Access::Beside => EmbeddedLog::open(dir, clock)?,
+    };
+    Ok(Arc::new(log))
+}
+
+#[cfg(feature = "kafka")]
+async fn kafka(redpanda: &crate::config::Redpanda) -> Result<Arc<dyn Log>, Failure> {
+    use eventlog::kafka::{KafkaConfig, KafkaLog, Sasl};
+
+    let sasl = match &redpanda.sasl {
+        Some((username, password)) => Some(Sasl {
+            username: username.clone(),
+            password: password.clone(),
+            mechanism: redpanda.mechanism.parse()?,
+        }),
+        None => None,
+    };
+    let config = KafkaConfig {
+        sasl,
+        tls: redpanda.tls,
+        ca_cert: redpanda.ca_cert.clone(),
+        ..KafkaConfig::new(redpanda.brokers.as_str())
+    };
+    Ok(Arc::new(KafkaLog::new(config)?))
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn kafka(_: &crate::config::Redpanda) -> Result<Arc<dyn Log>, Failure> {
+    Err(Failure::usage("REDPANDA_BROKERS is set, but this breakdown was built without the feature `kafka`"))
+}
+
+/// Every topic as it should be. Only `policies` is kept for ever: it explains all the others.
+pub(crate) fn topics(settings: &Settings) -> Vec<TopicSpec> {
+    topic::ALL
+        .iter()
+        .map(|name| {
+            let compacted = topic::COMPACTED.contains(name);
+            let kept_for_ever = compacted || *name == topic::POLICIES;
+            TopicSpec {
+                name: (*name).to_owned(),
+                partitions: settings.partitions,
+                compacted,
+                retention: (!kept_for_ever).then_some(settings.retention),
+            }
+        })
+        .collect()
+}
+
+/// What the log runs on, in a word for people.
+pub(crate) fn name(settings: &Settings) -> String {
+    match &settings.redpanda {
+        Some(redpanda) => format!("Kafka API at {}", redpanda.brokers),
+        None => format!("embedded, in {}", settings.data_dir.display()),
+    }
+}
