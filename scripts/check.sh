@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# All that CI runs, in an order that finds cheap mistakes first. Starts what it needs and stops it again.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+began=$SECONDS
+
+step() { echo; echo "== [$((SECONDS - began)) s] $*"; }
+tidy() {
+  scripts/stop-all.sh >/dev/null 2>&1 || true
+  scripts/kafka.sh down --wipe >/dev/null 2>&1 || true
+}
+trap tidy EXIT
+
+step "formatting"
+cargo fmt --all --check
+
+# The broker's jars and the example payloads come over the network while cargo builds.
+mkdir -p target
+scripts/kafka.sh fetch >target/fetch-kafka.log 2>&1 & kafka=$!
+scripts/fetch-webhook-examples.sh >target/fetch-examples.log 2>&1 & examples=$!
+
+step "clippy, warnings are errors"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+step "clippy without the broker backend"
+cargo clippy -p breakdown --no-default-features --locked -- -D warnings
+
+step "a broker, and real webhook payloads"
+wait "$examples" || { cat target/fetch-examples.log; exit 1; }
+wait "$kafka" || { cat target/fetch-kafka.log; exit 1; }
+scripts/kafka.sh up
+export REDPANDA_BROKERS=127.0.0.1:${BREAKDOWN_KAFKA_PORT:-19092}
+
+step "tests, the broker ones among them"
+cargo test --workspace --locked
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+step "the README's first command"
+lines=$(wc -l <README.md)
+((lines <= 150)) || { echo "README.md has $lines lines; its first page is 150" >&2; exit 1; }
+env -u REDPANDA_BROKERS cargo run --release --locked -- serve --demo --exit | tee target/demo.log
+grep -q '^demo complete$' target/demo.log
+
+step "the flow, embedded log"
+env -u REDPANDA_BROKERS scripts/start-all.sh
+env -u REDPANDA_BROKERS scripts/test-flow.sh
+scripts/stop-all.sh
+
+step "the flow, a process a role on the broker"
+scripts/start-all.sh --kafka
+scripts/test-flow.sh
+scripts/stop-all.sh
+
+step "docker files"
+scripts/check-docker.sh
+
+step "done in $((SECONDS - began)) s"
