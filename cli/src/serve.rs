@@ -327,14 +327,15 @@ impl Running {
         failed: &CancellationToken,
         role: impl Future<Output = Result<(), E>> + Send + 'static,
     ) -> Self {
-        let (told, failed) = (stop.clone(), failed.clone());
+        let (told, failed) = (stop.clone(), failed.clone().drop_guard());
         let task = tokio::spawn(async move {
             let ended = role.await;
             if let Err(why) = &ended {
                 error!(role = name, "stopped: {why}");
             }
-            if ended.is_err() || !told.is_cancelled() {
-                failed.cancel();
+            // Otherwise, and when the role panics, dropping the guard says that it failed.
+            if ended.is_ok() && told.is_cancelled() {
+                failed.disarm();
             }
         });
         Self { name, stop, task }

@@ -11,7 +11,7 @@
 //! and ruleset always give the same decision, so a log can be replayed, and a changed policy tried on it.
 //!
 //! - [`load`] reads the policy file and reports everything that is wrong with it, each with its place.
-//! - [`decide`] says what an input changes, and which actions follow. It reads the state and never changes it; its cost
+//! - [`decide()`] says what an input changes, and which actions follow. It reads the state and never changes it; its cost
 //!   is that of one issue and the rules (a milestone's event: of the milestone's open issues).
 //! - [`State`] holds what the decisions of one partition have added up to. [`State::apply`] takes a decision in;
 //!   [`State::entry`] and [`State::restore`] carry it through a changelog and back, exactly.

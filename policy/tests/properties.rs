@@ -1,7 +1,10 @@
 //! What holds for any history.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::LazyLock,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{Action, EventType, FieldChange, IssueEvent, Outcome, Risk, Said, Source};
@@ -27,6 +30,10 @@ rules:
   - { id: deadline, at: 'issue.due_at - duration("2h")', when: 'issue.due_at != null && issue.due_at - duration("2h") <= now', then: { action: post_nudge, target: "owner:x" }, rationale: r, repeat: 5h, continue: true }
   - { id: rest, when: 'true', then: { action: post_nudge, target: "owner:x" }, rationale: r, repeat: 3h, on_closed: true }
 "#;
+
+/// Loaded once: parsing takes longer than a history.
+static RULESETS: LazyLock<[Ruleset; 3]> =
+    LazyLock::new(|| [POLICY, OTHER_POLICY, "{ version: 1, rules: [] }"].map(|text| load(text).unwrap()));
 
 fn start() -> DateTime<Utc> {
     "2026-11-20T10:00:00Z".parse().unwrap()
@@ -107,7 +114,6 @@ fn histories() -> impl Strategy<Value = Vec<(i64, Step)>> {
 
 struct Run {
     state: State,
-    rulesets: [Ruleset; 2],
     current: usize,
     now: i64,
     forgets: bool,
@@ -116,12 +122,11 @@ struct Run {
 
 impl Run {
     fn new(forgets: bool) -> Self {
-        let rulesets = [load(POLICY).unwrap(), load(OTHER_POLICY).unwrap()];
-        Self { state: State::default(), rulesets, current: 0, now: 0, forgets, said: Vec::new() }
+        Self { state: State::default(), current: 0, now: 0, forgets, said: Vec::new() }
     }
 
     fn take(&mut self, input: Input<'_>, now: DateTime<Utc>) {
-        let decision = decide(&self.state, input, now, &self.rulesets[self.current]);
+        let decision = decide(&self.state, input, now, &RULESETS[self.current]);
         self.state.apply(&decision);
         self.said.push((decision.actions, decision.notes));
     }
@@ -131,8 +136,11 @@ impl Run {
         let now = minutes(self.now);
         // A long gap is an outage; stepping through every repeat of months says nothing more.
         let outage = *gap > 10_000;
+        let mut turns = 0;
         while let Some(timer) = self.state.next_timer().filter(|timer| timer.due_at <= now) {
             self.take(Input::Timer(&timer), if outage { now } else { timer.due_at });
+            turns += 1;
+            assert!(turns < 50_000, "timers without end: {timer:?}, {:?}", self.said.last());
         }
         match step {
             Step::Event(event, hash) => self.take(Input::Event { event, payload_hash: hash.as_deref() }, now),
@@ -155,7 +163,7 @@ impl Run {
             }
             Step::Switch(other) => {
                 self.current = usize::from(*other);
-                let decision = switch_policy(&self.state, now, &self.rulesets[self.current]);
+                let decision = switch_policy(&self.state, now, &RULESETS[self.current]);
                 assert!(decision.actions.is_empty());
                 self.state.apply(&decision);
             }
@@ -228,17 +236,16 @@ fn tellings() -> impl Strategy<Value = (Vec<IssueEvent>, Vec<IssueEvent>)> {
 }
 
 fn facts_after(events: &[IssueEvent]) -> Facts {
-    let ruleset = load("version: 1\nrules: []\n").unwrap();
     let mut state = State::default();
     for event in events {
-        let decision = decide(&state, Input::Event { event, payload_hash: None }, start(), &ruleset);
+        let decision = decide(&state, Input::Event { event, payload_hash: None }, start(), &RULESETS[2]);
         state.apply(&decision);
     }
     state.issue("alpha", "github:o/r#1").unwrap().facts.clone()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_restart_anywhere_changes_nothing(history in histories(), stop in any::<prop::sample::Index>()) {
@@ -257,7 +264,15 @@ proptest! {
     }
 
     #[test]
-    fn no_action_is_decided_twice(history in histories()) {
+    fn no_action_is_decided_twice(mut history in histories()) {
+        // An id that comes back after a week with other contents is no replay that anything could tell.
+        let mut now = 0;
+        for (gap, step) in &mut history {
+            now += *gap;
+            if let Step::Event(event, _) = step {
+                event.event_id = format!("{}-{}", event.event_id, now / (7 * 24 * 60));
+            }
+        }
         let mut run = Run::new(true);
         history.iter().for_each(|step| run.step(step));
         let mut ids = HashSet::new();
@@ -273,7 +288,13 @@ proptest! {
             forgets.step(step);
             remembers.step(step);
         }
-        prop_assert_eq!(forgets.said, remembers.said);
+        // A timer of an issue that is forgotten goes with it; decided before that, it is noted to be obsolete.
+        let said = |run: Run| {
+            run.said.into_iter().filter(|(actions, notes)| {
+                !actions.is_empty() || !notes.iter().all(|note| matches!(note, Note::Obsolete { .. }))
+            })
+        };
+        prop_assert!(said(forgets).eq(said(remembers)));
     }
 
     #[test]

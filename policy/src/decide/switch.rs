@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Decision, Work, expire};
+use super::{Decision, Work};
 use crate::{Entry, Key, Ruleset, State};
 
 /// Puts a policy in force: its hash is recorded, the deciding rules of every issue are found anew, and timers are set anew.
@@ -17,7 +17,7 @@ pub fn switch_policy(state: &State, now: DateTime<Utc>, ruleset: &Ruleset) -> De
     let mut work = Work::begin(state, ruleset, super::within_calendar(now));
     work.set(Key::policy(), Entry::Policy(ruleset.hash().to_owned()));
     for (project, issue_ref, issue) in state.issues() {
-        if issue.deleted || expire::is_forgotten(issue, work.now) {
+        if issue.deleted {
             continue;
         }
         let mut subject = work.subject(project, issue_ref);

@@ -14,7 +14,8 @@ pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset
     let rule = ruleset.rule(&timer.rule).filter(|rule| subject.issue.has(timer) && subject.concerns(rule));
     let Some(rule) = rule else {
         work.note(Note::Obsolete { rule: timer.rule.clone(), issue_ref: timer.issue_ref.clone() });
-        if subject.issue.has(timer) {
+        // Whatever the reason (the issue may have been forgotten since), a timer that was decided is gone.
+        if subject.before.is_some() {
             work.schedule(&mut subject, Some(timer));
             work.put(subject);
         }

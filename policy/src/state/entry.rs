@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{Issue, Kind, Member, Milestone, Project, Seen};
 
-/// The value of an entry; which one goes with which [`Kind`] stands in the table of [`super`].
+/// The value of an entry; which one goes with which [`Kind`] is told by their names.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// The greatest instant decided.
