@@ -117,7 +117,7 @@ impl Gateway {
             inputs: vec![topic::ISSUES.into(), topic::OUTCOMES.into()],
             changelog: topic::GATEWAY_STATE.into(),
         };
-        let mut subscription = self.log.subscribe(spec).await?;
+        let Some(mut subscription) = self.subscribe(spec, &shutdown).await? else { return Ok(()) };
         let mut partitions: BTreeMap<u32, Partition> = BTreeMap::new();
         loop {
             let wait = self.wait(&partitions);
@@ -125,33 +125,50 @@ impl Gateway {
                 polled = subscription.poll(MAX_BATCH, wait) => polled,
                 () = shutdown.cancelled() => return Ok(()),
             };
-            let step = match polled {
-                Ok(polled) => self.handle(polled, &mut partitions).map(Some)?,
-                Err(LogError::Unavailable(why)) => {
-                    warn!(error = why, "the gateway cannot poll; trying again");
-                    None
+            let idle = matches!(polled, Ok(Polled::Idle));
+            let batch = match polled {
+                Ok(polled) => self.handle(polled, &mut partitions)?,
+                Err(LogError::Refused(why)) => return Err(LogError::Refused(why).into()),
+                Err(error) => {
+                    warn!(%error, "the gateway cannot poll; trying again");
+                    if pause(&shutdown).await { continue } else { return Ok(()) }
                 }
-                Err(LogError::Lost(why)) => {
-                    warn!(error = why, "the gateway lost its partitions; joining again");
-                    self.forget(&mut partitions);
-                    None
-                }
-                Err(refused) => return Err(refused.into()),
             };
-            let done = match step {
-                Some(batch) => {
-                    self.commit(&mut *subscription, batch, &mut partitions).await
-                        && self.fire_timers(&mut *subscription, &mut partitions).await?
-                }
-                None => false,
+            let decided = self.commit(&mut *subscription, batch, &mut partitions).await?;
+            let fired = match decided {
+                Committed::Lost => Committed::Lost,
+                _ => self.fire_timers(&mut *subscription, &mut partitions).await?,
             };
-            if done {
-                self.progress.moved(self.clock.now());
-            } else {
-                tokio::select! {
-                    () = tokio::time::sleep(RETRY_AFTER) => {}
-                    () = shutdown.cancelled() => return Ok(()),
+            match (decided, fired) {
+                (_, Committed::Lost) => {
+                    if !pause(&shutdown).await {
+                        return Ok(());
+                    }
                 }
+                (Committed::Nothing, Committed::Nothing) if !idle => {}
+                _ => self.progress.moved(self.clock.now()),
+            }
+        }
+    }
+
+    /// Joins the group, however long the log takes to answer; `None` when the shutdown came first.
+    async fn subscribe(
+        &self,
+        spec: SubscriptionSpec,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Box<dyn Subscription>>, GatewayError> {
+        loop {
+            let joined = tokio::select! {
+                joined = self.log.subscribe(spec.clone()) => joined,
+                () = shutdown.cancelled() => return Ok(None),
+            };
+            match joined {
+                Ok(subscription) => return Ok(Some(subscription)),
+                Err(LogError::Refused(why)) => return Err(LogError::Refused(why).into()),
+                Err(error) => warn!(%error, "the gateway cannot join its group; trying again"),
+            }
+            if !pause(shutdown).await {
+                return Ok(None);
             }
         }
     }
@@ -200,15 +217,15 @@ impl Gateway {
         Ok(batch)
     }
 
-    /// Commits a batch; false means that the partitions were lost.
+    /// Commits a batch. What the log refuses for good ends the gateway: the same inputs would give the same step again.
     async fn commit(
         &self,
         subscription: &mut dyn Subscription,
         batch: Batch,
         partitions: &mut BTreeMap<u32, Partition>,
-    ) -> bool {
+    ) -> Result<Committed, GatewayError> {
         if batch.is_empty() {
-            return true;
+            return Ok(Committed::Nothing);
         }
         let began = tokio::time::Instant::now();
         let (step, projects) = batch.into_step(partitions);
@@ -224,13 +241,16 @@ impl Gateway {
                         self.view.publish(partition, &project, &held.state);
                     }
                 }
-                true
+                Ok(Committed::Step)
             }
             Err(error) => {
                 metrics::counter!("breakdown_gateway_steps_total", "result" => "failed").increment(1);
-                warn!(%error, "a step failed; restoring from the log");
                 self.forget(partitions);
-                false
+                if let LogError::Refused(_) = error {
+                    return Err(error.into());
+                }
+                warn!(%error, "a step failed; restoring from the log");
+                Ok(Committed::Lost)
             }
         }
     }
@@ -240,24 +260,31 @@ impl Gateway {
         &self,
         subscription: &mut dyn Subscription,
         partitions: &mut BTreeMap<u32, Partition>,
-    ) -> Result<bool, GatewayError> {
+    ) -> Result<Committed, GatewayError> {
         // Read before the log is asked: what is appended later is stamped later.
         let until = self.clock.now() - END_MARGIN;
-        let mut batch = Batch::default();
-        for (number, held) in partitions.iter_mut() {
+        // Everything is asked before anything is decided: what is decided must be committed.
+        let mut released = Vec::new();
+        for (number, held) in partitions.iter() {
             if held.next_timer_at().is_none_or(|due| due > until) {
                 continue;
             }
             match subscription.caught_up(topic::ISSUES, *number).await {
-                Ok(true) => held.fire(until, MAX_TIMERS, &self.ruleset, &mut batch)?,
+                Ok(true) => released.push(*number),
                 Ok(false) => {}
                 Err(error) => {
                     warn!(%error, partition = number, "timers wait: the log does not answer");
-                    return Ok(false);
+                    return Ok(Committed::Nothing);
                 }
             }
         }
-        Ok(self.commit(subscription, batch, partitions).await)
+        let mut batch = Batch::default();
+        for number in released {
+            if let Some(held) = partitions.get_mut(&number) {
+                held.fire(until, MAX_TIMERS, &self.ruleset, &mut batch)?;
+            }
+        }
+        self.commit(subscription, batch, partitions).await
     }
 
     fn forget(&self, partitions: &mut BTreeMap<u32, Partition>) {
@@ -272,5 +299,24 @@ impl Gateway {
         let until = next.map(|due| (due + END_MARGIN - self.clock.now()).to_std().unwrap_or_default());
         // Never zero: a timer that is due but not released (the end is not reached) must not spin.
         until.unwrap_or(self.max_wait).clamp(Duration::from_millis(1), self.max_wait)
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Committed {
+    /// There was nothing to commit.
+    Nothing,
+    /// A step was made.
+    Step,
+    /// The step failed; the partitions and their memory are gone.
+    Lost,
+}
+
+/// Waits before the log is asked again; false when the shutdown came first.
+async fn pause(shutdown: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(RETRY_AFTER) => true,
+        () = shutdown.cancelled() => false,
     }
 }

@@ -10,6 +10,9 @@ use tracing::{debug, info, warn};
 
 use crate::{GatewayError, batch::Batch};
 
+/// The longest id taken from a record: ids become keys of the state, and many of them one entry.
+const MAX_ID_BYTES: usize = 512;
+
 /// A partition that is held, or being restored.
 pub(crate) struct Partition {
     number: u32,
@@ -80,7 +83,11 @@ impl Partition {
         let consumed = self.state.set_consumed(&record.topic, record.offset + 1);
         batch.changes(self.number, [consumed]);
         if record.topic == topic::OUTCOMES {
-            if let Some(outcome) = self.read::<Outcome>(record, |outcome| &outcome.project_id, batch)? {
+            if let Some(outcome) = self.read::<Outcome>(
+                record,
+                |it| [&it.project_id, &it.event_id, it.action_id.as_deref().unwrap_or("-")],
+                batch,
+            )? {
                 let decision = decide(&self.state, Input::Outcome(&outcome), record.timestamp, ruleset);
                 batch.risk_changes(self.number, &outcome.project_id);
                 self.accept(decision, batch)?;
@@ -88,7 +95,9 @@ impl Partition {
             return Ok(());
         }
         self.fire(record.timestamp, usize::MAX, ruleset, batch)?;
-        if let Some(event) = self.read::<IssueEvent>(record, |event| &event.project_id, batch)? {
+        if let Some(event) =
+            self.read::<IssueEvent>(record, |it| [&it.project_id, &it.event_id, &it.issue_ref], batch)?
+        {
             counter!("breakdown_events_total", "type" => known_type(&event)).increment(1);
             let input = Input::Event { event: &event, payload_hash: record.header("payload_hash") };
             let decision = decide(&self.state, input, record.timestamp, ruleset);
@@ -137,16 +146,19 @@ impl Partition {
         Ok(())
     }
 
-    /// The record's value, or `None` and a dead letter: the partition moves on.
+    /// The record's value, or `None` and a dead letter: the partition moves on. The first of `ids` is the project.
     fn read<T: DeserializeOwned>(
         &self,
         record: &Record,
-        project: impl Fn(&T) -> &str,
+        ids: impl Fn(&T) -> [&str; 3],
         batch: &mut Batch,
     ) -> Result<Option<T>, GatewayError> {
         let value = record.value.as_deref().unwrap_or_default();
         let (reason, detail) = match serde_json::from_slice::<T>(value) {
-            Ok(read) if project(&read).as_bytes() == &record.key[..] => return Ok(Some(read)),
+            Ok(read) if ids(&read).iter().any(|id| id.is_empty() || id.len() > MAX_ID_BYTES) => {
+                ("unreadable", format!("an id has none or more than {MAX_ID_BYTES} bytes"))
+            }
+            Ok(read) if ids(&read)[0].as_bytes() == &record.key[..] => return Ok(Some(read)),
             Ok(_) => ("wrong_key", "the record's key is not its project_id".to_owned()),
             // serde_json's own text can quote the value; its place cannot.
             Err(error) => (

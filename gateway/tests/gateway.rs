@@ -70,6 +70,26 @@ async fn a_due_date_that_passed_during_an_outage_is_met_on_return() {
 }
 
 #[tokio::test]
+async fn a_timer_is_not_lost_when_the_log_does_not_answer_for_another_partition() {
+    let world = World::new().await;
+    // Two projects on two partitions, the first of them partition 0.
+    let on = |wanted: fn(u32) -> bool| {
+        let names = (0..).map(|n| format!("project-{n}"));
+        names.clone().find(|name| wanted(eventlog::partition_of(name.as_bytes(), 4))).unwrap()
+    };
+    let projects = [on(|partition| partition == 0), on(|partition| partition == 3)];
+    for (n, project) in projects.iter().enumerate() {
+        let due = json!({"project_id": project, "type": "issue_updated", "due_at": "2026-03-02T17:00:00Z"});
+        world.say(&format!("e-{n}"), due).await;
+    }
+    world.settle().await;
+    world.log.fail_asking.store(3, SeqCst);
+    world.turn(TimeDelta::hours(9));
+    assert_eq!(world.until_actions(2).await, ["schedule_unblocker team:triage"; 2]);
+    assert_eq!(world.log.fail_asking.load(SeqCst), 0, "the log did not answer");
+}
+
+#[tokio::test]
 async fn a_timer_goes_before_a_later_record_and_after_an_earlier_one() {
     let mut world = World::new().await;
     world
@@ -134,13 +154,14 @@ async fn what_cannot_be_read_is_a_dead_letter_and_the_partition_moves_on() {
     let beta = br#"{"event_id":"e","project_id":"beta","source":"github","type":"issue_opened","issue_ref":"github:a/b#1"}"#;
     world.append(topic::ISSUES, "alpha", beta.to_vec(), vec![]).await;
     world.append(topic::OUTCOMES, "alpha", b"\xff\xfe".to_vec(), vec![]).await;
+    world.say(&"e".repeat(513), json!({})).await;
     world.say("e-1", json!({})).await;
     world.settle().await;
     assert_eq!(world.actions().await, ["post_nudge team:triage"]);
     let letters: Vec<DeadLetter> = world.read(topic::DEAD_LETTERS).await;
     let mut reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
     reasons.sort_unstable();
-    assert_eq!(reasons, ["unreadable", "unreadable", "wrong_key"]);
+    assert_eq!(reasons, ["unreadable", "unreadable", "unreadable", "wrong_key"]);
     let origin =
         events::Origin::Record { topic: "issues".into(), partition: bad.partition, offset: bad.offset };
     assert!(letters.iter().any(|letter| letter.origin == origin));

@@ -210,11 +210,18 @@ pub struct FaultyLog {
     pub fail_before: Arc<AtomicU32>,
     /// Commits to make, and then report as failed.
     pub fail_after: Arc<AtomicU32>,
+    /// Questions whether the end of a partition other than the first is reached, that go unanswered.
+    pub fail_asking: Arc<AtomicU32>,
 }
 
 impl FaultyLog {
     fn over(inner: Option<EmbeddedLog>) -> Self {
-        Self { inner: inner.map(Arc::new), fail_before: Arc::default(), fail_after: Arc::default() }
+        Self {
+            inner: inner.map(Arc::new),
+            fail_before: Arc::default(),
+            fail_after: Arc::default(),
+            fail_asking: Arc::default(),
+        }
     }
 
     fn inner(&self) -> &Arc<EmbeddedLog> {
@@ -251,6 +258,7 @@ impl Log for FaultyLog {
             spec,
             fail_before: self.fail_before.clone(),
             fail_after: self.fail_after.clone(),
+            fail_asking: self.fail_asking.clone(),
         }))
     }
 }
@@ -261,6 +269,7 @@ struct FaultySubscription {
     spec: SubscriptionSpec,
     fail_before: Arc<AtomicU32>,
     fail_after: Arc<AtomicU32>,
+    fail_asking: Arc<AtomicU32>,
 }
 
 fn take(left: &AtomicU32) -> bool {
@@ -290,6 +299,9 @@ impl Subscription for FaultySubscription {
     }
 
     async fn caught_up(&mut self, topic: &str, partition: u32) -> Result<bool, LogError> {
+        if partition > 0 && take(&self.fail_asking) {
+            return Err(LogError::Unavailable("made to fail".into()));
+        }
         self.inner.as_mut().unwrap().caught_up(topic, partition).await
     }
 
