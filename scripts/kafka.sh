@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Apache Kafka broker for tests and benches: one node, KRaft, on 127.0.0.1.
 #
-#   scripts/kafka.sh up            start it (again: say that it is up); data of the last run is kept
+#   scripts/kafka.sh up            start it (again: say that it is up); data of the last run is kept (tests leave topics: wipe now and then)
 #   scripts/kafka.sh down          stop it
 #   scripts/kafka.sh down --wipe   stop it and delete its data
 #   scripts/kafka.sh fetch         only fetch the server's jars (Maven; `up` does it too)
@@ -10,6 +10,7 @@
 # Everything is under target/kafka: jars, data, server.properties, server.log, pid.
 set -euo pipefail
 
+# The newest 4.x of which every artifact is on Maven Central (4.4.0 lacks kafka-tools-api).
 version=4.3.1
 plugin=3.9.0
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

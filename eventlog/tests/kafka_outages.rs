@@ -15,7 +15,10 @@ use rdkafka::{
     producer::DefaultProducerContext,
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Between two tries of a call that may fail at once.
+const RETRY: Duration = Duration::from_millis(50);
 
 fn cluster() -> (MockCluster<'static, DefaultProducerContext>, KafkaLog) {
     let cluster = MockCluster::new(1).unwrap();
@@ -68,6 +71,7 @@ async fn append_says_that_the_broker_is_down_and_goes_on_when_it_is_back() {
     while let Err(error) = log.append(vec![record("after")]).await {
         assert!(matches!(error, LogError::Unavailable(_)), "{error}");
         assert!(Instant::now() < give_up, "{error}");
+        sleep(RETRY).await;
     }
 }
 
@@ -84,6 +88,7 @@ async fn a_producer_that_cannot_go_on_is_replaced() {
     let give_up = Instant::now() + Duration::from_secs(20);
     while let Err(error) = log.append(vec![record("after")]).await {
         assert!(Instant::now() < give_up, "{error}");
+        sleep(RETRY).await;
     }
 }
 
@@ -102,6 +107,7 @@ async fn refusals_of_the_broker_are_refusals() {
         let give_up = Instant::now() + Duration::from_secs(30);
         while let Err(error) = log.append(vec![record("after")]).await {
             assert!(Instant::now() < give_up, "{error}");
+            sleep(RETRY).await;
         }
     }
 }
@@ -127,6 +133,7 @@ async fn a_member_survives_an_outage() {
     let give_up = Instant::now() + Duration::from_secs(30);
     while let Err(error) = log.append(vec![record("two")]).await {
         assert!(Instant::now() < give_up, "{error}");
+        sleep(RETRY).await;
     }
     // The mock keeps no offsets of transactions: what was not committed may come again.
     while next_value(&mut *member).await != "two" {}
@@ -152,6 +159,36 @@ async fn a_member_joins_when_the_broker_is_back() {
     }
     cluster.broker_up(1).unwrap();
     assert_eq!(next_value(&mut *member).await, "one");
+}
+
+/// Leaving ends, whatever the group is doing and whether or not the broker is still there. A runtime waits for members
+/// that leave, so a close that hangs would hang the program.
+#[test]
+fn a_member_can_leave_at_any_moment() {
+    let (left, leaving) = std::sync::mpsc::channel();
+    for i in 0..16_u64 {
+        let left = left.clone();
+        std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (cluster, log) = cluster();
+                let mut member = log.subscribe(group()).await.unwrap();
+                let until = Instant::now() + Duration::from_millis(i * 293 % 4_500);
+                while Instant::now() < until {
+                    let _ = member.poll(10, Duration::from_millis(50)).await;
+                }
+                if i % 2 == 1 {
+                    cluster.broker_down(1).unwrap();
+                }
+            });
+            drop(runtime);
+            left.send(i).unwrap();
+        });
+    }
+    for _ in 0..16 {
+        leaving.recv_timeout(Duration::from_secs(60)).expect("a member does not come out of its group");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,6 +104,8 @@ impl KafkaConfig {
             .set("client.id", "breakdown")
             .set("security.protocol", security)
             .set("socket.keepalive.enable", "true")
+            // A broker that hangs is left alone after this; a member that leaves waits no longer for its goodbye.
+            .set("socket.timeout.ms", millis(self.session_timeout.min(Duration::from_secs(10))))
             // A broker that comes back is found within a second; an idle connection that closes is not news.
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
@@ -264,6 +266,14 @@ mod tests {
             (KafkaConfig { tls: true, ..KafkaConfig::new("127.0.0.1:9") }, "ssl"),
             (secured(false, SaslMechanism::ScramSha256), "sasl_plaintext"),
             (secured(true, SaslMechanism::ScramSha512), "sasl_ssl"),
+            (
+                KafkaConfig { session_timeout: Duration::from_secs(2), ..KafkaConfig::new("127.0.0.1:9") },
+                "plaintext",
+            ),
+            (
+                KafkaConfig { session_timeout: Duration::from_secs(60), ..KafkaConfig::new("127.0.0.1:9") },
+                "plaintext",
+            ),
         ] {
             let producers = [config.appender(), config.stepper("id"), config.admin()];
             let consumers = [

@@ -1,6 +1,10 @@
-//! What the group tells a member.
+//! A member's consumer, and what the group tells it.
 
-use std::sync::Mutex;
+use std::{
+    ops::Deref,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientContext, TopicPartitionList,
@@ -10,7 +14,7 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 
-use super::cluster::trace;
+use super::{KafkaConfig, cluster::trace};
 
 /// A change of what a member holds. All partitions are dealt out anew at each change (eager protocol).
 pub(super) enum GroupEvent {
@@ -71,5 +75,41 @@ impl ConsumerContext for GroupContext {
             tracing::warn!(%error, "the consumer did not accept a change of its partitions");
         }
         self.push(event.unwrap_or(GroupEvent::Revoked));
+    }
+}
+
+/// A consumer in a group.
+pub(super) struct GroupConsumer(BaseConsumer<GroupContext>);
+
+impl GroupConsumer {
+    /// Joins `group` for `inputs`.
+    pub(super) fn join(config: &KafkaConfig, group: &str, inputs: &[String]) -> Result<Self, KafkaError> {
+        let consumer = Self(config.member(group).create_with_context(GroupContext::default())?);
+        consumer.subscribe(&inputs.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(consumer)
+    }
+}
+
+impl Deref for GroupConsumer {
+    type Target = BaseConsumer<GroupContext>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for GroupConsumer {
+    /// Leaves the group before the consumer is closed. A change that arrives while librdkafka closes would be answered
+    /// with a call that, when it comes too late, is never answered itself: the close would hang for ever.
+    fn drop(&mut self) {
+        const QUIET: Duration = Duration::from_millis(50);
+        let give_up = Instant::now() + Duration::from_secs(2);
+        self.unsubscribe();
+        let mut quiet = 0;
+        while quiet < 2 && Instant::now() < give_up {
+            let message = self.poll(QUIET).is_some();
+            let changed = !self.context().take().is_empty();
+            quiet = if message || changed { 0 } else { quiet + 1 };
+        }
     }
 }

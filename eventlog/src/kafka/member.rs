@@ -11,7 +11,7 @@ use std::{
 
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+    consumer::{Consumer, ConsumerGroupMetadata},
     error::{KafkaError, KafkaResult},
     producer::Producer as _,
     types::RDKafkaErrorCode as Code,
@@ -22,7 +22,7 @@ use super::{
     cluster::{Cluster, Edge, PATIENCE},
     cursors::{Cursors, Place},
     failure::{classify, of_consumer},
-    group::{GroupContext, GroupEvent},
+    group::{GroupConsumer, GroupEvent},
     producer::{Producer, Receipts},
     reader::{BATCH_BYTES, SLICE, is_gap, record_of},
     restore::Restore,
@@ -40,7 +40,7 @@ enum Standing {
     /// Its producer is not yet known to the brokers.
     Preparing(Producer),
     /// It is in the group.
-    In { producer: Producer, consumer: BaseConsumer<GroupContext> },
+    In { producer: Producer, consumer: GroupConsumer },
 }
 
 /// What the group gave it in this generation.
@@ -135,14 +135,8 @@ impl Member {
             Standing::Preparing(producer) => {
                 match producer.init_transactions(wait.max(Duration::from_millis(50))) {
                     Ok(()) => {
-                        let consumer: BaseConsumer<GroupContext> = self
-                            .cluster
-                            .config
-                            .member(group)
-                            .create_with_context(GroupContext::default())
+                        let consumer = GroupConsumer::join(&self.cluster.config, group, &self.spec.inputs)
                             .map_err(failed)?;
-                        let inputs: Vec<&str> = self.spec.inputs.iter().map(String::as_str).collect();
-                        consumer.subscribe(&inputs).map_err(failed)?;
                         self.standing = Standing::In { producer, consumer };
                         Ok(())
                     }
@@ -422,7 +416,7 @@ impl Member {
         let Some(assignment) = &self.assignment else { return };
         let behind = assignment.cursors.behind_markers(&self.seen());
         if !behind.is_empty()
-            && let Err(error) = self.transact(&[], &[], &behind, Instant::now())
+            && let Err(error) = self.transact(&[], &[], &behind, Instant::now() + SETTLE_AFTER)
         {
             tracing::warn!(%error, "a step that only moves offsets failed");
             self.lose();
