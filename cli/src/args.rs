@@ -42,7 +42,7 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the gateway until SIGINT or SIGTERM, then drain
+    /// Run roles (webhooks, gateway, executor) in one process until SIGINT or SIGTERM, then drain
     Serve(Serve),
     /// Append issue events to the log, after checking them
     Publish(Publish),
@@ -108,6 +108,7 @@ impl Serve {
             webhooks_listen: self.webhooks_listen,
             admin_listen: self.admin_listen,
             calendar_listen: self.calendar_listen,
+            demo: self.demo,
             ..common.flags()
         }
     }
@@ -145,10 +146,10 @@ pub(crate) struct Deliver {
     /// GitHub's event name
     #[arg(long, default_value = "issues")]
     pub(crate) event: String,
-    /// Where to [default: the provider's path on 127.0.0.1:7000]
+    /// Where to [default: the provider's path where the configuration says that webhooks are received]
     #[arg(long)]
     pub(crate) url: Option<String>,
-    /// Variable that holds the secret [default: GITHUB_WEBHOOK_SECRET or JIRA_WEBHOOK_SECRET]
+    /// Variable that holds the secret [default: the provider's secret in the configuration]
     #[arg(long, value_name = "VARIABLE")]
     pub(crate) secret_env: Option<String>,
     /// Delivery id; the same one again is the same delivery [default: a new one]

@@ -114,7 +114,21 @@ pub struct Flags {
     pub admin_listen: Option<SocketAddr>,
     /// `--calendar-listen`.
     pub calendar_listen: Option<SocketAddr>,
+    /// `--demo`: nothing is taken from the environment or an unnamed file that would reach a real log or real people.
+    pub demo: bool,
 }
+
+/// Records are kept at least as long as an event's id is recognised.
+const MIN_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What a demo takes from the environment.
+const DEMO_VARIABLES: [&str; 5] = [
+    "BREAKDOWN_POLICY",
+    "BREAKDOWN_WEBHOOKS_LISTEN",
+    "BREAKDOWN_ADMIN_LISTEN",
+    "BREAKDOWN_CALENDAR_LISTEN",
+    "BREAKDOWN_ADMIN_TOKEN",
+];
 
 /// An address to listen on, and whether somebody asked for just this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,8 +194,14 @@ pub struct Settings {
 impl Settings {
     /// Resolves flags, environment and file. `env` answers for one variable; an empty one counts as unset.
     pub fn load(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
-        let file = read_file(flags.config.as_deref())?;
-        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        let file = match (&flags.config, flags.demo) {
+            (None, true) => File::default(),
+            (named, _) => read_file(named.as_deref())?,
+        };
+        let env = |name: &str| {
+            let taken = !flags.demo || DEMO_VARIABLES.contains(&name);
+            env(name).filter(|value| taken && !value.is_empty())
+        };
         let pick = |name: &str, from_file: Option<String>| env(name).or(from_file);
         let secret = |name: &str, from_file: Option<String>| pick(name, from_file).map(SecretString::from);
 
@@ -201,6 +221,11 @@ impl Settings {
             Ok::<_, Failure>(Address { at, chosen: chosen.is_some() })
         };
         let retention = duration("log.retention", file.log.retention.as_deref().unwrap_or("90d"))?;
+        if retention < MIN_RETENTION {
+            return Err(Failure::usage(
+                "log.retention must be at least 7d: so long ids are recognised, and restarts read",
+            ));
+        }
         let give_up_after =
             duration("executor.give_up_after", file.executor.give_up_after.as_deref().unwrap_or("15m"))?;
         let partitions = file.log.partitions.unwrap_or(8);
@@ -314,6 +339,11 @@ fn redpanda(
         }
     };
     let ca_cert = env("REDPANDA_CA_CERT").or(file.ca_cert).map(PathBuf::from);
+    if mechanism == "plain" && sasl.is_some() && !tls {
+        return Err(Failure::usage(
+            "REDPANDA_SASL_MECHANISM=plain sends the password as it is: set REDPANDA_TLS=true, or use scram-sha-256",
+        ));
+    }
     if ca_cert.is_some() && !tls {
         return Err(Failure::usage("REDPANDA_CA_CERT is set and REDPANDA_TLS is not: set REDPANDA_TLS=true"));
     }
@@ -431,7 +461,28 @@ mod tests {
         assert!(refused(&[broker, ("REDPANDA_TLS", "yes please")]).contains("REDPANDA_TLS"));
         assert!(refused(&[broker, ("REDPANDA_CA_CERT", "/ca.pem")]).contains("REDPANDA_TLS=true"));
         assert!(refused(&[("BREAKDOWN_ADMIN_LISTEN", "here")]).contains("BREAKDOWN_ADMIN_LISTEN"));
+        let login = [("REDPANDA_SASL_USERNAME", "u"), ("REDPANDA_SASL_PASSWORD", "p")];
+        let plain = [broker, login[0], login[1], ("REDPANDA_SASL_MECHANISM", "plain")];
+        assert!(refused(&plain).contains("REDPANDA_TLS=true"));
+        let error = load("[log]\nretention = \"0s\"\n", &[], Flags::default()).unwrap_err().to_string();
+        assert!(error.contains("at least 7d"), "{error}");
         assert!(refused(&[("PROJECT_ID", "a/b")]).contains("project id"));
+    }
+
+    #[test]
+    fn a_demo_reaches_nothing_real_unless_told_to() {
+        let vars = [
+            ("REDPANDA_BROKERS", "prod:9092"),
+            ("CALENDAR_API_BASE", "https://calendar.example.com"),
+            ("BREAKDOWN_DATA_DIR", "/var/lib/breakdown"),
+            ("BREAKDOWN_POLICY", "mine.yaml"),
+        ];
+        let env = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        let demo = Settings::load(&Flags { demo: true, ..Flags::default() }, env).unwrap();
+        assert!(demo.redpanda.is_none() && demo.calendar_api_base.is_none() && !demo.data_dir_chosen);
+        assert_eq!(demo.policy, Some("mine.yaml".into()));
+        let flags = Flags { demo: true, brokers: Some("127.0.0.1:19092".into()), ..Flags::default() };
+        assert!(Settings::load(&flags, env).unwrap().redpanda.is_some());
     }
 
     #[test]

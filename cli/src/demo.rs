@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use eventlog::{Log, Reader};
 use events::{Action, IssueEvent, Outcome, topic};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 use webhooks::{Provider, Secrets, sign};
 
@@ -30,7 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Sends every sample delivery and prints event → action → outcome as it happens. `origin` is where the receivers
 /// listen; `secrets` are those that they were started with.
 pub(crate) async fn run(log: &dyn Log, origin: &str, secrets: &Secrets) -> Result<(), Failure> {
-    println!("\nA demo: {} signed sample deliveries through the real receivers.\n", DELIVERIES.len());
+    say!(
+        "\nA demo: {} signed sample deliveries through the real receivers. Each shows what came in, what the",
+        DELIVERIES.len()
+    );
+    say!("policy decided, and what came of it: what was made, and how it changes the project's risk.\n");
     let mut actions = Messages::<Action>::of(log, topic::ACTIONS).await?;
     let mut outcomes = Messages::<Outcome>::of(log, topic::OUTCOMES).await?;
     let mut events = Messages::<IssueEvent>::of(log, topic::ISSUES).await?;
@@ -38,39 +41,69 @@ pub(crate) async fn run(log: &dyn Log, origin: &str, secrets: &Secrets) -> Resul
         let url = format!("{origin}{}", provider.path());
         let headers = sign(provider, secrets, "issues", delivery_id, body.as_bytes());
         let Answer { status, body } = send(&url, headers, body.into()).await?;
-        let event_id = serde_json::from_str::<Value>(&body)
-            .ok()
-            .and_then(|answer| answer["event_id"].as_str().map(str::to_owned))
-            .ok_or_else(|| Failure::failed(format!("POST {url} was answered {status} {body}")))?;
-        let event = events.find("the event", |event| event.event_id == event_id).await?;
-        println!(
+        let accepted: Accepted = serde_json::from_str(&body)
+            .map_err(|_| Failure::failed(format!("POST {url} was answered {status} {body}")))?;
+        let event = events.find("the event", |event| event.event_id == accepted.event_id).await?;
+        say!(
             "{status}  {} {} {}  {}",
             provider.display_name(),
             event.event_type,
             event.issue_ref,
             event.title.value().map(String::as_str).unwrap_or_default()
         );
-        let action = actions.find("its action", |action| action.cause.as_deref() == Some(&event_id)).await?;
-        println!(
-            "     → {} {}  {} (rule {})",
-            action.action,
-            action.target,
-            action.rationale,
-            action.rule.as_deref().unwrap_or_default()
-        );
-        let outcome = outcomes
-            .find("its outcome", |outcome| outcome.action_id.as_deref() == Some(&action.event_id))
-            .await?;
-        println!(
-            "     → ack {}, risk {:+.2}{}{}\n",
-            outcome.ack,
-            outcome.risk_delta.0 as f64 / 1000.0,
-            outcome.reference.map(|made| format!(", made {made}")).unwrap_or_default(),
-            outcome.error.map(|error| format!(", {error}")).unwrap_or_default()
-        );
+        decided(log, &accepted).await?;
+        actions.read_to_end().await?;
+        let caused = actions.seen.iter().filter(|action| action.cause.as_deref() == Some(&accepted.event_id));
+        let mut fired = false;
+        for action in caused {
+            fired = true;
+            say!(
+                "     → {} {}  {} (rule {})",
+                action.action,
+                action.target,
+                action.rationale,
+                action.rule.as_deref().unwrap_or_default()
+            );
+            let outcome = outcomes
+                .find("its outcome", |outcome| outcome.action_id.as_deref() == Some(&action.event_id))
+                .await?;
+            say!(
+                "     → ack {}, risk {:+.2}{}{}",
+                outcome.ack,
+                outcome.risk_delta.0 as f64 / 1000.0,
+                outcome.reference.map(|made| format!(", made {made}")).unwrap_or_default(),
+                outcome.error.map(|error| format!(", {error}")).unwrap_or_default()
+            );
+        }
+        if !fired {
+            say!("     → no rule fired");
+        }
+        say!("");
     }
-    println!("demo complete");
+    say!("demo complete");
     Ok(())
+}
+
+/// What a receiver answers.
+#[derive(Deserialize)]
+struct Accepted {
+    event_id: String,
+    partition: u32,
+    offset: u64,
+}
+
+/// Waits until the gateway has decided the event; its actions were committed in the same step.
+async fn decided(log: &dyn Log, event: &Accepted) -> Result<(), Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let groups = log.groups().await?;
+        let mut issues = groups.iter().filter(|at| at.group == gateway::GROUP && at.topic == topic::ISSUES);
+        if issues.any(|at| at.partition == event.partition && at.committed > event.offset) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(Failure::failed(format!("the gateway did not decide the event within {} s", PATIENCE.as_secs())))
 }
 
 /// The messages of one topic, read from its start.
@@ -85,6 +118,21 @@ impl<T: DeserializeOwned + Clone> Messages<T> {
         Ok(Self { reader: log.read(topic, &from).await?, seen: Vec::new() })
     }
 
+    /// Reads everything that stands on the topic now.
+    async fn read_to_end(&mut self) -> Result<(), Failure> {
+        while !self.reader.at_end().await? {
+            self.read_on(Duration::from_millis(250)).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_on(&mut self, wait: Duration) -> Result<(), Failure> {
+        let records = self.reader.next(wait).await?;
+        let read = records.iter().filter_map(|record| serde_json::from_slice(record.value.as_deref()?).ok());
+        self.seen.extend(read);
+        Ok(())
+    }
+
     /// The first message that `is` it, waiting for it if need be.
     async fn find(&mut self, what: &str, is: impl Fn(&T) -> bool) -> Result<T, Failure> {
         let deadline = Instant::now() + PATIENCE;
@@ -95,10 +143,7 @@ impl<T: DeserializeOwned + Clone> Messages<T> {
             if Instant::now() > deadline {
                 return Err(Failure::failed(format!("{what} did not come within {} s", PATIENCE.as_secs())));
             }
-            let records = self.reader.next(Duration::from_millis(250)).await?;
-            self.seen.extend(
-                records.iter().filter_map(|record| serde_json::from_slice(record.value.as_deref()?).ok()),
-            );
+            self.read_on(Duration::from_millis(250)).await?;
         }
     }
 }

@@ -1,8 +1,15 @@
 //! The `breakdown` program: composition root, configuration, telemetry, commands.
 //!
 //! This crate alone reads the machine's clock, prints, and knows every other crate.
-// Printing is what a command does; everything else logs.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+// A command answers on standard output (`say!`) and fails on standard error; everything else logs.
+#![allow(clippy::print_stderr)]
+
+/// Prints a line for whoever asked. Nobody reading any more (`| head`) is not an error.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::say_line(format_args!($($text)*))
+    };
+}
 
 mod admin;
 mod args;
@@ -12,14 +19,18 @@ pub mod config;
 mod demo;
 mod error;
 mod logs;
+mod running;
 mod serve;
 mod telemetry;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
 use crate::args::{Cli, Command};
+
+/// How long what still runs in the background may take at the end; nothing that was promised depends on it.
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
@@ -42,8 +53,8 @@ fn run(cli: Cli) -> ExitCode {
         }
     };
     let result = runtime.block_on(dispatch(cli));
-    // Blocking reads of a log may still wait; nothing that was promised depends on them.
-    runtime.shutdown_background();
+    // Members of a broker's group say goodbye in the background, so that others take over at once.
+    runtime.shutdown_timeout(GOODBYE);
     match result {
         Ok(code) => code,
         Err(failure) => {
@@ -51,6 +62,10 @@ fn run(cli: Cli) -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn say_line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, error::Failure> {
@@ -65,7 +80,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, error::Failure> {
             serve::serve(settings, args).await
         }
         Command::Publish(args) => commands::publish::run(&settings()?, args).await,
-        Command::Deliver(args) => commands::deliver::run(args).await,
+        Command::Deliver(args) => commands::deliver::run(&settings()?, args).await,
         Command::Tail(args) => commands::tail::run(&settings()?, args).await,
         Command::Topics(args) => commands::topics::topics(&settings()?, args.json).await,
         Command::Groups(args) => commands::topics::groups(&settings()?, args.json).await,

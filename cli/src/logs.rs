@@ -12,8 +12,10 @@ use crate::{clock::SystemClock, config::Settings, error::Failure};
 pub(crate) enum Access {
     /// Join groups: `serve`. With the embedded log, one process at a time.
     Hold,
-    /// Append and read, beside a server.
+    /// Append, beside a server or before the first one.
     Beside,
+    /// Read what is there.
+    Read,
 }
 
 /// Opens the configured log.
@@ -25,7 +27,13 @@ pub(crate) async fn open(settings: &Settings, access: Access) -> Result<Arc<dyn 
     let dir = &settings.data_dir;
     let log = match access {
         Access::Hold => EmbeddedLog::hold(dir, clock)?,
-        Access::Beside => EmbeddedLog::open(dir, clock)?,
+        Access::Read if !dir.is_dir() => {
+            return Err(Failure::failed(format!(
+                "there is no log in {}: name its directory with --data-dir, or the broker with --brokers",
+                dir.display()
+            )));
+        }
+        Access::Beside | Access::Read => EmbeddedLog::open(dir, clock)?,
     };
     Ok(Arc::new(log))
 }

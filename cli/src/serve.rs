@@ -1,19 +1,15 @@
 //! `breakdown serve`: the roles of one process, from start to drain.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::Router;
 use calendar_mock::CalendarMock;
 use eventlog::{Clock, Log};
 use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    task::JoinHandle,
-};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 use webhooks::{Projects, Provider, Secrets};
 
 use crate::{
@@ -25,128 +21,149 @@ use crate::{
     demo,
     error::Failure,
     logs::{self, Access},
+    running::{Running, Signals},
     telemetry,
 };
-
-/// The secret of `--demo`; the receivers of a demo listen on loopback unless told otherwise.
-const DEMO_SECRET: &str = "breakdown demo";
 
 /// Runs the roles until SIGINT or SIGTERM (or, with `--demo --exit`, until the demo is complete), then drains.
 pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCode, Failure> {
     telemetry::log_to_stderr(if args.demo { "warn" } else { "info" });
-    let stopped = stop_signal()?;
+    let mut signals = Signals::watch()?;
     let metrics = telemetry::record_metrics()?;
     let roles = roles(&settings, &args)?;
-    let _demo_dir = if args.demo { prepare_demo(&mut settings)? } else { None };
+    let has = |role| roles.contains(&role);
+    let demo_secret = args.demo.then(|| uuid::Uuid::new_v4().to_string());
+    let _demo_dir = match &demo_secret {
+        Some(secret) => prepare_demo(&mut settings, secret)?,
+        None => None,
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
-    // Everything that can be wrong with the configuration is found before anything is opened or bound.
-    let ruleset = roles
-        .contains(&Role::Gateway)
-        .then(|| commands::policy::load(settings.policy.as_deref()).map(Arc::new))
-        .transpose()?;
-    let receivers = roles.contains(&Role::Webhooks).then(|| receivers(&settings)).transpose()?;
+    // All that can be wrong is found before anything runs: configuration, log, addresses.
+    let ruleset =
+        has(Role::Gateway).then(|| commands::policy::load(settings.policy.as_deref())).transpose()?;
+    let receivers = has(Role::Webhooks).then(|| receivers(&settings)).transpose()?;
     let chosen_base = settings.calendar_api_base.as_deref().map(parse_base).transpose()?;
-
     // calendar-mock alone needs no log.
     let log = match roles.iter().any(|role| *role != Role::CalendarMock) {
         true => Some(open_log(&settings).await?),
         false => None,
     };
-    let on = if log.is_some() { logs::name(&settings) } else { "none".into() };
-    println!("breakdown {}  log: {on}", env!("CARGO_PKG_VERSION"));
+    let bind = |address, flag| bind(address, flag, args.demo);
+    let calendar = match has(Role::CalendarMock) {
+        true => Some(bind(settings.calendar_listen, "--calendar-listen").await?),
+        false => None,
+    };
+    let admin = bind(settings.admin_listen, "--admin-listen").await?;
+    let receivers = match receivers {
+        Some(config) => Some((config, bind(settings.webhooks_listen, "--webhooks-listen").await?)),
+        None => None,
+    };
+    let base = match (chosen_base, &calendar) {
+        (Some(base), _) => Some(base),
+        (None, Some((_, at))) => Some(parse_base(&format!("http://{}/api", reachable(*at)))?),
+        (None, None) => None,
+    };
 
-    // The calendar stops last: the executor may still be talking to it.
-    let mut running = Vec::new();
-    let failed = CancellationToken::new();
-    let mut mock_address = None;
-    if roles.contains(&Role::CalendarMock) {
-        let (listener, at) = bind(settings.calendar_listen, "--calendar-listen", args.demo).await?;
-        println!("  calendar   http://{at}/api  (calendar-mock: keeps meetings and nudges in memory)");
-        mock_address = Some(at);
-        let stop = CancellationToken::new();
-        let served = calendar_mock::serve(listener, CalendarMock::new(), stop.clone().cancelled_owned());
-        running.push(Running::start("calendar-mock", stop, &failed, served));
+    let on = if log.is_some() { logs::name(&settings) } else { "none".into() };
+    say!("breakdown {}  log: {on}", env!("CARGO_PKG_VERSION"));
+    if args.dry_run {
+        say!("  dry run    actions are decided and recorded, and nothing outside is touched");
     }
+    if let Some(ruleset) = &ruleset {
+        let file = settings.policy.as_ref().map_or("built in".into(), |path| path.display().to_string());
+        say!("  policy     {file}: {} rules, hash {}", ruleset.rules().count(), &ruleset.hash()[..12]);
+    }
+    let gateway = match (&log, ruleset) {
+        (Some(log), Some(ruleset)) => Some(Gateway::new(log.clone(), clock.clone(), Arc::new(ruleset))),
+        _ => None,
+    };
+    let executor = match (&log, has(Role::Executor), base) {
+        (Some(log), true, Some(base)) => Some((log.clone(), executor_config(&settings, &args, base))),
+        (_, true, None) => {
+            return Err(Failure::usage(
+                "the executor has nowhere to act: set CALENDAR_API_BASE, or add calendar-mock to --roles",
+            ));
+        }
+        _ => None,
+    };
+
+    // Started last to first, and stopped first to last: nothing new comes in; what is not decided yet stays on the
+    // log; attempts under way end; the calendar hears them out; health answers to the end.
+    let mut running = Running::default();
+    let moved = Arc::new(executor::Progress::default());
     let mut moving: Vec<(&'static str, MovedAt)> = Vec::new();
-    if let (Some(log), true) = (&log, roles.contains(&Role::Executor)) {
-        let base = match (chosen_base, mock_address) {
-            (Some(base), _) => base,
-            (None, Some(at)) => parse_base(&format!("http://{at}/api"))?,
-            (None, None) => {
-                return Err(Failure::usage(
-                    "the executor has nowhere to act: set CALENDAR_API_BASE, or add calendar-mock to --roles",
-                ));
-            }
-        };
-        let config = executor::Config {
-            dry_run: args.dry_run,
-            give_up_after: settings.give_up_after,
-            ..executor::Config::new(base)
-        };
-        let progress = Arc::new(executor::Progress::default());
-        let polled = progress.clone();
-        moving.push(("executor", Box::new(move || polled.polled_at())));
-        let stop = CancellationToken::new();
-        let executor = executor::run(log.clone(), clock.clone(), config, progress, stop.clone());
-        running.push(Running::start("executor", stop, &failed, executor));
+    if executor.is_some() {
+        let moved = moved.clone();
+        moving.push(("executor", Box::new(move || moved.moved_at())));
     }
-    let mut view = None;
-    if let (Some(log), Some(ruleset)) = (&log, ruleset) {
-        let gateway = Gateway::new(log.clone(), clock.clone(), ruleset);
-        view = Some(gateway.view());
-        let progress = gateway.progress();
+    if let Some(progress) = gateway.as_ref().map(Gateway::progress) {
         moving.push(("gateway", Box::new(move || progress.moved_at())));
-        let stop = CancellationToken::new();
-        running.push(Running::start("gateway", stop.clone(), &failed, gateway.run(stop)));
     }
     let health = Arc::new(Health::new(log.clone(), clock.clone(), moving));
-    let public = admin::public(health.clone(), metrics);
-    let (listener, at) = bind(settings.admin_listen, "--admin-listen", args.demo).await?;
-    println!("  admin      http://{at}  (/health, /metrics, /api/projects)");
+    let public = admin::public(health, metrics);
+    let (listener, at) = admin;
+    say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
+    let view = gateway.as_ref().map(Gateway::view);
     let router = public.clone().merge(admin::api(view, settings.admin_token.clone()));
-    let stop = CancellationToken::new();
-    running.push(Running::start("admin", stop.clone(), &failed, serve_admin(listener, router, stop)));
+    running.start("admin", |stop| serve_admin(listener, router, stop));
+    if let Some((listener, at)) = calendar {
+        say!("  calendar   http://{at}/api  (calendar-mock: keeps meetings and nudges in memory)");
+        let mock = CalendarMock::new();
+        running.start("calendar-mock", |stop| calendar_mock::serve(listener, mock, stop.cancelled_owned()));
+    }
+    if let Some((log, config)) = executor {
+        running.start("executor", |stop| executor::run(log, clock.clone(), config, moved, stop));
+    }
+    if let Some(gateway) = gateway {
+        running.start("gateway", |stop| gateway.run(stop));
+    }
     let mut origin = None;
-    if let (Some(log), Some(config)) = (&log, receivers) {
-        let (listener, at) = bind(settings.webhooks_listen, "--webhooks-listen", args.demo).await?;
-        println!("  webhooks   http://{at}");
+    if let (Some(log), Some((config, (listener, at)))) = (&log, receivers) {
+        say!("  webhooks   http://{at}");
         print_receivers(&config, args.demo);
         origin = Some(format!("http://{}", reachable(at)));
-        let stop = CancellationToken::new();
         let server = webhooks::Server::new(config, log.clone(), clock.clone(), public);
-        running.push(Running::start("webhooks", stop.clone(), &failed, server.serve(listener, stop)));
+        running.start("webhooks", |stop| server.serve(listener, stop));
     }
     info!(roles = ?roles, "serving");
 
     let demo = async {
-        match (&log, &origin, args.demo) {
-            (Some(log), Some(origin), true) => {
-                let secrets =
-                    Secrets::parse(DEMO_SECRET).map_err(|error| Failure::failed(error.to_string()))?;
-                demo::run(&**log, origin, &secrets).await?;
-                if args.exit {
-                    return Ok(());
-                }
-                println!("Still serving; stop with Ctrl-C.");
-                std::future::pending().await
+        let (Some(log), Some(origin), Some(secret)) = (&log, &origin, &demo_secret) else {
+            return std::future::pending().await;
+        };
+        let secrets = Secrets::parse(secret).map_err(|error| Failure::failed(error.to_string()))?;
+        demo::run(&**log, origin, &secrets).await?;
+        if !args.exit {
+            if settings.redpanda.is_none() {
+                let dir = settings.data_dir.display();
+                say!("Look closer: breakdown --data-dir {dir} issue github:acme/checkout#101");
             }
-            _ => std::future::pending().await,
+            say!("Still serving; stop with Ctrl-C.");
+            std::future::pending::<()>().await;
         }
+        Ok(())
     };
     let result = tokio::select! {
-        name = stopped => {
+        name = signals.next() => {
             info!(signal = name, "draining");
             Ok(())
         }
-        () = failed.cancelled() => Err(Failure::failed("a role stopped; the log above says why")),
+        () = running.failed() => Err(Failure::failed("a role stopped; the log above says why")),
         demo = demo => demo,
     };
-    // Nothing new comes in, then what came in is decided, then what was decided is done.
-    while let Some(role) = running.pop() {
-        role.stop().await;
+    tokio::select! {
+        () = running.stop() => result.map(|()| ExitCode::SUCCESS),
+        name = signals.next() => Err(Failure::failed(format!("{name} a second time: stopped without draining"))),
     }
-    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn executor_config(settings: &Settings, args: &Serve, base: reqwest::Url) -> executor::Config {
+    executor::Config {
+        dry_run: args.dry_run,
+        give_up_after: settings.give_up_after,
+        ..executor::Config::new(base)
+    }
 }
 
 async fn open_log(settings: &Settings) -> Result<Arc<dyn Log>, Failure> {
@@ -170,9 +187,9 @@ fn roles(settings: &Settings, args: &Serve) -> Result<Vec<Role>, Failure> {
 }
 
 /// A demo has secrets of its own and, unless one is named, a data directory that goes away with it.
-fn prepare_demo(settings: &mut Settings) -> Result<Option<tempfile::TempDir>, Failure> {
-    settings.github_secret = Some(SecretString::from(DEMO_SECRET));
-    settings.jira_secret = Some(SecretString::from(DEMO_SECRET));
+fn prepare_demo(settings: &mut Settings, secret: &str) -> Result<Option<tempfile::TempDir>, Failure> {
+    settings.github_secret = Some(SecretString::from(secret));
+    settings.jira_secret = Some(SecretString::from(secret));
     if settings.data_dir_chosen || settings.redpanda.is_some() {
         return Ok(None);
     }
@@ -253,10 +270,10 @@ fn print_receivers(config: &webhooks::Config, demo: bool) {
     for provider in Provider::ALL {
         let (name, path, variable) = (provider.display_name(), provider.path(), provider.secret_variable());
         match config.secrets(provider) {
-            Some(_) if demo => println!("    {name:<8} POST {path:<15} signed with the demo's own secret"),
-            Some(_) => println!("    {name:<8} POST {path:<15} with the secret in {variable}"),
+            Some(_) if demo => say!("    {name:<8} POST {path:<15} with a secret of this demo only"),
+            Some(_) => say!("    {name:<8} POST {path:<15} with the secret in {variable}"),
             None => {
-                println!("    {name:<8} not started: set {variable} to the secret that you enter at {name}")
+                say!("    {name:<8} not started: set {variable} to the secret that you enter at {name}")
             }
         }
     }
@@ -266,6 +283,7 @@ fn print_receivers(config: &webhooks::Config, demo: bool) {
 async fn bind(address: Address, flag: &str, demo: bool) -> Result<(TcpListener, SocketAddr), Failure> {
     let bound = match TcpListener::bind(address.at).await {
         Err(error) if demo && !address.chosen && error.kind() == std::io::ErrorKind::AddrInUse => {
+            say!("{} is taken: {flag} gets a free port instead", address.at);
             TcpListener::bind((address.at.ip(), 0)).await
         }
         other => other,
@@ -283,7 +301,7 @@ async fn bind(address: Address, flag: &str, demo: bool) -> Result<(TcpListener, 
 }
 
 /// The address by which this process reaches its own listener.
-fn reachable(at: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(at: SocketAddr) -> SocketAddr {
     match at {
         SocketAddr::V4(at) if at.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], at.port())),
         SocketAddr::V6(at) if at.ip().is_unspecified() => {
@@ -293,58 +311,14 @@ fn reachable(at: SocketAddr) -> SocketAddr {
     }
 }
 
+/// How long a slow reader of the admin listener may hold up the end.
+const ADMIN_DRAIN: Duration = Duration::from_secs(2);
+
 async fn serve_admin(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
-}
-
-/// Watches for SIGINT and SIGTERM from now on; the future ends with the first one's name.
-fn stop_signal() -> Result<impl Future<Output = &'static str>, Failure> {
-    let watch =
-        |kind| signal(kind).map_err(|error| Failure::failed(format!("signals cannot be watched: {error}")));
-    let (mut interrupt, mut terminate) = (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-        }
-    })
-}
-
-/// A role at work.
-struct Running {
-    name: &'static str,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    /// Starts a role. One that ends before it was told to takes the process with it: a gateway that no longer decides
-    /// must not look alive.
-    fn start<E: std::fmt::Display>(
-        name: &'static str,
-        stop: CancellationToken,
-        failed: &CancellationToken,
-        role: impl Future<Output = Result<(), E>> + Send + 'static,
-    ) -> Self {
-        let (told, failed) = (stop.clone(), failed.clone().drop_guard());
-        let task = tokio::spawn(async move {
-            let ended = role.await;
-            if let Err(why) = &ended {
-                error!(role = name, "stopped: {why}");
-            }
-            // Otherwise, and when the role panics, dropping the guard says that it failed.
-            if ended.is_ok() && told.is_cancelled() {
-                failed.disarm();
-            }
-        });
-        Self { name, stop, task }
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        if let Err(panic) = self.task.await {
-            error!(role = self.name, "panicked: {panic}");
-        }
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        served = served => served,
+        () = async { stop.cancelled().await; tokio::time::sleep(ADMIN_DRAIN).await } => Ok(()),
     }
 }

@@ -1,9 +1,13 @@
 //! Log lines to standard error, metrics to a Prometheus recorder.
 
+use std::time::Duration;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Failure;
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Log lines go to standard error, from `level` on; `RUST_LOG` says otherwise.
 pub(crate) fn log_to_stderr(level: &str) {
@@ -17,8 +21,17 @@ pub(crate) fn log_to_stderr(level: &str) {
 pub(crate) fn record_metrics() -> Result<PrometheusHandle, Failure> {
     // From a tenth of a millisecond (an append) to half a minute (a target that hangs), in seconds.
     const SECONDS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0];
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| Failure::failed(format!("the metrics recorder cannot be installed: {error}")))
+        .map_err(|error| Failure::failed(format!("the metrics recorder cannot be installed: {error}")))?;
+    // Samples are folded into their buckets here, so that memory does not grow when nobody scrapes.
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP_EVERY).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
 }

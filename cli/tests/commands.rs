@@ -37,6 +37,25 @@ async fn the_demo_shows_every_step_and_ends() {
 }
 
 #[tokio::test]
+async fn the_demo_shows_what_another_policy_does_and_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = dir.path().join("mine.yaml");
+    let text = std::fs::read_to_string(sample("policy.yaml")).unwrap();
+    std::fs::write(
+        &policy,
+        text.replace("\"frontend\" in", "\"backend\" in").replace("issue_opened", "issue_closed"),
+    )
+    .unwrap();
+    // What is set for the real thing is not the demo's business: nobody listens there.
+    let mut command = breakdown();
+    command.env("REDPANDA_BROKERS", "127.0.0.1:9").env("CALENDAR_API_BASE", "http://127.0.0.1:9/api");
+    let (out, err, code) = run(command.args(["serve", "--demo", "--exit", "--policy"]).arg(&policy)).await;
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out.matches("→ no rule fired").count(), 2, "{out}");
+    assert_eq!(out.matches("ack true").count(), 2, "{out}");
+}
+
+#[tokio::test]
 async fn published_samples_become_actions_and_outcomes_once() {
     let dir = tempfile::tempdir().unwrap();
     let publish = async |name: &str| {
@@ -202,6 +221,10 @@ async fn bad_input_gets_a_clear_message_and_the_right_exit_code() {
     let bad_event = file("bad.json", "{\"project_id\": 7}");
     let bad_config = file("bad.toml", "data_dri = \"x\"\n");
     let data = dir.path().join("data").display().to_string();
+    let missing = dir.path().join("mistyped").display().to_string();
+    let good_event = sample("issue_triage.json").display().to_string();
+    let (_, err, code) = run(breakdown().args(["publish", "--file", &good_event, "--data-dir", &data])).await;
+    assert_eq!(code, 0, "{err}");
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&["serve", "--policy", &bad_policy, "--data-dir", &data], 2, &["lables", "nobody", "colour", "5:"]),
         (&["policy", "check", &bad_policy], 1, &["lables", "nobody", "colour"]),
@@ -210,7 +233,8 @@ async fn bad_input_gets_a_clear_message_and_the_right_exit_code() {
         (&["serve", "--roles", "cook"], 2, &["cook", "webhooks"]),
         (&["publish", "--file", &bad_event, "--data-dir", &data], 1, &["event 1"]),
         (&["publish", "--topic", "actions", "--file", &bad_event, "--data-dir", &data], 2, &["actions"]),
-        (&["tail", "no-such-topic", "--data-dir", &data], 1, &["no-such-topic"]),
+        (&["tail", "no-such-topic", "--data-dir", &data], 1, &["no-such-topic", "outcomes"]),
+        (&["tail", "actions", "--data-dir", &missing], 1, &["no log in", "mistyped"]),
         (&["serve", "--brokers", "127.0.0.1:9", "--data-dir", &data], 1, &["127.0.0.1:9"]),
         (
             &["deliver", "--provider", "github", "--file", &bad_event, "--url", "http://127.0.0.1:9/x"],
@@ -228,6 +252,7 @@ async fn bad_input_gets_a_clear_message_and_the_right_exit_code() {
             );
         }
     }
+    assert!(!std::path::Path::new(&missing).exists(), "reading makes nothing");
     let (_, err, code) = run(breakdown()
         .args(["serve", "--data-dir", &data])
         .env_remove("GITHUB_WEBHOOK_SECRET")

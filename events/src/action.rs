@@ -58,20 +58,15 @@ pub struct Action {
 }
 
 impl Action {
-    /// The message for `topic` (`actions`, or `actions-shadow` for a policy on trial).
-    fn message_on(&self, topic: &'static str) -> serde_json::Result<Message> {
+    /// The message on `actions`.
+    pub fn to_message(&self) -> serde_json::Result<Message> {
         Ok(Message::new(
-            topic,
+            topic::ACTIONS,
             &self.project_id,
             (&self.event_id, self.action.as_str(), "/breakdown/gateway"),
             self.evaluated_at,
             id::traceparent(self.cause.as_deref().unwrap_or(&self.event_id), &self.event_id),
             serde_json::to_vec(self)?,
         ))
-    }
-
-    /// The message on `actions`.
-    pub fn to_message(&self) -> serde_json::Result<Message> {
-        self.message_on(topic::ACTIONS)
     }
 }

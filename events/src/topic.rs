@@ -17,8 +17,6 @@ pub const GATEWAY_STATE: &str = "gateway-state";
 /// The executor's changelog (compacted, private).
 pub const EXECUTOR_STATE: &str = "executor-state";
 
-/// Topics whose partitions follow the project.
-pub const PER_PROJECT: [&str; 3] = [ISSUES, ACTIONS, OUTCOMES];
 /// Topics of which only the newest record per key matters.
 pub const COMPACTED: [&str; 2] = [GATEWAY_STATE, EXECUTOR_STATE];
 /// Every topic.

@@ -2,11 +2,14 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use secrecy::ExposeSecret;
 use webhooks::{Provider, Secrets, sign};
 
 use crate::{
     args::{Deliver, ProviderName},
+    config::Settings,
     error::Failure,
+    serve::reachable,
 };
 
 impl From<ProviderName> for Provider {
@@ -22,20 +25,29 @@ impl From<ProviderName> for Provider {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends the file, prints status and body; exit 1 unless the answer is 2xx.
-pub(crate) async fn run(args: Deliver) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(settings: &Settings, args: Deliver) -> Result<ExitCode, Failure> {
     let provider = Provider::from(args.provider);
+    let configured = match provider {
+        Provider::Github => &settings.github_secret,
+        Provider::Jira => &settings.jira_secret,
+    };
     let variable = args.secret_env.as_deref().unwrap_or(provider.secret_variable());
-    let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
+    let secret = match &args.secret_env {
+        Some(variable) => std::env::var(variable).ok().filter(|secret| !secret.is_empty()),
+        None => configured.as_ref().map(|secret| secret.expose_secret().to_owned()),
+    };
     let secret = secret
         .ok_or_else(|| Failure::usage(format!("{variable} is not set: it must hold the webhook secret")))?;
     let secrets = Secrets::parse(&secret).map_err(|error| Failure::usage(format!("{variable}: {error}")))?;
     let body = std::fs::read(&args.file)
         .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.file.display())))?;
-    let url = args.url.unwrap_or_else(|| format!("http://127.0.0.1:7000{}", provider.path()));
+    let url = args
+        .url
+        .unwrap_or_else(|| format!("http://{}{}", reachable(settings.webhooks_listen.at), provider.path()));
     let delivery_id = args.delivery_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let headers = sign(provider, &secrets, &args.event, &delivery_id, &body);
     let answer = send(&url, headers, body).await?;
-    println!("{} {}", answer.status, answer.body);
+    say!("{} {}", answer.status, answer.body);
     Ok(if (200..300).contains(&answer.status) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
+use eventlog::Log;
 use events::{Action, Outcome, topic};
 use policy::State;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     args::Issue,
@@ -16,7 +17,7 @@ use crate::{
 
 /// Prints facts, deciding rule, timers, actions, outcomes. Reads the log only, so it works beside a server.
 pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Failure> {
-    let log = logs::open(settings, Access::Beside).await?;
+    let log = logs::open(settings, Access::Read).await?;
     let mut states: BTreeMap<u32, State> = BTreeMap::new();
     let mut broken = None;
     read_all(&*log, topic::GATEWAY_STATE, |record| {
@@ -56,26 +57,49 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
         }
     })
     .await?;
+    let mut pending = pending(&*log).await?;
     let actions: Vec<_> = actions
         .into_iter()
         .map(|action| {
             let outcomes = outcomes.remove(&action.event_id).unwrap_or_default();
-            json!({"action": action, "outcomes": outcomes})
+            let mut shown = json!({"action": action, "outcomes": outcomes});
+            if let Some(pending) = pending.remove(&action.event_id) {
+                shown["pending"] = pending;
+            }
+            shown
         })
         .collect();
     let whole =
         json!({"issue_ref": args.issue_ref, "project_id": project, "state": issue, "actions": actions});
     if args.json {
-        println!("{whole}");
+        say!("{whole}");
     } else {
-        print!("{}", indented(&whole, 0));
+        say!("{}", indented(&whole, 0).trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the executor has still to do, by action id: attempts so far, and when the next one is due.
+async fn pending(log: &dyn Log) -> Result<BTreeMap<String, Value>, Failure> {
+    let mut pending = BTreeMap::new();
+    read_all(log, topic::EXECUTOR_STATE, |record| {
+        let id = String::from_utf8_lossy(&record.key).into_owned();
+        let state = record.value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok());
+        match state {
+            Some(Value::Object(mut fields)) if fields.get("state") == Some(&"pending".into()) => {
+                // Shown already.
+                fields.remove("action");
+                pending.insert(id, Value::Object(fields));
+            }
+            _ => _ = pending.remove(&id),
+        }
+    })
+    .await?;
+    Ok(pending)
+}
+
 /// JSON as lines for a person: `key: value`, nested by two spaces; text stays quoted, so it stays inert.
-fn indented(value: &serde_json::Value, depth: usize) -> String {
-    use serde_json::Value;
+fn indented(value: &Value, depth: usize) -> String {
     let margin = "  ".repeat(depth);
     let line = |name: &str, value: &Value| match value {
         Value::Object(fields) if fields.is_empty() => format!("{margin}{name} none\n"),

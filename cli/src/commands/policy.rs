@@ -17,23 +17,26 @@ pub(crate) fn run(args: Policy) -> Result<ExitCode, Failure> {
     for path in &files {
         match policy::load(&read(path)?) {
             Ok(ruleset) if json => {
-                println!(
+                say!(
                     "{}",
                     json!({"file": path, "ok": true, "rules": ruleset.rules().count(), "hash": ruleset.hash()})
                 );
             }
-            Ok(ruleset) => println!("{}: {} rules, no mistakes", path.display(), ruleset.rules().count()),
+            Ok(ruleset) => {
+                ruleset.warnings().iter().for_each(|warning| say!("{}:{warning}", path.display()));
+                say!("{}: {} rules, no mistakes", path.display(), ruleset.rules().count());
+            }
             Err(diagnostics) => {
                 good = false;
                 for diagnostic in diagnostics {
                     if json {
-                        println!(
+                        say!(
                             "{}",
                             json!({"file": path, "ok": false, "line": diagnostic.line, "column": diagnostic.column,
                                 "message": diagnostic.message, "hint": diagnostic.hint})
                         );
                     } else {
-                        println!("{}:{diagnostic}", path.display());
+                        say!("{}:{diagnostic}", path.display());
                     }
                 }
             }
@@ -53,8 +56,10 @@ pub(crate) fn load(path: Option<&Path>) -> Result<Ruleset, Failure> {
         Some(path) => (path.display().to_string(), read(path)?),
         None => ("the built-in policy".to_owned(), include_str!("../../../samples/policy.yaml").to_owned()),
     };
-    policy::load(&text).map_err(|diagnostics: Vec<Diagnostic>| {
+    let ruleset = policy::load(&text).map_err(|diagnostics: Vec<Diagnostic>| {
         let lines: Vec<_> = diagnostics.iter().map(|diagnostic| format!("{name}:{diagnostic}")).collect();
         Failure::usage(format!("the policy {name} has mistakes:\n{}", lines.join("\n")))
-    })
+    })?;
+    ruleset.warnings().iter().for_each(|warning| tracing::warn!("{name}:{warning}"));
+    Ok(ruleset)
 }

@@ -1,9 +1,9 @@
 //! `breakdown publish`: events from files onto `issues`.
 
-use std::{io::Read, process::ExitCode};
+use std::{collections::BTreeSet, io::Read, process::ExitCode, sync::LazyLock};
 
 use eventlog::NewRecord;
-use events::{IssueEvent, Source, id, issue_ref_of_github, issue_ref_of_jira, topic};
+use events::{EventType, IssueEvent, Source, clean_text, id, issue_ref_of_github, issue_ref_of_jira, topic};
 use serde_json::{Deserializer, Value, json};
 
 use crate::{
@@ -47,18 +47,12 @@ pub(crate) async fn run(settings: &Settings, args: Publish) -> Result<ExitCode, 
             .collect::<Result<Vec<_>, Failure>>()?;
         for (event, at) in batch.iter().zip(log.append(records).await?) {
             if args.json {
-                println!(
+                say!(
                     "{}",
                     json!({"event_id": event.event_id, "topic": topic::ISSUES, "partition": at.partition, "offset": at.offset})
                 );
             } else {
-                println!(
-                    "{} partition {} offset {} {}",
-                    topic::ISSUES,
-                    at.partition,
-                    at.offset,
-                    event.event_id
-                );
+                say!("{} partition {} offset {} {}", topic::ISSUES, at.partition, at.offset, event.event_id);
             }
         }
     }
@@ -103,6 +97,18 @@ fn complete(mut value: Value) -> Result<IssueEvent, String> {
     let Some(fields) = value.as_object_mut() else {
         return Err("an event is a JSON object".into());
     };
+    // Readers of the topic ignore unknown fields; by hand they are mistakes.
+    if let Some(unknown) = fields.keys().find(|name| !known_fields().contains(name.as_str())) {
+        let webhook = if fields.contains_key("issue") {
+            "; this looks like a webhook: `breakdown deliver`"
+        } else {
+            ""
+        };
+        return Err(format!(
+            "unknown field {:?}{webhook}; the shape is in events/schemas/issues.json",
+            clean_text(unknown)
+        ));
+    }
     // Canonical: serde_json's map keeps its keys sorted, and writes no white space.
     let canonical = serde_json::to_vec(fields).map_err(|error| error.to_string())?;
     if !fields.contains_key("issue_ref") {
@@ -115,6 +121,10 @@ fn complete(mut value: Value) -> Result<IssueEvent, String> {
         let at = if path == "." { String::new() } else { format!("{path}: ") };
         format!("{at}{}; the shape is in events/schemas/issues.json", error.inner())
     })?;
+    if let EventType::Other(word) = &event.event_type {
+        let known = EventType::KNOWN.join(", ");
+        return Err(format!("type: {:?} is no event type; there are {known}", clean_text(word)));
+    }
     for (field, text) in
         [("event_id", &event.event_id), ("project_id", &event.project_id), ("issue_ref", &event.issue_ref)]
     {
@@ -123,6 +133,17 @@ fn complete(mut value: Value) -> Result<IssueEvent, String> {
         }
     }
     Ok(event)
+}
+
+/// The fields of an event, as its schema names them.
+fn known_fields() -> &'static BTreeSet<String> {
+    static FIELDS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        let schemas = events::schema::all();
+        let issues = schemas.iter().find(|(topic, _)| *topic == topic::ISSUES);
+        let properties = issues.and_then(|(_, schema)| schema.get("properties")?.as_object());
+        properties.into_iter().flat_map(|fields| fields.keys().cloned()).collect()
+    });
+    &FIELDS
 }
 
 fn derive_issue_ref(value: &Value) -> Result<String, String> {
@@ -173,6 +194,15 @@ mod tests {
 
     #[test]
     fn mistakes_name_the_event_and_the_field() {
+        for (field, says) in [(r#""lables":[]"#, "lables"), (r#""issue":{}"#, "breakdown deliver")] {
+            let error = parse(GITHUB.replacen('{', &format!("{{{field},"), 1).as_bytes(), "f")
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        let error =
+            parse(GITHUB.replace("issue_opened", "issue_openned").as_bytes(), "f").unwrap_err().to_string();
+        assert!(error.contains("issue_openned") && error.contains("issue_opened,"), "{error}");
         let wrong = GITHUB.replacen('{', r#"{"due_at":"tomorrow","#, 1);
         let error = parse(format!("{GITHUB}\n{wrong}").as_bytes(), "f").unwrap_err().to_string();
         assert!(error.contains("f, event 2") && error.contains("due_at"), "{error}");

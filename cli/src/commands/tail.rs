@@ -17,7 +17,7 @@ use crate::{
 
 /// Prints records; without `--follow` it ends at the end of the topic.
 pub(crate) async fn run(settings: &Settings, args: Tail) -> Result<ExitCode, Failure> {
-    let log = logs::open(settings, Access::Beside).await?;
+    let log = logs::open(settings, Access::Read).await?;
     let last = args.n.unwrap_or(usize::MAX);
     let from = starts(&*log, &args.topic, |bounds| match args.from {
         // On a broker a transaction's marker takes an offset of its own: twice N offsets hold at least N records

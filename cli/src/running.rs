@@ -1,0 +1,102 @@
+//! Roles at work, and how they end.
+
+use std::{future::Future, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::error::Failure;
+
+/// How long a role may take to drain; each has bounds of its own below this.
+const DRAIN: Duration = Duration::from_secs(40);
+
+/// SIGINT, SIGTERM and SIGHUP (a terminal that closes), watched for since this was made.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub(crate) fn watch() -> Result<Self, Failure> {
+        let watch = |kind| {
+            signal(kind).map_err(|error| Failure::failed(format!("signals cannot be watched: {error}")))
+        };
+        Ok(Self {
+            interrupt: watch(SignalKind::interrupt())?,
+            terminate: watch(SignalKind::terminate())?,
+            hang_up: watch(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal's name.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
+}
+
+/// The roles at work.
+#[derive(Default)]
+pub(crate) struct Running {
+    roles: Vec<Role>,
+    failed: CancellationToken,
+}
+
+struct Role {
+    name: &'static str,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts a role, which ends when its token is cancelled. One that ends before, or panics, takes the process with
+    /// it: a gateway that no longer decides must not look alive.
+    pub(crate) fn start<F, E>(&mut self, name: &'static str, role: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        let stop = CancellationToken::new();
+        let (told, failed) = (stop.clone(), self.failed.clone().drop_guard());
+        let role = role(stop.clone());
+        let task = tokio::spawn(async move {
+            let ended = role.await;
+            if let Err(why) = &ended {
+                error!(role = name, "stopped: {why}");
+            }
+            // Otherwise, and when the role panics, dropping the guard says that it failed.
+            if ended.is_ok() && told.is_cancelled() {
+                failed.disarm();
+            }
+        });
+        self.roles.push(Role { name, stop, task });
+    }
+
+    /// Ends when a role has ended that was not told to.
+    pub(crate) async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Stops the roles one after the other, the one that was started last first.
+    pub(crate) async fn stop(self) {
+        for Role { name, stop, mut task } in self.roles.into_iter().rev() {
+            stop.cancel();
+            match tokio::time::timeout(DRAIN, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(panic)) => error!(role = name, "panicked: {panic}"),
+                Err(_) => {
+                    error!(role = name, "did not drain within {} s", DRAIN.as_secs());
+                    task.abort();
+                }
+            }
+        }
+    }
+}
