@@ -14,11 +14,16 @@ use crate::error::Failure;
 /// How long a role may take to drain; each has bounds of its own below this.
 const DRAIN: Duration = Duration::from_secs(40);
 
+/// On Linux and macOS.
+const SIGXFSZ: i32 = 25;
+
 /// SIGINT, SIGTERM and SIGHUP (a terminal that closes), watched for since this was made.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    /// Taken so that it does not end the process: a file that may not grow is like a full disk, which is answered 503.
+    _file_size: Option<Signal>,
 }
 
 impl Signals {
@@ -30,6 +35,7 @@ impl Signals {
             interrupt: watch(SignalKind::interrupt())?,
             terminate: watch(SignalKind::terminate())?,
             hang_up: watch(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(SIGXFSZ)).ok(),
         })
     }
 

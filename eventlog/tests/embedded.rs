@@ -132,6 +132,26 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn whose_files_are_taken_away_acknowledges_nothing() {
+        for name in ["log.db", "serve.lock"] {
+            let temporary = tempfile::tempdir().unwrap();
+            let (path, aside) = (temporary.path().join(name), temporary.path().join("aside"));
+            let log = EmbeddedLog::hold(temporary.path(), clock()).unwrap();
+            log.create_topics(&[topic("in")]).await.unwrap();
+            std::fs::rename(&path, &aside).unwrap();
+            for replaced in [false, true] {
+                if replaced {
+                    std::fs::write(&path, "another").unwrap();
+                }
+                let refused = log.append(vec![record(b"lost".into())]).await.unwrap_err();
+                assert!(matches!(&refused, LogError::Unavailable(why) if why.contains(name)), "{refused}");
+            }
+            std::fs::rename(&aside, &path).unwrap();
+            assert_eq!(log.append(vec![record(b"kept".into())]).await.unwrap()[0].offset, 0);
+        }
+    }
+
+    #[tokio::test]
     async fn opened_beside_a_serve_cannot_join_a_group() {
         let temporary = tempfile::tempdir().unwrap();
         let log = EmbeddedLog::open(temporary.path(), clock()).unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Issue,
-    commands::read_all,
+    commands::{inert, inert_json, read_all},
     config::Settings,
     error::Failure,
     logs::{self, Access},
@@ -72,7 +72,7 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
     let whole =
         json!({"issue_ref": args.issue_ref, "project_id": project, "state": issue, "actions": actions});
     if args.json {
-        say!("{whole}");
+        say!("{}", inert_json(&whole));
     } else {
         say!("{}", indented(&whole, 0).trim_end());
     }
@@ -108,11 +108,13 @@ fn indented(value: &Value, depth: usize) -> String {
         Value::Array(items) if items.iter().any(Value::is_object) => {
             format!("{margin}{name}\n{}", indented(value, depth + 1))
         }
-        plain => format!("{margin}{name} {plain}\n"),
+        plain => format!("{margin}{name} {}\n", inert_json(plain)),
     };
     match value {
-        Value::Object(fields) => fields.iter().map(|(key, value)| line(&format!("{key}:"), value)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| line(&format!("{}:", inert(key)), value)).collect()
+        }
         Value::Array(items) => items.iter().map(|item| line("-", item)).collect(),
-        plain => format!("{margin}{plain}\n"),
+        plain => format!("{margin}{}\n", inert_json(plain)),
     }
 }

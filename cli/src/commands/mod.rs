@@ -10,11 +10,35 @@ pub(crate) mod topics;
 use std::time::Duration;
 
 use eventlog::{Log, Record};
+use serde_json::Value;
 
 use crate::error::Failure;
 
 /// Longest wait for the next records while reading to the end.
 const READ_WAIT: Duration = Duration::from_millis(500);
+
+/// Text from outside must not move the terminal's cursor, change its colours or turn its writing around: control
+/// characters and invisible marks of direction become U+FFFD.
+pub(crate) fn inert(text: &str) -> String {
+    text.chars().map(|c| if is_active(c) { '\u{FFFD}' } else { c }).collect()
+}
+
+/// The same for JSON, in which such characters stand within strings only and can be escaped: nothing is lost.
+pub(crate) fn inert_json(value: &Value) -> String {
+    let text = value.to_string();
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match is_active(c) {
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+        out
+    })
+}
+
+fn is_active(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
 
 /// Every record that stands on `topic` now, in offset order per partition.
 pub(crate) async fn read_all(
@@ -53,4 +77,20 @@ pub(crate) async fn starts(
         )));
     };
     Ok((0_u32..).zip(info.partitions.iter().map(|bounds| place(*bounds))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn text_from_outside_is_inert_and_json_loses_nothing() {
+        let hostile = "\u{1b}[31m\u{9b}2J\u{7f}\u{202e}tab\t";
+        assert_eq!(inert(hostile), "\u{FFFD}[31m\u{FFFD}2J\u{FFFD}\u{FFFD}tab\u{FFFD}");
+        let shown = inert_json(&json!({"title": hostile}));
+        assert!(!shown.chars().any(is_active), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), json!({"title": hostile}));
+    }
 }

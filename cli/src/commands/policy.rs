@@ -1,6 +1,6 @@
 //! `breakdown policy check`.
 
-use std::{path::Path, process::ExitCode};
+use std::{fs::File, io::Read, path::Path, process::ExitCode};
 
 use policy::{Diagnostic, Ruleset};
 use serde_json::json;
@@ -46,8 +46,12 @@ pub(crate) fn run(args: Policy) -> Result<ExitCode, Failure> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("the policy {} cannot be read: {error}", path.display())))
+    let mut text = String::new();
+    // A byte more than is allowed is enough to be told so.
+    File::open(path)
+        .and_then(|file| file.take(policy::MAX_TEXT_BYTES as u64 + 1).read_to_string(&mut text))
+        .map_err(|error| Failure::usage(format!("the policy {} cannot be read: {error}", path.display())))?;
+    Ok(text)
 }
 
 /// The policy that `serve` runs: the file, or the built-in one.

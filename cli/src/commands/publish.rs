@@ -8,6 +8,7 @@ use serde_json::{Deserializer, Value, json};
 
 use crate::{
     args::Publish,
+    commands::{inert, inert_json},
     config::Settings,
     error::Failure,
     logs::{self, Access},
@@ -49,10 +50,18 @@ pub(crate) async fn run(settings: &Settings, args: Publish) -> Result<ExitCode, 
             if args.json {
                 say!(
                     "{}",
-                    json!({"event_id": event.event_id, "topic": topic::ISSUES, "partition": at.partition, "offset": at.offset})
+                    inert_json(
+                        &json!({"event_id": event.event_id, "topic": topic::ISSUES, "partition": at.partition, "offset": at.offset})
+                    )
                 );
             } else {
-                say!("{} partition {} offset {} {}", topic::ISSUES, at.partition, at.offset, event.event_id);
+                say!(
+                    "{} partition {} offset {} {}",
+                    topic::ISSUES,
+                    at.partition,
+                    at.offset,
+                    inert(&event.event_id)
+                );
             }
         }
     }

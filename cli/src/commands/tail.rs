@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     args::{From, Tail},
-    commands::starts,
+    commands::{inert, inert_json, starts},
     config::Settings,
     error::Failure,
     logs::{self, Access},
@@ -59,7 +59,11 @@ pub(crate) async fn run(settings: &Settings, args: Tail) -> Result<ExitCode, Fai
 fn print(records: &[Record], as_json: bool) -> bool {
     let mut out = std::io::stdout().lock();
     let written = records.iter().try_for_each(|record| {
-        if as_json { writeln!(out, "{}", to_json(record)) } else { writeln!(out, "{}", to_line(record)) }
+        if as_json {
+            writeln!(out, "{}", inert_json(&to_json(record)))
+        } else {
+            writeln!(out, "{}", to_line(record))
+        }
     });
     written.and_then(|()| out.flush()).is_ok()
 }
@@ -74,11 +78,6 @@ fn to_line(record: &Record) -> String {
         inert(&String::from_utf8_lossy(&record.key)),
         record.value.as_deref().map_or("(deleted)".into(), |value| inert(&String::from_utf8_lossy(value)))
     )
-}
-
-/// Text from outside must not move the terminal's cursor or colours.
-fn inert(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 
 /// One object: topic, partition, offset, key, headers, timestamp, value. A value that is not JSON is

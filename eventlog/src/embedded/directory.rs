@@ -3,12 +3,55 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::LogError;
 
 const LOCK: &str = "serve.lock";
+
+/// The files as they were when the log was opened. Whoever removes or replaces one of them under us takes the log with
+/// it, or lets a second holder in: nothing may be acknowledged then.
+pub(super) struct Places(Vec<(PathBuf, u64)>);
+
+impl Places {
+    /// Remembers the log's file and, for a holder, the lock.
+    pub(super) fn remember(file: &Path, lock: Option<&File>) -> Result<Self, LogError> {
+        let failed = |error| gone(file, &error);
+        let mut places = vec![(file.to_owned(), inode(&file.metadata().map_err(failed)?))];
+        if let (Some(lock), Some(directory)) = (lock, file.parent()) {
+            places.push((directory.join(LOCK), inode(&lock.metadata().map_err(failed)?)));
+        }
+        Ok(Self(places))
+    }
+
+    /// [`LogError::Unavailable`] when a file is no longer what it was.
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        self.0.iter().try_for_each(|(path, was)| match path.metadata() {
+            Ok(is) if inode(&is) == *was => Ok(()),
+            Ok(_) => Err(gone(path, &"it is another file now")),
+            Err(error) => Err(gone(path, &error)),
+        })
+    }
+}
+
+fn gone(path: &Path, why: &dyn std::fmt::Display) -> LogError {
+    LogError::Unavailable(format!(
+        "{} was removed or replaced while it was in use ({why}): nothing is written any more; put it back, or start again",
+        path.display()
+    ))
+}
+
+#[cfg(unix)]
+fn inode(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+/// Elsewhere files in use cannot be removed.
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
+}
 
 /// Makes the directory, for its owner alone, where it is missing.
 pub(super) fn make(directory: &Path) -> Result<(), LogError> {

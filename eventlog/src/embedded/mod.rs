@@ -85,6 +85,7 @@ impl EmbeddedLog {
         let lock = if hold { Some(directory::lock(directory)?) } else { None };
         let file = directory.join(database::FILE);
         let connection = database::create(&file)?;
+        let places = directory::Places::remember(&file, lock.as_ref())?;
         let changes = Changes::new(file.clone());
         let coordinator = Arc::new(Coordinator::default());
         let writer = Writer::start(WriterParts {
@@ -93,6 +94,7 @@ impl EmbeddedLog {
             clock,
             coordinator: Arc::clone(&coordinator),
             changes: changes.sender(),
+            places,
             _lock: lock,
         })?;
         let readers = Arc::new(Readers::new(file));

@@ -19,6 +19,7 @@ use super::{
     append::Page,
     coordinator::{Claim, Committing, Coordinator, Seat},
     database,
+    directory::Places,
 };
 use crate::{Clock, LogError, NewRecord, Position, TopicSpec};
 
@@ -87,6 +88,7 @@ pub(super) struct WriterParts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) changes: watch::Sender<u64>,
+    pub(super) places: Places,
     /// The data directory's lock: kept until nothing can be written any more, so that the next holder restores after us.
     pub(super) _lock: Option<File>,
 }
@@ -190,7 +192,8 @@ impl Thread {
         group: &[Request],
         committing: &mut Vec<Committing>,
     ) -> Result<Vec<Answer>, LogError> {
-        let WriterParts { file, connection, clock, coordinator, .. } = &mut self.parts;
+        let WriterParts { file, connection, clock, coordinator, places, .. } = &mut self.parts;
+        places.check()?;
         let file = file.clone();
         let failed =
             |doing: &'static str| move |error: &rusqlite::Error| database::failure(&file, doing, error);
@@ -230,6 +233,10 @@ impl Thread {
 
     /// After an error nothing that the connection remembers is trusted.
     fn reopen(&mut self) {
+        if self.parts.places.check().is_err() {
+            // Opening would make a new file in the place of the one that is gone.
+            return;
+        }
         match database::create(&self.parts.file) {
             Ok(connection) => {
                 #[cfg(test)]
