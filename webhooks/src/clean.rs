@@ -20,21 +20,28 @@ pub(crate) fn name(text: &str) -> String {
     name
 }
 
-/// A url that a person can open: http or https, without anything that could end a link or begin markup.
+/// A url that a person can open: http or https, without anything that could end a link or begin markup, and without a
+/// user's name or password, since what is kept is shown to everybody.
 pub(crate) fn web_url(text: &str) -> Option<String> {
+    let uri = web_uri(text)?;
+    let names_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    (!names_user).then(|| text.to_owned())
+}
+
+/// The host of a url, in lower case, with its port where one is written.
+pub(crate) fn host(url: &str) -> Option<String> {
+    let uri = web_uri(url)?;
+    let (host, port) = (uri.host()?.to_ascii_lowercase(), uri.port_u16());
+    Some(port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+}
+
+fn web_uri(text: &str) -> Option<Uri> {
     let fits = text.len() <= MAX_URL_BYTES
         && text.bytes().all(|byte| {
             byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'\'' | b'`' | b'\\')
         });
     let uri: Uri = fits.then(|| text.parse().ok())??;
-    (matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()).then(|| text.to_owned())
-}
-
-/// The host of a url, in lower case, with its port where one is written.
-pub(crate) fn host(url: &str) -> Option<String> {
-    let uri: Uri = web_url(url)?.parse().ok()?;
-    let (host, port) = (uri.host()?.to_ascii_lowercase(), uri.port_u16());
-    Some(port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+    (matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()).then_some(uri)
 }
 
 /// What changed, by our field names.
@@ -98,5 +105,15 @@ mod tests {
     #[case("", None)]
     fn hosts_of_web_urls(#[case] url: &str, #[case] expected: Option<&str>) {
         assert_eq!(host(url).as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case("https://github.com/acme/checkout/issues/1", true)]
+    #[case("https://example.org/@acme?q=a@b", true)]
+    #[case("https://user:secret@example.org/x", false)]
+    #[case("https://user@example.org/x", false)]
+    #[case("https://:@example.org/x", false)]
+    fn urls_kept_name_no_user(#[case] url: &str, #[case] kept: bool) {
+        assert_eq!(web_url(url).as_deref(), kept.then_some(url));
     }
 }

@@ -29,7 +29,9 @@ impl Config {
 
 /// Bounds on what one peer, or all of them together, can make the server hold or wait for.
 ///
-/// Memory for bodies is at most `connections` × 64 KiB + `body_bytes_in_flight`.
+/// Memory for bodies is at most `connections` × 128 KiB (a buffer for reading and a small body each) +
+/// `body_bytes_in_flight`. While a form is parsed its payload stands there a second time, decoded: one at a time for each
+/// thread of the runtime, since nothing is waited for meanwhile.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Longest body, in bytes. GitHub sends at most 25 MiB.
@@ -38,9 +40,12 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How long a body may take, from the end of the head.
     pub body_timeout: Duration,
+    /// How long a peer may take to read an answer, from when the answer is known.
+    pub answer_timeout: Duration,
     /// How long a connection may lie idle between two requests.
     pub idle_timeout: Duration,
-    /// How long the log may take to append; after that the answer is 503. GitHub gives up after 10 s.
+    /// How long the log may take to append; after that the answer is 503, though the log may still take it: a delivery sent
+    /// again has the same id. GitHub gives up after 10 s.
     pub append_timeout: Duration,
     /// How long open requests get to finish once the server was told to stop.
     pub drain_timeout: Duration,
@@ -48,7 +53,8 @@ pub struct Limits {
     pub connections: usize,
     /// Deliveries being verified, parsed or appended at a time; further ones wait, their bodies read.
     pub concurrency: usize,
-    /// Bytes of bodies longer than 64 KiB that may be in memory at a time; never less than one longest body.
+    /// Bytes of bodies longer than 64 KiB that may be in memory at a time; never less than one longest body, for which
+    /// room is kept.
     pub body_bytes_in_flight: usize,
     /// How many deliveries that fail verification a peer may send a minute until it gets 429 instead of 401. A peer is an
     /// IPv4 address or an IPv6 /64.
@@ -62,6 +68,7 @@ impl Default for Limits {
             body_bytes: 25 * MIB,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            answer_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             append_timeout: Duration::from_secs(8),
             drain_timeout: Duration::from_secs(30),

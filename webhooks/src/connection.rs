@@ -7,13 +7,17 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
 use http::{HeaderValue, Request, Response, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -53,7 +57,7 @@ pub(crate) async fn serve(
         let exchange = exchange.clone();
         service_fn(move |request| answer(router.clone(), exchange.clone(), peer, request))
     };
-    let stream = Watched { stream, exchange: exchange.clone() };
+    let stream = Watched { stream, exchange: exchange.clone(), reader: None };
     // The library's own head timer is off: it would also count the idle time between two requests.
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -91,7 +95,7 @@ pub(crate) async fn serve(
     })
     .await;
     match end {
-        End::Http(Ok(())) if lock(&exchange).inside_body() => {
+        End::Http(Ok(())) if lock(&exchange).peer_may_be_sending() => {
             linger(connection.into_parts().io.into_inner().stream).await;
         }
         End::Http(Ok(())) => {}
@@ -102,6 +106,7 @@ pub(crate) async fn serve(
         // The peer went away, or a handler hung up and has counted that.
         End::Http(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
         End::Overdue(Overdue::SlowHead) => cut("slow_head"),
+        End::Overdue(Overdue::SlowReader) => cut("slow_reader"),
         End::Overdue(Overdue::Idle) => cut("idle"),
     }
 }
@@ -122,22 +127,22 @@ fn answer(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Answer {
-    let head = lock(&exchange).begin();
+    let clear = lock(&exchange).begin(request.body().size_hint().exact(), Instant::now());
     Box::pin(async move {
         let mut request = request.map(Body::new);
-        let mut response = if head.ambiguous {
-            count_refusal(Provider::of_path(request.uri().path()), Refusal::AmbiguousLength);
-            Refusal::AmbiguousLength.into_response()
-        } else {
+        let mut response = if clear {
             request.extensions_mut().insert(ConnectInfo(peer));
             let Ok(response) = router.oneshot(request).await.map_err(|never: Infallible| match never {});
             response
+        } else {
+            count_refusal(Provider::of_path(request.uri().path()), Refusal::AmbiguousLength);
+            Refusal::AmbiguousLength.into_response()
         };
-        lock(&exchange).answer(Instant::now());
+        let last = lock(&exchange).answer(Instant::now());
         if let Some(hang_up) = response.extensions_mut().remove::<HangUp>() {
             return Err(hang_up);
         }
-        if head.last {
+        if last {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
@@ -161,10 +166,12 @@ fn lock(exchange: &Mutex<Exchange>) -> MutexGuard<'_, Exchange> {
     exchange.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// A stream whose incoming bytes are shown to the [`Exchange`].
+/// A stream whose incoming bytes are shown to the [`Exchange`], and which gives none until an answer was sent.
 struct Watched {
     stream: TcpStream,
     exchange: Arc<Mutex<Exchange>>,
+    /// Who wanted to read meanwhile.
+    reader: Option<Waker>,
 }
 
 impl AsyncRead for Watched {
@@ -173,6 +180,10 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !lock(&self.exchange).reads() {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         lock(&self.exchange).read(&buf.filled()[before..], Instant::now());
@@ -185,8 +196,15 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
+    /// The library flushes when it has written out all that it has.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        if lock(&self.exchange).sent(Instant::now())
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

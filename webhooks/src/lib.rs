@@ -1,7 +1,7 @@
 //! The receivers: limit → verify → normalise → append → 202.
 //!
 //! ```text
-//!  connection ─► server      at most so many; slow heads, idle ones and endless bodies are cut off
+//!  connection ─► server      at most so many; slow heads, slow readers, idle ones and endless bodies are cut off
 //!      │
 //!  request ────► receive     signature's form ► content type ► body, bounded ► HMAC over the raw bytes ► parse
 //!      │                     ► append to `issues` ► 202
@@ -12,8 +12,9 @@
 //! What holds:
 //! - Nothing is parsed before its signature was found right, and a missing or malformed signature is answered before
 //!   the body is read.
-//! - 202 means that the event is durable. A delivery that is signed right but cannot be read is a dead letter and 400;
-//!   where not even that can be written, 503.
+//! - 202 means that the event is durable. A delivery that is signed right but cannot be read is a dead letter and 400.
+//!   503 means that the log did not confirm either in time: it may have been written nevertheless, and a delivery sent
+//!   again is recognised by its id, which is the same.
 //! - A delivery that is signed right is never rate-limited: GitHub does not send again. It waits at most for a
 //!   connection, for room for its body and for a place among those being worked on.
 //! - An unknown action, event or field is never an error: only a payload that does not say which issue it is about
@@ -27,7 +28,7 @@
 //! | `breakdown_deliveries_total` | `provider`, `status`, `reason` | answers; `reason` is `accepted`, why ignored, why refused, or why the connection was cut (`status` 0) |
 //! | `breakdown_delivery_seconds` | `provider` | from head to answer, body included |
 //! | `breakdown_webhook_connections` | | open connections |
-//! | `breakdown_webhook_connections_cut_total` | `reason` | connections ended by us: `slow_head`, `idle`, `not_http`, `drain` |
+//! | `breakdown_webhook_connections_cut_total` | `reason` | connections ended by us: `slow_head`, `slow_reader`, `idle`, `not_http`, `drain` |
 
 mod body;
 mod clean;

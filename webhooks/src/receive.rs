@@ -230,7 +230,7 @@ impl Receivers {
                 Err(Refusal::Unavailable)
             }
             Err(error) => {
-                tracing::error!(event_id, %error, "a delivery was answered 503: the log did not take it");
+                tracing::error!(event_id, %error, "a delivery was answered 503: the log did not confirm it");
                 Err(Refusal::Unavailable)
             }
         }
@@ -238,7 +238,9 @@ impl Receivers {
 }
 
 fn too_late(within: Duration) -> LogError {
-    LogError::Unavailable(format!("the log did not append within {within:?}: look at its disk or broker"))
+    LogError::Unavailable(format!(
+        "the log did not confirm an append within {within:?}: look at its disk or broker"
+    ))
 }
 
 fn verify(secrets: &Secrets, signature: &Signature, body: &[u8]) -> Result<(), Refusal> {

@@ -88,9 +88,10 @@ impl Refusal {
                 "unreadable",
                 "The signature is right, but the payload cannot be read. It was kept as a dead letter.",
             ),
-            Self::Unavailable => {
-                ("unavailable", "Nothing durable could be written. Send the delivery again.")
-            }
+            Self::Unavailable => (
+                "unavailable",
+                "The log did not confirm the delivery in time. Send it again: if it was written after all, its id tells.",
+            ),
             Self::MethodNotAllowed => ("method_not_allowed", "Deliveries are sent with POST."),
             Self::NotFound => ("not_found", "Nothing is served here."),
         }

@@ -31,7 +31,7 @@ pub struct Server {
 
 impl Server {
     /// Receivers that append to `log`. `extra` is served beside them (health and metrics); each request carries
-    /// `ConnectInfo<SocketAddr>`.
+    /// `ConnectInfo<SocketAddr>`. Its answers are made whole, not streamed: time to read one is [`Limits::answer_timeout`].
     ///
     /// # Panics
     /// When `extra` has a route of its own at a receiver's path.

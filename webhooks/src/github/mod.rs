@@ -1,6 +1,7 @@
 //! GitHub's deliveries: `issues`, `issue_comment` and `milestone`
 //! (<https://docs.github.com/en/webhooks/webhook-events-and-payloads>).
 
+mod absence;
 mod fields;
 mod normalise;
 mod payload;
@@ -32,5 +33,9 @@ pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, Unreadable> {
         None => return Err(Unreadable::because("there is not exactly one readable X-GitHub-Event header")),
     };
     let payload: Option<Payload<'_>> = json::object(delivery.json)?;
-    normalise(delivery, &payload.ok_or(Unreadable::because("the payload is not an object"))?)
+    let payload = payload.ok_or(Unreadable::because("the payload is not an object"))?;
+    if !delivery.event.is_some_and(|event| payload.is_of(event)) {
+        return Err(Unreadable::because("the payload is not of the event that X-GitHub-Event names"));
+    }
+    normalise(delivery, &payload)
 }

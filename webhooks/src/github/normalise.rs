@@ -8,6 +8,7 @@ use events::{
 };
 
 use super::{
+    absence::means_none,
     fields::{self, Known},
     payload::{Issue, Milestone, Payload, User},
     priority,
@@ -138,7 +139,7 @@ fn of_issue(
     (event.assignee, event.assignees) = assignees(issue);
     event.priority = match fields::priority(payload, issue).or_else(|| priority::of_labels(labels(issue))) {
         Some(word) => Said::Value(clean::name(word)),
-        None if issue.labels.is_said() => Said::Null,
+        None if issue.labels.is_said() && means_none(payload, issue, Known::Priority) => Said::Null,
         None => Said::Nothing,
     };
     event.state = state(issue, &event.event_type);
@@ -191,14 +192,18 @@ fn due(payload: &Payload<'_>, issue: &Issue<'_>, zone: Tz) -> (Said<DateTime<Utc
     if let Some(date) = fields::due_date(payload, issue) {
         return (Said::Value(instant::end_of_day(date, zone)), Said::Null);
     }
+    let none = if means_none(payload, issue, Known::DueDate) { Said::Null } else { Said::Nothing };
     match &issue.milestone.0 {
         Said::Nothing => (Said::Nothing, Said::Nothing),
-        Said::Null => (Said::Null, Said::Null),
-        Said::Value(milestone) if was_removed(payload, milestone) => (Said::Null, Said::Null),
-        Said::Value(milestone) => (
-            milestone_due(milestone, zone),
-            milestone.number.get().map_or(Said::Nothing, |n| Said::Value(*n)),
-        ),
+        Said::Null => (none, Said::Null),
+        Said::Value(milestone) if was_removed(payload, milestone) => (none, Said::Null),
+        Said::Value(milestone) => {
+            let due = milestone_due(milestone, zone);
+            (
+                if due == Said::Null { none } else { due },
+                milestone.number.get().map_or(Said::Nothing, |n| Said::Value(*n)),
+            )
+        }
     }
 }
 

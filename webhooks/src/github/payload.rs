@@ -25,6 +25,36 @@ pub(super) struct Payload<'a> {
     pub(super) changes: Field<Changes<'a>>,
     pub(super) repository: Field<Repository<'a>>,
     pub(super) sender: Field<User<'a>>,
+    /// What the event is about besides the issue; tells events apart whose name, in a header, is not signed.
+    pub(super) comment: Field<Present>,
+    pub(super) sub_issue: Field<Present>,
+    pub(super) parent_issue: Field<Present>,
+    pub(super) blocked_issue: Field<Present>,
+    pub(super) blocking_issue: Field<Present>,
+    pub(super) pull_request: Field<Present>,
+    pub(super) discussion: Field<Present>,
+}
+
+impl Payload<'_> {
+    /// Whether the payload is about something else than an issue, its comment or a milestone.
+    fn is_foreign(&self) -> bool {
+        let others = [&self.sub_issue, &self.parent_issue, &self.blocked_issue, &self.blocking_issue];
+        let things = [&self.pull_request, &self.discussion];
+        others.into_iter().chain(things).any(|field| field.get().is_some())
+    }
+
+    /// Whether the payload can be of `event`. The name of the event comes in a header that nobody signed: a comment that was
+    /// deleted must not be sent again as an issue that was.
+    pub(super) fn is_of(&self, event: &str) -> bool {
+        let (issue, comment) = (self.issue.get().is_some(), self.comment.get().is_some());
+        !self.is_foreign()
+            && match event {
+                "issues" => !comment,
+                "issue_comment" => comment,
+                "milestone" => !issue && !comment,
+                _ => true,
+            }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

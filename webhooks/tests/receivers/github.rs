@@ -164,18 +164,23 @@ async fn what_is_not_an_issue_is_ignored() {
     let server = start().await;
     let mut pull = opened();
     pull["issue"]["pull_request"] = json!({"url": "https://api.github.com/repos/Acme/Checkout/pulls/12"});
-    let renamed = action(
+    let mut pull_comment = pull.clone();
+    pull_comment["comment"] = json!({"id": 1});
+    let mut renamed = action(
         "edited",
         json!({"milestone": milestone(3, json!(null)), "changes": {"title": {"from": "v0"}}}),
     );
-    let created = action("created", json!({"milestone": milestone(3, json!("2026-03-01T08:00:00Z"))}));
+    let mut created = action("created", json!({"milestone": milestone(3, json!("2026-03-01T08:00:00Z"))}));
+    for of_milestone in [&mut renamed, &mut created] {
+        of_milestone.as_object_mut().unwrap().remove("issue");
+    }
     for (event, payload, why) in [
         ("ping", json!({"zen": "x"}), "ping"),
         ("pull_request", json!({}), "pull_request"),
         ("push", json!({}), "event_not_used"),
         ("issue_dependencies", json!({}), "event_not_used"),
-        ("issues", pull.clone(), "pull_request"),
-        ("issue_comment", pull, "pull_request"),
+        ("issues", pull, "pull_request"),
+        ("issue_comment", pull_comment, "pull_request"),
         ("milestone", renamed, "milestone_due_date_not_moved"),
         ("milestone", created, "milestone_due_date_not_moved"),
     ] {
@@ -333,6 +338,57 @@ async fn an_issue_field_that_was_set_or_cleared() {
     assert_eq!(change(&event), json!({"due_at": {"old": "2026-03-01T23:59:59Z", "new": null}}));
 }
 
+/// The event that clears a priority or a due date is about where it came from, or lists the fields.
+#[tokio::test]
+async fn what_a_field_set_is_not_cleared_by_an_event_about_something_else() {
+    let server = start().await;
+    let payload = |name: &str, extra: Value| {
+        let mut payload = action(name, extra);
+        payload["issue"]["labels"] = json!([{"name": "bug"}]);
+        payload
+    };
+    let field =
+        |name: &str| json!({"issue_field": {"name": name}, "issue_field_value": {"value": "2026-03-01"}});
+    let (kept, none) = (Said::Nothing, Said::Null);
+    for (payload, priority, due) in [
+        (payload("labeled", json!({"label": {"name": "bug"}})), &kept, &kept),
+        (payload("unlabeled", json!({"label": {"name": "ux"}})), &kept, &kept),
+        (payload("assigned", json!({"assignee": {"login": "tom"}})), &kept, &kept),
+        (payload("closed", json!({})), &kept, &kept),
+        (payload("opened", json!({})), &none, &none),
+        (payload("unlabeled", json!({"label": {"name": "p0"}})), &none, &kept),
+        (payload("demilestoned", json!({"milestone": milestone(3, json!(null))})), &kept, &none),
+        (payload("field_removed", field("Priority")), &none, &kept),
+        (payload("field_removed", field("Due date")), &kept, &none),
+        (payload("field_removed", field("Effort")), &kept, &kept),
+        (payload("field_added", field("Effort")), &kept, &kept),
+    ] {
+        let event = server.event(Provider::Github, "issues", &payload).await;
+        assert_eq!(&event.priority, priority, "{payload}");
+        assert_eq!(event.due_at.is_nothing(), due.is_nothing(), "{payload}");
+        // The milestone is said in any case.
+        assert_eq!(event.due_milestone, Said::Null);
+
+        let mut listed = payload;
+        listed["issue"]["issue_field_values"] = json!([]);
+        let event = server.event(Provider::Github, "issues", &listed).await;
+        assert_eq!((event.priority, event.due_at), (Said::Null, Said::Null), "{listed}");
+    }
+
+    let mut commented = payload("created", json!({"comment": {"id": 1}}));
+    let event = server.event(Provider::Github, "issue_comment", &commented).await;
+    assert!(event.priority.is_nothing() && event.due_at.is_nothing());
+    commented["issue"]["milestone"] = milestone(3, json!(null));
+    let event = server.event(Provider::Github, "issue_comment", &commented).await;
+    assert_eq!((event.due_at, event.due_milestone), (Said::Nothing, Said::Value(3)));
+    // What labels and the milestone give is said always.
+    commented["issue"]["milestone"] = milestone(3, json!("2026-02-20T08:00:00Z"));
+    commented["issue"]["labels"] = json!([{"name": "p2"}]);
+    let event = server.event(Provider::Github, "issue_comment", &commented).await;
+    assert_eq!(event.priority, Said::Value("p2".into()));
+    assert_eq!(event.due_at, Said::Value(at("2026-02-20T23:59:59Z")));
+}
+
 #[tokio::test]
 async fn absent_is_not_said_and_odd_shapes_are_not_said_either() {
     let least = json!({"issue": {"number": 12}, "repository": {"full_name": "acme/checkout"}});
@@ -392,4 +448,27 @@ async fn without_an_identity_nothing_can_be_read() {
     assert_eq!(server.post("/github/issues", &headers, body.as_bytes()).await.refused(400), "unreadable");
     assert_eq!(server.log.dead_letters().len(), 13);
     assert!(server.log.events().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_signed_is_not_reread_as_something_else() {
+    let receiver = start().await;
+    let refused = async |event: &str, payload: Value| {
+        let body = serde_json::to_vec(&payload).unwrap();
+        receiver.deliver(Provider::Github, event, &body).await.refused(400);
+    };
+    // The event's name is a header that nobody signed.
+    refused("issues", action("deleted", json!({"comment": {"id": 1}}))).await;
+    refused("issues", action("deleted", json!({"sub_issue": {"id": 1}}))).await;
+    refused("issue_comment", opened()).await;
+    refused("milestone", action("edited", json!({"milestone": {"number": 1}, "changes": {"due_on": {}}})))
+        .await;
+    // Nor is the content type: a title can hold what looks like a form's field.
+    let mut payload = opened();
+    payload["issue"]["title"] = json!("x&payload=%7B%22action%22%3A%22opened%22%7D&z=");
+    let body = serde_json::to_vec(&payload).unwrap();
+    let form = Some("application/x-www-form-urlencoded");
+    let headers = with(&signed(Provider::Github, "issues", &body), "content-type", form);
+    receiver.post(Provider::Github.path(), &headers, &body).await.refused(400);
+    assert!(receiver.log.events().is_empty());
 }

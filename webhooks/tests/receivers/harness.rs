@@ -31,6 +31,9 @@ pub const SECRET: &str = "It's a Secret to Everybody";
 /// Longer than anything here may take, shorter than a person's patience.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Length of the answer at `/large`, in bytes: more than a connection's two ends hold unread.
+pub const LARGE: usize = 32 * 1024 * 1024;
+
 /// Keeps what is appended; can be closed, or told to fail.
 #[derive(Debug)]
 pub struct MemoryLog {
@@ -169,7 +172,9 @@ pub async fn start_with(config: Config) -> Receiver {
     let address = listener.local_addr().unwrap();
     let log = Arc::new(MemoryLog::default());
     let clock = Arc::new(ManualClock::new("2026-02-02T10:00:00Z".parse().unwrap()));
-    let extra = Router::new().route("/health/live", get(|| async { "live" }));
+    let extra = Router::new()
+        .route("/health/live", get(|| async { "live" }))
+        .route("/large", get(|| async { vec![b'x'; LARGE] }));
     let shutdown = CancellationToken::new();
     let server = Server::new(config, log.clone(), clock, extra);
     let served = tokio::spawn(server.serve(listener, shutdown.clone()));

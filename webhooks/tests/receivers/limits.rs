@@ -90,6 +90,57 @@ async fn both_lengths_at_once_are_refused_in_either_order() {
 }
 
 #[tokio::test]
+async fn however_a_length_is_written_the_next_request_is_seen_whole() {
+    let server = start().await;
+    let body = ping(30);
+    let headers = signed(Provider::Github, "ping", &body);
+    for length in [" ".repeat(48) + "30", "0".repeat(49) + "30", "\t".repeat(3000) + "30" + &" ".repeat(3000)]
+    {
+        let mut client = Client::connect(server.address).await;
+        let padded = with(&headers, "content-length", Some(&length));
+        client.write(&[&head("POST", "/github/issues", &padded), body.as_slice()].concat()).await;
+        assert_eq!(client.reply().await.expect("an answer").status, 200);
+        let both = with(&headers, "content-length", Some("30"));
+        let both = with(&both, "transfer-encoding", Some("chunked"));
+        client.write(&[&head("POST", "/github/issues", &both), chunked(&body).as_slice()].concat()).await;
+        assert_eq!(client.reply().await.expect("an answer").refused(400), "ambiguous_length");
+        assert!(client.ends_silently().await);
+    }
+}
+
+#[tokio::test]
+async fn a_request_sent_before_the_answer_to_the_last_is_not_taken() {
+    let server = start().await;
+    let body = b"{}";
+    let headers = with(&signed(Provider::Github, "ping", body), "content-length", Some("2"));
+    let request = [&head("POST", "/github/issues", &headers), body.as_slice()].concat();
+    for more in [request.repeat(100), b"G".to_vec()] {
+        let mut client = Client::connect(server.address).await;
+        client.write(&[request.as_slice(), &more].concat()).await;
+        let reply = client.reply().await.expect("an answer");
+        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+        assert!(client.ends_silently().await);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_no_answer_is_cut_off() {
+    let limits = Limits { connections: 1, answer_timeout: Duration::from_millis(200), ..Limits::default() };
+    let server = start_with(config(limits)).await;
+    for requests in [1, 2, 100] {
+        let mut deaf = Client::connect(server.address).await;
+        deaf.write(&head("GET", "/large", &[]).repeat(requests)).await;
+        // There is one place, so that this is answered once the other is gone.
+        let headers = signed(Provider::Github, "ping", b"{}");
+        assert_eq!(server.post("/github/issues", &headers, b"{}").await.status, 200);
+        let mut read = Vec::new();
+        let _ =
+            timeout(PATIENCE, tokio::io::AsyncReadExt::read_to_end(&mut deaf.0, &mut read)).await.unwrap();
+        assert!(read.len() < LARGE);
+    }
+}
+
+#[tokio::test]
 async fn one_connection_serves_many_requests() {
     let server = start().await;
     let mut client = Client::connect(server.address).await;
@@ -245,6 +296,24 @@ async fn slow_bodies_do_not_keep_out_others() {
     }
     let payload = opened().to_string();
     assert_eq!(server.deliver(Provider::Github, "issues", payload.as_bytes()).await.status, 202);
+    drop(slow);
+}
+
+#[tokio::test]
+async fn what_slow_bodies_only_announce_keeps_nobody_out() {
+    let server = start().await;
+    let mut slow = Vec::new();
+    for _ in 0..12 {
+        let mut client = Client::connect(server.address).await;
+        let wrong = with(&signed(Provider::Github, "issues", b""), "content-length", Some("26214400"));
+        client.write(&head("POST", "/github/issues", &wrong)).await;
+        client.write(&vec![b' '; 65 * 1024]).await;
+        slow.push(client);
+    }
+    let mut payload = opened().to_string();
+    payload.push_str(&" ".repeat(200 * 1024));
+    let answer = server.deliver(Provider::Github, "issues", payload.as_bytes());
+    assert_eq!(timeout(Duration::from_secs(5), answer).await.expect("promptly").status, 202);
     drop(slow);
 }
 

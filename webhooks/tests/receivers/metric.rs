@@ -74,6 +74,7 @@ fn every_answer_is_counted_by_provider_status_and_reason() {
         assert_eq!(counters.get(&format!("breakdown_deliveries_total{{{labels}}}")), expected, "{labels}");
     }
     assert_eq!(counters.get("breakdown_webhook_connections_cut_total{reason=slow_head}"), 1);
+    assert_eq!(counters.get("breakdown_webhook_connections_cut_total{reason=slow_reader}"), 1);
     assert_eq!(counters.get("breakdown_webhook_connections_cut_total{reason=not_http}"), 1);
     assert_eq!(f64::from_bits(counters.get("breakdown_webhook_connections{}")), 0.0);
 }
@@ -83,6 +84,7 @@ async fn conversation() {
         failures_per_peer: NonZeroU32::new(2).unwrap(),
         body_timeout: Duration::from_millis(100),
         head_timeout: Duration::from_millis(200),
+        answer_timeout: Duration::from_millis(200),
         ..Limits::default()
     };
     let server = start_with(config(limits)).await;
@@ -115,8 +117,12 @@ async fn conversation() {
         client.write(bytes).await;
         client.reply().await;
     }
+    let mut deaf = Client::connect(server.address).await;
+    deaf.write(&head("GET", "/large", &[])).await;
     server.log.fail(Some(LogError::Unavailable("down".into())));
     server.deliver(Provider::Github, "issues", body).await;
     server.shutdown.cancel();
+    // Draining waits for the one that does not read.
     server.served.await.unwrap().unwrap();
+    drop(deaf);
 }

@@ -44,7 +44,8 @@ async fn an_issue_was_labeled_frontend() {
     assert_eq!(event.event_type, EventType::IssueUpdated);
     assert_eq!(labels(&event), ["frontend"]);
     assert_eq!(event.change["labels"].added, ["frontend"]);
-    assert_eq!(event.priority, Said::Null);
+    // The payload does not list the issue's fields, so that no label is a priority says nothing.
+    assert_eq!(event.priority, Said::Nothing);
 }
 
 #[tokio::test]
