@@ -64,38 +64,40 @@ pub(crate) fn after_attempt(
         Verdict::Reject { reason } => {
             Conclusion::Ended(failed(&pending, partition, &reason, "rejected", now))
         }
-        Verdict::Retry { after, reason } => match next_attempt(&pending, after, now, config) {
-            Some(next_attempt_at) => {
-                let parkings = pending.entry.parkings.saturating_add(1);
-                let entry = PendingEntry { next_attempt_at, parkings, ..pending.entry };
-                Conclusion::Parked(Pending { entry, ..pending })
+        Verdict::Retry { after, reason } => {
+            match next_attempt(&pending, after, report.held_back, now, config) {
+                Some(next_attempt_at) => {
+                    let parkings = pending.entry.parkings.saturating_add(1);
+                    let entry = PendingEntry { next_attempt_at, parkings, ..pending.entry };
+                    Conclusion::Parked(Pending { entry, ..pending })
+                }
+                None => Conclusion::Ended(failed(&pending, partition, &reason, "given up", now)),
             }
-            None => Conclusion::Ended(failed(&pending, partition, &reason, "given up", now)),
-        },
+        }
     }
 }
 
-/// When to try again; `None` when it is to be given up. A target's own word is never anticipated; our own waits end
-/// at the latest with a last attempt when the time is up.
+/// When to try again; `None` when it is to be given up. A target's own word (`after`) is never anticipated and never
+/// shortens our own wait, which is the breaker's where that `held_back` the attempt, and else doubles. Unless the target
+/// wants to be left alone for longer, there is a last attempt when the time is up.
 fn next_attempt(
     pending: &Pending,
     after: Option<Duration>,
+    held_back: Option<Duration>,
     now: DateTime<Utc>,
     config: &Config,
 ) -> Option<DateTime<Utc>> {
     let entry = &pending.entry;
     let deadline = entry.accepted_at + delta(config.give_up_after);
-    if now >= deadline {
+    let after = after.unwrap_or_default();
+    if now >= deadline || now + delta(after) > deadline {
         return None;
     }
     let limits = &config.limits;
     let doubled = limits.park_wait.saturating_mul(1 << entry.parkings.min(16)).min(limits.park_wait_max);
-    let wait = spread(after.unwrap_or(doubled), &pending.action.event_id, entry.parkings);
-    let at = now + delta(wait);
-    match after {
-        Some(_) => (at <= deadline).then_some(at),
-        None => Some(at.min(deadline)),
-    }
+    let wait = held_back.unwrap_or(doubled).max(after);
+    let at = now + delta(spread(wait, &pending.action.event_id, entry.parkings));
+    Some(at.min(deadline))
 }
 
 fn untouched(pending: &Pending, why: &str, now: DateTime<Utc>) -> Ended {
@@ -119,7 +121,72 @@ fn failed(pending: &Pending, partition: u32, reason: &str, how: &str, now: DateT
     Ended { outcome, dead_letter: Some(Box::new(letter)), cause: action.cause.clone() }
 }
 
-/// A configured duration; one beyond all calendars is the longest.
-fn delta(duration: Duration) -> TimeDelta {
-    TimeDelta::from_std(duration).unwrap_or(TimeDelta::days(36_500))
+/// A duration as the calendar can bear it: a hundred years at most.
+pub(crate) fn delta(duration: Duration) -> TimeDelta {
+    const LONGEST: TimeDelta = TimeDelta::days(36_500);
+    TimeDelta::from_std(duration).unwrap_or(LONGEST).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pending(parkings: u32) -> Pending {
+        let action: Action = serde_json::from_value(json!({
+            "event_id": "a-1", "project_id": "alpha", "action": "post_nudge", "target": "team:triage", "rationale": "r",
+            "source_ref": "",
+        }))
+        .expect("an action");
+        let entry = PendingEntry {
+            accepted_at: DateTime::UNIX_EPOCH,
+            asked_at: DateTime::UNIX_EPOCH,
+            offset: 0,
+            attempts: 0,
+            parkings,
+            next_attempt_at: DateTime::UNIX_EPOCH,
+            record: String::new(),
+        };
+        Pending { action: Arc::new(action), target: Some(0), entry }
+    }
+
+    /// Seconds from acceptance to the next attempt, for an attempt that ends `at` seconds after it.
+    fn next(at: i64, parkings: u32, after: Option<Duration>, held_back: Option<u64>) -> Option<i64> {
+        let config = Config::new("http://h/".parse().expect("a url"));
+        let held_back = held_back.map(Duration::from_secs);
+        let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(at);
+        next_attempt(&pending(parkings), after, held_back, now, &config).map(|at| at.timestamp())
+    }
+
+    fn seconds(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_targets_word_lengthens_the_wait_and_never_shortens_it() {
+        let ours = next(0, 3, None, None);
+        assert!(ours.is_some_and(|at| (40..=50).contains(&at)), "{ours:?}");
+        for less in [0, 1, 39] {
+            assert_eq!(next(0, 3, seconds(less), None), ours, "{less}");
+        }
+        assert!(next(0, 3, seconds(200), None).is_some_and(|at| (200..=250).contains(&at)));
+        for endless in [Duration::from_secs(u64::MAX / 2000), Duration::MAX] {
+            assert_eq!(next(0, 3, Some(endless), None), None, "longer than we are willing to try");
+        }
+    }
+
+    #[test]
+    fn there_is_a_last_attempt_when_the_time_is_up() {
+        assert_eq!(next(899, 9, None, None), Some(900));
+        assert_eq!(next(890, 0, None, Some(30)), Some(900), "the breaker's wait is ours");
+        assert_eq!(next(890, 9, seconds(10), None), Some(900), "the target may be asked by then");
+        assert_eq!(next(890, 9, seconds(11), None), None, "the target wants to be left alone for longer");
+        assert_eq!(next(900, 0, None, None), None, "that was the last");
+    }
+
+    #[test]
+    fn the_breaker_says_itself_when_to_come_back() {
+        assert!(next(0, 9, None, Some(8)).is_some_and(|at| (8..=10).contains(&at)));
+    }
 }

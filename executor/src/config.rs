@@ -23,6 +23,8 @@ pub struct Config {
     pub batch_max: usize,
     /// How long the log is waited for before the clock is looked at again (500 ms).
     pub idle_wait: Duration,
+    /// How long is waited after a step that failed (500 ms); doubles for each further one in a row, up to 8 s.
+    pub step_wait: Duration,
     /// How long running attempts may take when the executor is told to stop (10 s).
     pub drain_within: Duration,
     /// Limits of each target's stack.
@@ -41,6 +43,7 @@ impl Config {
             pending_max: 1000,
             batch_max: 500,
             idle_wait: Duration::from_millis(500),
+            step_wait: Duration::from_millis(500),
             drain_within: Duration::from_secs(10),
             limits: Limits::default(),
         }
@@ -50,7 +53,7 @@ impl Config {
 /// Limits of one target's stack.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// One attempt, from connecting to the last byte (10 s).
+    /// One attempt, from connecting to the last byte (10 s). HTTP requests take at most four fifths of it.
     pub attempt_timeout: Duration,
     /// Attempts in flight at once (16).
     pub concurrency: usize,

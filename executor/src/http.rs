@@ -8,6 +8,7 @@ use reqwest::{
     header::{DATE, HeaderMap, RETRY_AFTER},
 };
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::{ExecutorError, Verdict, plain_text::one_line};
 
@@ -15,13 +16,16 @@ use crate::{ExecutorError, Verdict, plain_text::one_line};
 const MAX_ANSWER: usize = 64 * 1024;
 /// The longest wait that a target is believed, in `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// How long the body of an answer that says "done" may take: it can only add the reference.
+const BODY_WITHIN: Duration = Duration::from_secs(1);
 /// The longest reference that is kept, in characters.
 const MAX_REFERENCE: usize = 256;
 
 /// A client for one outside API at `base`: no redirects, no proxy from the environment, bounded connections and times.
 ///
 /// TLS is rustls with ring and the system's certificates, read only when `base` is https: a machine without any can
-/// still speak http. Fails when there are none to read, or `base` is neither.
+/// still speak http. A request takes at most four fifths of `attempt_timeout`, from connecting to the last byte: it ends
+/// before the attempt's own timeout, so that whoever has the head of the answer can judge by it. Fails when there are none to read, or `base` is neither.
 pub fn http_client(base: &Url, attempt_timeout: Duration) -> Result<Client, ExecutorError> {
     // The one process-wide provider that reqwest takes; an error means that somebody installed theirs already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -30,7 +34,7 @@ pub fn http_client(base: &Url, attempt_timeout: Duration) -> Result<Client, Exec
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
-        .timeout(attempt_timeout)
+        .timeout(attempt_timeout * 4 / 5)
         .connect_timeout(attempt_timeout.min(Duration::from_secs(5)))
         .pool_max_idle_per_host(32)
         .pool_idle_timeout(Duration::from_secs(30));
@@ -116,16 +120,10 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// The `id` of a JSON answer, text or number. The status has said that it was done: whatever is wrong with the body
-/// only costs the reference.
-async fn reference(mut response: Response) -> Option<String> {
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return None;
-        }
-        body.extend_from_slice(&chunk);
-    }
+/// The `id` of a JSON answer, text or number. The status has said that it was done: whatever is wrong with the body,
+/// its slowness too, only costs the reference.
+async fn reference(response: Response) -> Option<String> {
+    let body = timeout(BODY_WITHIN, body(response)).await.ok()??;
     let answer: serde_json::Value = serde_json::from_slice(&body).ok()?;
     let id = match answer.get("id")? {
         serde_json::Value::String(id) => one_line(id, MAX_REFERENCE),
@@ -133,6 +131,18 @@ async fn reference(mut response: Response) -> Option<String> {
         _ => return None,
     };
     (!id.is_empty()).then_some(id)
+}
+
+/// The body; `None` where it is too long. What breaks off is taken as far as it came.
+async fn body(mut response: Response) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
 }
 
 #[cfg(test)]
@@ -176,5 +186,19 @@ mod tests {
         let https = http_client(&Url::parse("https://h/").expect("a url"), Duration::from_secs(1));
         assert!(matches!(https, Ok(_) | Err(ExecutorError::Config(_))), "with or without certificates");
         assert!(http_client(&Url::parse("ftp://h/").expect("a url"), Duration::from_secs(1)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_request_ends_before_its_attempt_does() {
+        // Accepts, and says nothing.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let url = Url::parse(&url).expect("a url");
+        let attempt = Duration::from_millis(1500);
+        let client = http_client(&url, attempt).expect("a client");
+        let asked = post(&client, "calendar", url, "a-1", &(), now());
+        let verdict = timeout(attempt * 9 / 10, asked).await;
+        let reason = "calendar did not answer in time".to_owned();
+        assert_eq!(verdict, Ok(Verdict::Retry { after: None, reason }));
     }
 }

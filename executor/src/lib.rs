@@ -11,7 +11,8 @@
 //!   with the action id as idempotency key. Step two commits the outcome and turns the pending record into a mark that
 //!   the action is done. A process that dies between the two leaves the action pending: its next holder calls again
 //!   with the same key. So at-least-once becomes once wherever the target can tell.
-//! - One outcome an action: the marks are kept for seven days and recognise an action that stands on the log twice.
+//! - One outcome an action: the marks recognise an action that stands on the log twice. They are kept for seven days, at most
+//!   500,000 a partition: past that the oldest leave early.
 //! - An attempt ends in a [`Verdict`]. Short waits stay in the stack; longer ones are parked in `executor-state` and so
 //!   outlive a restart; after [`Config::give_up_after`] the action has failed, with a dead letter.
 //! - Attempts are tasks that know nothing of the log; one loop owns all state, and memory changes only after a step was

@@ -7,8 +7,12 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
+use events::{Action, ActionKind};
 
-use crate::state::{Entry, Pending};
+use crate::{
+    ExecutorError,
+    state::{Entry, Pending},
+};
 
 /// The most marks of done actions that are kept for one partition; past that the oldest leave early.
 pub(crate) const DONE_MAX: usize = 500_000;
@@ -80,29 +84,41 @@ impl Partition {
     }
 
     /// Takes in one record of the changelog; `target` says which target carries an action.
-    pub(crate) fn restore(&mut self, record: &Record, target: impl Fn(&events::ActionKind) -> Option<usize>) {
-        let Ok(id) = std::str::from_utf8(&record.key) else { return unreadable(record) };
-        let Some(value) = &record.value else { return self.forget(id) };
-        match serde_json::from_slice(value) {
-            Ok(Entry::Done { finished_at }) => self.finish(id.into(), finished_at),
-            Ok(Entry::Pending(entry)) => match serde_json::from_str::<events::Action>(&entry.record) {
-                Ok(action) if action.event_id == id => {
-                    let target = target(&action.action);
-                    self.put(id.into(), Pending { action: Arc::new(action), target, entry });
+    ///
+    /// # Errors
+    /// [`ExecutorError::State`] when the record is not one that this version wrote.
+    pub(crate) fn restore(
+        &mut self,
+        record: &Record,
+        target: impl Fn(&ActionKind) -> Option<usize>,
+    ) -> Result<(), ExecutorError> {
+        let unreadable = |error: String| ExecutorError::State {
+            partition: record.partition,
+            offset: record.offset,
+            error,
+        };
+        // serde's own text may quote the record; the place is enough to find it.
+        let no_json = |what: &str, error: serde_json::Error| {
+            unreadable(format!("{what}, at line {} column {}", error.line(), error.column()))
+        };
+        let id =
+            std::str::from_utf8(&record.key).map_err(|_| unreadable("its key is not UTF-8".to_owned()))?;
+        let Some(value) = &record.value else {
+            self.forget(id);
+            return Ok(());
+        };
+        match serde_json::from_slice(value).map_err(|error| no_json("it is no entry", error))? {
+            Entry::Done { finished_at } => self.finish(id.into(), finished_at),
+            Entry::Pending(entry) => {
+                let action: Action = serde_json::from_str(&entry.record)
+                    .map_err(|error| no_json("it keeps no action", error))?;
+                if action.event_id != id {
+                    return Err(unreadable("its key is not the id of its action".to_owned()));
                 }
-                _ => unreadable(record),
-            },
-            Err(_) => unreadable(record),
+                let target = target(&action.action);
+                self.put(id.into(), Pending { action: Arc::new(action), target, entry });
+            }
         }
+        Ok(())
     }
-}
-
-fn unreadable(record: &Record) {
-    metrics::counter!("breakdown_unreadable_state_total", "role" => "executor").increment(1);
-    tracing::error!(
-        topic = record.topic,
-        partition = record.partition,
-        offset = record.offset,
-        "a record of the executor's own state cannot be read and is left out; was it written by a newer version?"
-    );
 }

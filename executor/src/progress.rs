@@ -8,21 +8,19 @@ use chrono::{DateTime, Utc};
 /// Unix epoch; 0 means never.
 #[derive(Debug, Default)]
 pub struct Progress {
-    polled_at: AtomicI64,
-    stepped_at: AtomicI64,
+    moved_at: AtomicI64,
     partitions: AtomicU32,
     pending: AtomicU64,
 }
 
 impl Progress {
-    /// When the log last answered a poll, be it with nothing.
-    pub fn polled_at(&self) -> Option<DateTime<Utc>> {
-        instant(&self.polled_at)
-    }
-
-    /// When the last step was committed.
-    pub fn stepped_at(&self) -> Option<DateTime<Utc>> {
-        instant(&self.stepped_at)
+    /// When a step was last committed, or a poll found nothing to do; `None` before the first time. After a step that
+    /// failed, a quiet poll counts only once it is known that steps can be made again.
+    pub fn moved_at(&self) -> Option<DateTime<Utc>> {
+        match self.moved_at.load(Relaxed) {
+            0 => None,
+            millis => DateTime::from_timestamp_millis(millis),
+        }
     }
 
     /// How many partitions are held.
@@ -35,23 +33,12 @@ impl Progress {
         self.pending.load(Relaxed)
     }
 
-    pub(crate) fn polled(&self, now: DateTime<Utc>) {
-        self.polled_at.store(now.timestamp_millis(), Relaxed);
-    }
-
-    pub(crate) fn stepped(&self, now: DateTime<Utc>) {
-        self.stepped_at.store(now.timestamp_millis(), Relaxed);
+    pub(crate) fn moved(&self, now: DateTime<Utc>) {
+        self.moved_at.store(now.timestamp_millis(), Relaxed);
     }
 
     pub(crate) fn holds(&self, partitions: usize, pending: usize) {
         self.partitions.store(u32::try_from(partitions).unwrap_or(u32::MAX), Relaxed);
         self.pending.store(pending as u64, Relaxed);
-    }
-}
-
-fn instant(millis: &AtomicI64) -> Option<DateTime<Utc>> {
-    match millis.load(Relaxed) {
-        0 => None,
-        millis => DateTime::from_timestamp_millis(millis),
     }
 }

@@ -30,8 +30,12 @@ use crate::{
 const GROUP: &str = "executor";
 /// How long an unreachable log is left alone.
 const LOG_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Longest wait after steps that failed in a row.
+const STEP_WAIT_MAX: Duration = Duration::from_secs(8);
 /// How often marks of done actions are looked through.
 const PRUNE_EVERY: TimeDelta = TimeDelta::minutes(1);
+/// How long after a failed step a member may be without partitions because it joins again.
+const REJOINS_WITHIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Carries out the actions on `actions`, as a member of the group `executor`, with the targets that `config` names.
 ///
@@ -76,6 +80,9 @@ pub async fn run_with(
         running: HashMap::new(),
         draining: CancellationToken::new(),
         pruned_at: DateTime::UNIX_EPOCH,
+        failed_at: None,
+        failures: 0,
+        shaken: false,
     };
     executor.run(shutdown).await
 }
@@ -131,6 +138,12 @@ struct Executor {
     /// No attempt begins once this is cancelled.
     draining: CancellationToken,
     pruned_at: DateTime<Utc>,
+    /// When a step last failed, until one is made.
+    failed_at: Option<DateTime<Utc>>,
+    /// Steps that failed in a row.
+    failures: u32,
+    /// Whether the last of them has still to be waited for.
+    shaken: bool,
 }
 
 /// An attempt in flight.
@@ -153,6 +166,12 @@ impl Executor {
         // Attempts that end in a steady stream would cancel every poll: after each of their steps the log gets a turn.
         let mut logs_turn = false;
         while !shutdown.is_cancelled() {
+            if std::mem::take(&mut self.shaken) {
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = sleep(self.after_failures()) => {}
+                }
+            }
             self.start_due().await?;
             self.prune().await?;
             self.balance().await;
@@ -173,7 +192,6 @@ impl Executor {
                     self.finish(first).await?;
                 }
                 Woken::Polled(Ok(polled)) => {
-                    self.progress.polled(self.clock.now());
                     self.take(polled).await?;
                 }
                 Woken::Polled(Err(error @ LogError::Refused(_))) => return Err(ExecutorError::Log(error)),
@@ -201,12 +219,14 @@ impl Executor {
 
     async fn take(&mut self, polled: Polled) -> Result<(), ExecutorError> {
         match polled {
-            Polled::Idle => {}
+            Polled::Idle => self.rest().await?,
             Polled::Revoked { partitions } => partitions.into_iter().for_each(|p| self.lose(p)),
             Polled::Restoring { partition, records } => {
                 let restored = self.restoring.entry(partition).or_default();
                 let target = |kind: &ActionKind| carrier_of(&self.carriers, kind);
-                records.iter().for_each(|record| restored.restore(record, target));
+                for record in &records {
+                    restored.restore(record, target)?;
+                }
             }
             Polled::Assigned { partition } => {
                 let restored = self.restoring.remove(&partition).unwrap_or_default();
@@ -221,6 +241,27 @@ impl Executor {
                 self.held.insert(partition, restored);
             }
             Polled::Records(records) => self.accept(&records).await?,
+        }
+        Ok(())
+    }
+
+    /// The log has nothing new. That is progress, unless steps fail: then polls may be quiet between one failure and the
+    /// next, and only a step that is made says that all is well.
+    async fn rest(&mut self) -> Result<(), ExecutorError> {
+        let now = self.clock.now();
+        match self.failed_at {
+            None => self.progress.moved(now),
+            // Attempts that run will make a step of their own.
+            Some(_) if !self.held.is_empty() && self.running.is_empty() => {
+                let mut draft = Draft::default();
+                self.held.keys().for_each(|partition| draft.decide_for(*partition));
+                self.commit(draft).await?;
+            }
+            // The others have taken over everything.
+            Some(failed_at) if self.held.is_empty() && now - failed_at > REJOINS_WITHIN => {
+                self.progress.moved(now);
+            }
+            Some(_) => {}
         }
         Ok(())
     }
@@ -371,6 +412,13 @@ impl Executor {
         }
     }
 
+    /// How long to wait before beginning anew after failed steps. Every new beginning calls the target again for what was
+    /// done and could not be written down; on a full disk that must not become a flood. Shorter than a session.
+    fn after_failures(&self) -> Duration {
+        let doubled = 2_u32.saturating_pow(self.failures.saturating_sub(1).min(16));
+        self.config.step_wait.saturating_mul(doubled).min(STEP_WAIT_MAX)
+    }
+
     /// Makes the step. False when it is not known to be made: then everything held is void and will be restored.
     async fn commit(&mut self, draft: Draft) -> Result<bool, ExecutorError> {
         if draft.is_empty() {
@@ -378,12 +426,17 @@ impl Executor {
         }
         match self.subscription.commit(draft.into_step()).await {
             Ok(()) => {
-                self.progress.stepped(self.clock.now());
+                self.progress.moved(self.clock.now());
+                self.failed_at = None;
+                self.failures = 0;
                 Ok(true)
             }
             Err(error @ LogError::Refused(_)) => Err(ExecutorError::Log(error)),
             Err(error) => {
                 tracing::warn!(%error, "the executor's step was not made; it restores its partitions");
+                self.failed_at = Some(self.clock.now());
+                self.failures = self.failures.saturating_add(1);
+                self.shaken = true;
                 self.lose_all();
                 Ok(false)
             }
@@ -396,7 +449,7 @@ impl Executor {
         if (now - self.pruned_at).abs() < PRUNE_EVERY {
             return Ok(());
         }
-        let kept = TimeDelta::from_std(self.config.remember_for).unwrap_or(TimeDelta::days(36_500));
+        let kept = conclude::delta(self.config.remember_for);
         let mut draft = Draft::default();
         let mut outdated = Vec::new();
         for (&partition, held) in &self.held {
@@ -505,6 +558,7 @@ fn broken_off(error: &JoinError) -> Option<Report> {
     error.is_panic().then(|| Report {
         verdict: Verdict::Retry { after: None, reason: "the attempt broke off inside".to_owned() },
         made: 1,
+        held_back: None,
     })
 }
 

@@ -26,7 +26,8 @@ pub enum Verdict {
     },
     /// Not now, perhaps later. It may have been done all the same: the next attempt carries the same key.
     Retry {
-        /// When the target wants to be asked again; `None`: it did not say.
+        /// When the target wants to be asked again, at the earliest: it can lengthen our own wait, not shorten it. `None`: it did
+        /// not say.
         after: Option<Duration>,
         /// What went wrong, in our words.
         reason: String,

@@ -9,7 +9,12 @@ use calendar_mock::{CalendarMock, Collection, Fault};
 use chrono::{DateTime, Utc};
 use eventlog::Clock;
 use events::{Origin, Original, Outcome, Risk};
+use executor::ExecutorError;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 use world::{World, action, memory_log::CommitFault};
 
@@ -51,7 +56,7 @@ async fn every_action_has_its_effect_and_its_outcome() {
     assert!(world.state().values().all(|entry| entry["state"] == "done"));
     world.until("nothing is pending", || world.progress.pending() == 0).await;
     assert_eq!(world.progress.partitions(), world::memory_log::PARTITIONS);
-    assert_eq!(world.progress.stepped_at(), Some(world.clock.now()));
+    assert_eq!(world.progress.moved_at(), Some(world.clock.now()));
 }
 
 #[tokio::test]
@@ -136,6 +141,55 @@ async fn an_answer_that_is_garbage_is_an_answer() {
     }
 }
 
+/// Answers every connection with the head of a 201, `late`, and then with a body that comes byte by byte (every 10 ms) and
+/// has no end, or never comes.
+async fn endless(late: Duration, drips: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/api", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                tokio::time::sleep(late).await;
+                let head = b"HTTP/1.1 201 Created\r\ncontent-length: 60000\r\n\r\n{\"id\":\"";
+                let mut sent = stream.write_all(head).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    sent = if drips { stream.write_all(b"x").await } else { Ok(()) };
+                }
+            });
+        }
+    });
+    base
+}
+
+#[tokio::test]
+async fn done_is_done_however_slowly_the_rest_of_the_answer_comes() {
+    let (patient, late) = (Duration::from_secs(3), Duration::from_millis(1500));
+    for (attempt_timeout, late) in [(Duration::from_secs(3600), Duration::ZERO), (patient, late)] {
+        for drips in [false, true] {
+            let mut world = World::with_base(&endless(late, drips).await, CalendarMock::new());
+            world.config.limits.attempt_timeout = attempt_timeout;
+            world.start();
+            world.publish(&action("a-1", "post_nudge")).await;
+            let outcome = world.outcome().await;
+            assert_eq!(gist(&outcome), (true, -50, Some(1), None), "{attempt_timeout:?} {drips}");
+            assert_eq!(outcome.reference, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_at_the_last_moment_says_that_it_is_done() {
+    // The body's own second would end after the attempt's.
+    let mut world = World::with_base(&endless(Duration::from_millis(900), true).await, CalendarMock::new());
+    world.config.limits.attempt_timeout = Duration::from_millis(1500);
+    world.start();
+    world.publish(&action("a-1", "post_nudge")).await;
+    assert_eq!(gist(&world.outcome().await), (true, -50, Some(1), None));
+}
+
 #[tokio::test]
 async fn a_reference_is_kept_inert() {
     let server = MockServer::start().await;
@@ -193,16 +247,7 @@ async fn an_action_is_given_up_after_a_quarter_of_an_hour() {
     world.mock.inject(Fault::status(500).times(1000));
     world.publish(&action("a-1", "post_nudge")).await;
     let begun = world.clock.now();
-    let mut dues: Vec<DateTime<Utc>> = Vec::new();
-    while world.outcomes().is_empty() {
-        let due = world.parked_until("a-1").await;
-        if dues.last() != Some(&due) {
-            dues.push(due);
-            world.clock.advance(due - world.clock.now());
-        }
-        let again = || !world.outcomes().is_empty() || world.state()["a-1"]["parkings"] != dues.len();
-        world.until("the attempt was made", again).await;
-    }
+    let dues = followed(&world, "a-1").await;
     let deadline = begun + chrono::TimeDelta::minutes(15);
     assert_eq!(dues.last(), Some(&deadline), "the last attempt is made when the time is up");
     assert!(dues.is_sorted() && (8..=14).contains(&dues.len()), "{dues:?}");
@@ -219,6 +264,62 @@ async fn a_target_that_asks_for_too_long_a_wait_is_given_up_at_once() {
     world.mock.inject(Fault::status(503).retry_after("3600"));
     world.publish(&action("a-1", "post_nudge")).await;
     assert_eq!(gist(&world.outcome().await), (false, 100, Some(1), Some("notification answered 503")));
+}
+
+/// Every instant at which an action was due again, until it has its outcome; the clock is turned to each.
+async fn followed(world: &World, id: &str) -> Vec<DateTime<Utc>> {
+    let mut dues: Vec<DateTime<Utc>> = Vec::new();
+    while world.outcomes().is_empty() {
+        let due = world.parked_until(id).await;
+        if dues.last() != Some(&due) {
+            dues.push(due);
+            world.clock.advance(due - world.clock.now());
+        }
+        let again = || !world.outcomes().is_empty() || world.state()[id]["parkings"] != dues.len();
+        world.until("the attempt was made", again).await;
+    }
+    dues
+}
+
+#[tokio::test]
+async fn a_target_that_says_at_once_is_asked_no_sooner_than_one_that_says_nothing() {
+    for now in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+        let world = World::started().await;
+        let begun = world.clock.now();
+        world.mock.inject(Fault::status(503).retry_after(now).times(1000));
+        world.publish(&action("a-1", "post_nudge")).await;
+        let dues = followed(&world, "a-1").await;
+        let at: Vec<_> = dues.iter().map(|due| (*due - begun).num_seconds()).collect();
+        assert!(
+            (5..=6).contains(&at[0]) && (15..=18).contains(&at[1]) && (35..=43).contains(&at[2]),
+            "{at:?}"
+        );
+        assert_eq!(at.last(), Some(&900), "the last attempt is made when the time is up");
+        let calls = 3 * (dues.len() as u32 + 1);
+        let error = Some("notification answered 503");
+        assert_eq!(gist(&world.outcome().await), (false, 100, Some(calls), error), "{now}");
+    }
+}
+
+#[tokio::test]
+async fn the_breakers_wait_leaves_time_for_a_last_attempt() {
+    let left_alone = Some("notification keeps failing and is left alone for a while");
+    // The second breaker is still open when the time is up.
+    for (open, end) in [(30, (true, -50, Some(2), None)), (60, (false, 100, Some(1), left_alone))] {
+        let mut world = World::new().await;
+        world.config.limits.quick_attempts = 1;
+        world.config.limits.breaker_failures = 1;
+        world.config.limits.breaker_open = Duration::from_secs(open);
+        world.config.give_up_after = Duration::from_secs(30);
+        world.start();
+        let begun = world.clock.now();
+        world.mock.inject(Fault::status(500));
+        world.publish(&action("a-1", "post_nudge")).await;
+        let dues = followed(&world, "a-1").await;
+        let at: Vec<_> = dues.iter().map(|due| (*due - begun).num_seconds()).collect();
+        assert!(matches!(at[..], [5..=6, 30]), "held back once, until the time is up: {at:?}");
+        assert_eq!(gist(&world.outcome().await), end);
+    }
 }
 
 #[tokio::test]
@@ -280,6 +381,106 @@ async fn a_step_whose_fate_is_unknown_is_found_out_by_restoring() {
             assert_eq!(world.mock.meetings().len(), 1, "{fault:?} {second}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_log_that_takes_no_step_does_not_make_a_flood_of_calls() {
+    let mut world = World::new().await;
+    world.config.step_wait = Duration::from_millis(40);
+    world.mock.inject(Fault::delay(Duration::from_millis(20)));
+    world.start();
+    world.publish(&action("a-1", "schedule_unblocker")).await;
+    world.until("it is pending", || world.state().contains_key("a-1")).await;
+    world.log.fail_commits(true);
+    let began = std::time::Instant::now();
+    world.until("steps fail", || world.log.commits_failed() >= 4).await;
+    // Each beginning calls the target again: between them lie 40, 80 and 160 ms.
+    assert!(began.elapsed() >= Duration::from_millis(280), "{:?}", began.elapsed());
+    world.log.fail_commits(false);
+    world.outcome().await;
+    assert_eq!(world.mock.meetings().len(), 1);
+}
+
+#[tokio::test]
+async fn state_that_cannot_be_read_is_not_left_out() {
+    let pending = |record: &str| {
+        let entry = json!({
+            "state": "pending", "accepted_at": "2026-03-02T10:00:00Z", "asked_at": "2026-03-02T10:00:00Z", "offset": 0,
+            "attempts": 0, "parkings": 0, "next_attempt_at": "2026-03-02T10:00:00Z", "record": record,
+        });
+        entry.to_string()
+    };
+    let other = action("a-2", "post_nudge").to_string();
+    let unreadable: [(&[u8], String); 6] = [
+        (b"a-1", "secret".into()),
+        (b"a-1", r#"{"state":"secret"}"#.into()),
+        (b"a-1", r#"{"state":"pending","record":"secret"}"#.into()),
+        (b"a-1", pending("secret")),
+        (b"a-1", pending(&other)),
+        (b"\xff", r#"{"state":"done","finished_at":"2026-03-02T10:00:00Z"}"#.into()),
+    ];
+    for (key, value) in unreadable {
+        let mut world = World::new().await;
+        world.keep(1, b"a-9", None).await;
+        world.keep(1, key, Some(value.as_bytes())).await;
+        world.start();
+        let error = world.ended().await;
+        assert!(matches!(error, ExecutorError::State { partition: 1, offset: 1, .. }), "{value}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("executor-state at offset 1") && text.contains("run that version"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn while_no_step_can_be_made_nothing_moves() {
+    let world = World::started().await;
+    world.until("it moves", || world.progress.moved_at() == Some(world.clock.now())).await;
+    // The first step, then the second: there, polls are quiet while the attempt runs.
+    for (id, second) in [("a-1", false), ("a-2", true)] {
+        world.mock.inject(Fault::delay(Duration::from_millis(50)).times(1000));
+        world.log.fail_commits(!second);
+        world.publish(&action(id, "post_nudge")).await;
+        if second {
+            world.until("it is pending", || world.state().contains_key(id)).await;
+            world.log.fail_commits(true);
+        }
+        let failed = world.log.commits_failed();
+        world.until("a step fails", || world.log.commits_failed() > failed).await;
+        world.advance(60);
+        let moved_at = world.progress.moved_at().unwrap();
+        assert!(moved_at < world.clock.now());
+        world.until("steps fail", || world.log.commits_failed() > failed + 5).await;
+        assert_eq!(world.progress.moved_at(), Some(moved_at), "second step: {second}");
+
+        world.log.fail_commits(false);
+        world.mock.clear_faults();
+        world.until("it moves again", || world.progress.moved_at() == Some(world.clock.now())).await;
+    }
+    world.outcomes_of(2).await;
+}
+
+#[tokio::test]
+async fn after_a_step_that_failed_a_quiet_log_is_progress_once_steps_are_made_again() {
+    // The step was made, whatever was said: nothing is left to do, and so no step of its own accord.
+    let world = World::started().await;
+    world.mock.inject(Fault::delay(Duration::from_millis(50)));
+    world.publish(&action("a-1", "post_nudge")).await;
+    world.until("it is pending", || world.state().contains_key("a-1")).await;
+    world.log.fail_next_commit(CommitFault::FailsAfter);
+    world.outcome().await;
+    world.until("it failed", || !world.log.commits_will_fail()).await;
+    world.advance(60);
+    world.until("it moves", || world.progress.moved_at() == Some(world.clock.now())).await;
+
+    // And where the others have taken over everything, there is nothing to do.
+    world.log.fail_commits(true);
+    world.publish(&action("a-2", "post_nudge")).await;
+    world.until("a step fails", || world.log.commits_failed() > 0).await;
+    world.log.move_elsewhere();
+    world.until("nothing is held", || world.progress.partitions() == 0).await;
+    world.advance(62);
+    world.until("it is content", || world.progress.moved_at() == Some(world.clock.now())).await;
 }
 
 #[tokio::test]

@@ -53,8 +53,12 @@ impl World {
             quick_wait: Duration::from_millis(5),
             ..Limits::default()
         };
-        let config =
-            Config { limits, idle_wait: Duration::from_millis(20), ..Config::new(base.parse().unwrap()) };
+        let config = Config {
+            limits,
+            idle_wait: Duration::from_millis(20),
+            step_wait: Duration::from_millis(5),
+            ..Config::new(base.parse().unwrap())
+        };
         let directory = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new("2026-03-02T10:00:00Z".parse().unwrap()));
         let log = EmbeddedLog::hold(directory.path(), clock.clone()).unwrap();

@@ -30,7 +30,8 @@ mod state;
 pub use decide::{Decision, Input, Note, decide, expire, switch_policy};
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
-pub use rule::{At, Rule, Ruleset, Target, Then, TimeField};
+pub(crate) use rule::{At, Target, Then};
+pub use rule::{Rule, Ruleset};
 pub use state::{
     Contribution, Entry, Facts, Firing, Issue, Key, Kind, Member, Milestone, Project, Seen, State,
     StateError, Timer, TimerKind,

@@ -41,11 +41,6 @@ impl Ruleset {
         self.places.get(id).and_then(|&place| self.rules.get(place))
     }
 
-    /// The teams and their members, both as the file writes them; members in file order.
-    pub fn teams(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.teams.iter().map(|(name, members)| (name.as_str(), members.as_slice()))
-    }
-
     /// What is probably not what was meant, though the policy holds.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
@@ -66,7 +61,6 @@ impl Ruleset {
 pub struct Rule {
     pub(crate) id: String,
     pub(crate) rationale: String,
-    pub(crate) when: String,
     pub(crate) condition: Condition,
     pub(crate) at: Option<At>,
     pub(crate) then: Vec<Then>,
@@ -83,49 +77,9 @@ impl Rule {
         &self.id
     }
 
-    /// Why, in words; stands in each of its actions.
-    pub fn rationale(&self) -> &str {
-        &self.rationale
-    }
-
-    /// The condition's text.
-    pub fn when(&self) -> &str {
-        &self.when
-    }
-
     /// True when the condition reads `event`: the rule decides single inputs, not the issue.
     pub fn is_momentary(&self) -> bool {
         self.condition.reads_event()
-    }
-
-    /// The instant at which this rule is looked at without any event.
-    pub fn at(&self) -> Option<At> {
-        self.at
-    }
-
-    /// What it does, in order.
-    pub fn then(&self) -> &[Then] {
-        &self.then
-    }
-
-    /// How often it fires again while it holds.
-    pub fn repeat(&self) -> Option<TimeDelta> {
-        self.repeat
-    }
-
-    /// How long after a firing another one, for the same issue, is suppressed.
-    pub fn cooldown(&self) -> TimeDelta {
-        self.cooldown
-    }
-
-    /// `continue`: whether later rules are looked at although this one holds.
-    pub fn continues(&self) -> bool {
-        self.goes_on
-    }
-
-    /// Whether it concerns closed and deleted issues too.
-    pub fn on_closed(&self) -> bool {
-        self.on_closed
     }
 
     /// The line of the file on which it begins, from 1.
@@ -136,18 +90,18 @@ impl Rule {
 
 /// One action of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Then {
+pub(crate) struct Then {
     /// What is to be done.
-    pub action: ActionKind,
+    pub(crate) action: ActionKind,
     /// For whom: the first that resolves.
-    pub targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
     /// How long a meeting takes, in minutes.
-    pub duration_min: u32,
+    pub(crate) duration_min: u32,
 }
 
 /// For whom an action is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Whoever the issue is assigned to; resolves when it is assigned.
     Assignee,
     /// One person, by the provider's name for them.
@@ -158,22 +112,22 @@ pub enum Target {
 
 /// `at`: a time of the issue, shifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct At {
+pub(crate) struct At {
     /// The time.
-    pub field: TimeField,
+    pub(crate) field: TimeField,
     /// What is added to it.
-    pub shift: TimeDelta,
+    pub(crate) shift: TimeDelta,
 }
 
 /// A field of `issue` that is a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeField {
+pub(crate) enum TimeField {
     /// `issue.created_at`
-    CreatedAt,
+    Created,
     /// `issue.updated_at`
-    UpdatedAt,
+    Updated,
     /// `issue.due_at`
-    DueAt,
+    Due,
 }
 
 impl At {
@@ -181,9 +135,9 @@ impl At {
     /// id is made of them: two values that differ by less would share it.
     pub(crate) fn of(self, facts: &Facts) -> Option<DateTime<Utc>> {
         let time = match self.field {
-            TimeField::CreatedAt => facts.created_at,
-            TimeField::UpdatedAt => facts.updated_at,
-            TimeField::DueAt => facts.due_at.value().copied(),
+            TimeField::Created => facts.created_at,
+            TimeField::Updated => facts.updated_at,
+            TimeField::Due => facts.due_at.value().copied(),
         }?;
         let sum = time.checked_add_signed(self.shift)?;
         let whole = DateTime::from_timestamp_millis(sum.timestamp_millis())?;

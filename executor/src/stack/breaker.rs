@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A failure is a retry of which the target did not say when: no connection, no answer, a 5xx. A refusal, or a wait
-//! that the target asked for, comes from a target that is well. While it is not closed, attempts get
-//! `Retry { after }` at once.
+//! that the target asked for, comes from a target that is well. While it is not closed, attempts are held back: they get
+//! a `Retry` at once, and the wait beside it, so that nobody takes it for the target's word.
 
 use std::{
     convert::Infallible,
@@ -167,10 +167,10 @@ where
                     Ok(report)
                 })
             }
-            Err(after) => {
+            Err(left) => {
                 let reason = format!("{} keeps failing and is left alone for a while", self.breaker.target);
-                let verdict = Verdict::Retry { after: Some(after), reason };
-                Box::pin(async move { Ok(Report { verdict, made: 0 }) })
+                let verdict = Verdict::Retry { after: None, reason };
+                Box::pin(async move { Ok(Report { verdict, made: 0, held_back: Some(left) }) })
             }
         }
     }

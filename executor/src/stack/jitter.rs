@@ -11,7 +11,7 @@ pub(crate) fn spread(wait: Duration, action_id: &str, nth: u32) -> Duration {
     let mut hasher = DefaultHasher::new();
     (action_id, nth).hash(&mut hasher);
     let part = f64::from(hasher.finish() as u32) / f64::from(u32::MAX);
-    wait + wait.mul_f64(part / 4.0)
+    wait.saturating_add(wait.mul_f64(part / 4.0))
 }
 
 #[cfg(test)]
@@ -27,5 +27,6 @@ mod tests {
         assert!(waits.iter().all(|w| (second..=second * 5 / 4).contains(w)));
         assert!(waits.last() > Some(&(second * 23 / 20)), "they use the whole range");
         assert_eq!(spread(second, "a", 1), spread(second, "a", 1));
+        assert_eq!(spread(Duration::MAX, "a", 1), Duration::MAX);
     }
 }

@@ -10,7 +10,7 @@ mod meter;
 mod quick_retry;
 mod rate;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use eventlog::Clock;
 use futures::FutureExt;
@@ -34,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) verdict: Verdict,
     /// How often the target was called.
     pub(crate) made: u32,
+    /// How long the breaker keeps attempts away, where it held this one back: our own wait, not the target's word.
+    pub(crate) held_back: Option<Duration>,
 }
 
 /// A target in its stack. Clones share permits, rate and breaker.
@@ -57,7 +59,7 @@ pub(crate) fn around(target: Arc<dyn Target>, limits: &Limits, clock: Arc<dyn Cl
                     let reason = format!("{name} did not answer within {} ms", within.as_millis());
                     Verdict::Retry { after: None, reason }
                 });
-                Ok::<_, Infallible>(Report { verdict, made: 1 })
+                Ok::<_, Infallible>(Report { verdict, made: 1, held_back: None })
             }
             .boxed()
         }));

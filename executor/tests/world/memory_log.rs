@@ -31,6 +31,9 @@ struct World {
     /// The member that holds the group, counted up when another joins.
     member: u64,
     faults: VecDeque<CommitFault>,
+    commits_fail: bool,
+    commits_failed: usize,
+    elsewhere: bool,
     paused: BTreeSet<u32>,
     revoke: bool,
     commits_waiting: usize,
@@ -72,6 +75,22 @@ impl MemoryLog {
 
     pub fn fail_next_commit(&self, fault: CommitFault) {
         self.lock().faults.push_back(fault);
+    }
+
+    /// From now on every commit fails without being made (`true`), or none does.
+    pub fn fail_commits(&self, fail: bool) {
+        self.lock().commits_fail = fail;
+    }
+
+    /// How many commits failed since they all do.
+    pub fn commits_failed(&self) -> usize {
+        self.lock().commits_failed
+    }
+
+    /// Takes all partitions away from the member for good: another one has them.
+    pub fn move_elsewhere(&self) {
+        self.lock().elsewhere = true;
+        self.revoke();
     }
 
     /// Takes all partitions away from the member, which then gets them again.
@@ -185,6 +204,9 @@ impl Member {
         if !self.lost.is_empty() {
             return Some(Polled::Revoked { partitions: std::mem::take(&mut self.lost) });
         }
+        if self.log.lock().elsewhere {
+            return None;
+        }
         if let Some(&partition) = self.to_restore.front() {
             let world = self.log.lock();
             let changelog = world.records.get(&(self.spec.changelog.clone(), partition));
@@ -242,7 +264,13 @@ impl Subscription for Member {
         held.wait_for(|held| !held).await.unwrap();
         let mut world = self.log.lock();
         world.commits_waiting -= 1;
-        let fault = world.faults.pop_front();
+        let fault = match world.commits_fail {
+            true => {
+                world.commits_failed += 1;
+                Some(CommitFault::FailsBefore)
+            }
+            false => world.faults.pop_front(),
+        };
         let fenced = world.member != self.member || !step.partitions.iter().all(|p| self.held.contains(p));
         if !fenced && fault != Some(CommitFault::FailsBefore) {
             assert!(

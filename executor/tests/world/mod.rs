@@ -45,8 +45,12 @@ impl World {
             breaker_failures: 1000,
             ..Limits::default()
         };
-        let config =
-            Config { limits, idle_wait: Duration::from_millis(10), ..Config::new(base.parse().unwrap()) };
+        let config = Config {
+            limits,
+            idle_wait: Duration::from_millis(10),
+            step_wait: Duration::from_millis(1),
+            ..Config::new(base.parse().unwrap())
+        };
         let log = MemoryLog::new(clock.clone());
         Self { clock, log, mock, config, progress: Arc::default(), running: None }
     }
@@ -71,6 +75,24 @@ impl World {
         let (_, task) = self.running.take().unwrap();
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
+    }
+
+    /// The error with which it ends by itself.
+    pub async fn ended(&mut self) -> ExecutorError {
+        let (_stop, task) = self.running.take().unwrap();
+        timeout(PATIENCE, task).await.expect("it ends").unwrap().unwrap_err()
+    }
+
+    /// Puts a record on `executor-state` as a step would.
+    pub async fn keep(&self, partition: u32, key: &[u8], value: Option<&[u8]>) {
+        let record = NewRecord {
+            topic: topic::EXECUTOR_STATE.into(),
+            partition: Some(partition),
+            key: key.to_vec().into(),
+            value: value.map(|value| value.to_vec().into()),
+            headers: Vec::new(),
+        };
+        self.log.append(vec![record]).await.unwrap();
     }
 
     /// As SIGTERM does.

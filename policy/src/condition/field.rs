@@ -48,9 +48,9 @@ pub(crate) const ISSUE: &[Field] = &[
     caseless("priority", FieldType::Text),
     field("status", FieldType::Text),
     field("state", FieldType::Text),
-    field("created_at", FieldType::Time(TimeField::CreatedAt)),
-    field("updated_at", FieldType::Time(TimeField::UpdatedAt)),
-    field("due_at", FieldType::Time(TimeField::DueAt)),
+    field("created_at", FieldType::Time(TimeField::Created)),
+    field("updated_at", FieldType::Time(TimeField::Updated)),
+    field("due_at", FieldType::Time(TimeField::Due)),
 ];
 
 /// `event`: this one input.

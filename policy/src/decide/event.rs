@@ -26,27 +26,27 @@ pub(super) fn decide(
     let seen = Seen { at: work.now, payload_hash: payload_hash.map(str::to_owned) };
     work.set(Key::seen(&event.project_id, &event.event_id), Entry::Seen(seen));
     if event.event_type == EventType::MilestoneUpdated {
-        decide_milestone(&mut work, event);
+        decide_milestone(&mut work, event, payload_hash);
     } else {
-        decide_issue(&mut work, event);
+        decide_issue(&mut work, event, payload_hash);
     }
     work.decision
 }
 
-fn decide_issue<'a>(work: &mut Work<'a>, event: &'a IssueEvent) {
+fn decide_issue<'a>(work: &mut Work<'a>, event: &'a IssueEvent, payload_hash: Option<&str>) {
     let mut subject = work.subject(&event.project_id, &event.issue_ref);
     if subject.issue.deleted {
         return work.note(Note::Deleted { issue_ref: event.issue_ref.clone() });
     }
     // Forgotten after seven days, but this is the very event that the issue's facts are from.
-    if subject.issue.latest.contains(&event.event_id) {
+    if subject.issue.latest.holds(&event.event_id, payload_hash) {
         return work.note(Note::Duplicate { of: event.event_id.clone() });
     }
     let milestone = event.due_milestone.value().and_then(|&number| {
         let repo = event.issue_ref.strip_prefix("github:")?.rsplit_once('#')?.0;
         work.state.milestone(&event.project_id, &events::issue_ref_of_milestone(repo, number))
     });
-    let mut standing = merge(&mut subject.issue, event, milestone, work.now);
+    let mut standing = merge(&mut subject.issue, event, payload_hash, milestone, work.now);
     if event.event_type == EventType::IssueDeleted {
         // Nothing can come after it, whatever its stamp says.
         standing = Standing::Current;
@@ -67,7 +67,7 @@ fn decide_issue<'a>(work: &mut Work<'a>, event: &'a IssueEvent) {
 }
 
 /// A milestone's due date moved: an event for each open issue that follows it.
-fn decide_milestone<'a>(work: &mut Work<'a>, event: &'a IssueEvent) {
+fn decide_milestone<'a>(work: &mut Work<'a>, event: &'a IssueEvent, payload_hash: Option<&str>) {
     if event.due_at.is_nothing() {
         return;
     }
@@ -76,8 +76,15 @@ fn decide_milestone<'a>(work: &mut Work<'a>, event: &'a IssueEvent) {
     if known.is_some_and(|known| at.is_some() && at < known.updated_at) {
         return work.note(Note::Stale { issue_ref: event.issue_ref.clone() });
     }
-    let updated_at = at.or(known.and_then(|known| known.updated_at));
-    let milestone = Milestone { due_at: event.due_at.value().copied(), updated_at };
+    if known.is_some_and(|known| known.latest.holds(&event.event_id, payload_hash)) {
+        return work.note(Note::Duplicate { of: event.event_id.clone() });
+    }
+    let known_at = known.and_then(|known| known.updated_at);
+    let updated_at = at.or(known_at);
+    let same_instant = known.filter(|_| updated_at == known_at);
+    let mut latest = same_instant.map(|known| known.latest.clone()).unwrap_or_default();
+    latest.note(&event.event_id, payload_hash);
+    let milestone = Milestone { due_at: event.due_at.value().copied(), updated_at, latest };
     work.set(Key::milestone(&event.project_id, &event.issue_ref), Entry::Milestone(milestone));
     let state = work.state;
     for issue_ref in state.milestone_issues(&event.project_id, &event.issue_ref) {

@@ -16,6 +16,7 @@
 //!   new value. Where `at` is null it is like any other rule.
 //! - An event that comes late (older by `updated_at`) is seen by momentary rules only, and by those only if it is younger than seven
 //!   days: an older one cannot be told from a replay.
+//! - An event counts once: by its id or its payload for seven days, and for as long as nothing younger is known of its issue.
 //! - Closed and deleted issues have no rules but those with `on_closed`; so a rule comes to decide a reopened issue anew.
 //! - `cooldown` suppresses a firing and does not put it off: the rule has had its turn. It counts from the rule's last
 //!   action for the issue, repeats included. A firing none of whose targets resolves makes no action and starts no cooldown.

@@ -76,7 +76,6 @@ pub(super) fn read(
     let rule = condition.map(|condition| Rule {
         id: id.clone(),
         rationale: rationale.unwrap_or_default(),
-        when: when.map(|(_, text)| text.to_owned()).unwrap_or_default(),
         condition,
         at: at.map(|(_, at)| at),
         then,

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use events::{IssueState, Said, Source, id, issue_ref_of_milestone};
 use serde::{Deserialize, Serialize};
 
+use super::Latest;
+
 /// The most labels or assignees that are kept; providers allow a hundred labels and ten assignees.
 pub(crate) const MAX_LIST: usize = 256;
 
@@ -46,9 +48,9 @@ pub struct Issue {
     /// Whom we made its owner last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_to: Option<String>,
-    /// The events that said `facts.updated_at`, at most 16: a replay of the last one is known even after seven days.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) latest: Vec<String>,
+    /// The events that said `facts.updated_at`: their replay is known even after seven days.
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub(crate) latest: Latest,
 }
 
 /// What the provider said of an issue. Absent: unknown; null: there is none.

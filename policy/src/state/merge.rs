@@ -5,12 +5,10 @@ use std::{cmp::Ordering, collections::BTreeMap};
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use events::{EventType, FieldChange, IssueEvent, IssueState, Said, clean_text};
 
-use super::{Facts, Issue, MAX_LIST, Milestone};
+use super::{Facts, Issue, Latest, MAX_LIST, Milestone};
 
 /// How far ahead of the log's time a provider's clock is believed.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
-/// How many events of the same `updated_at` are remembered.
-const MAX_LATEST: usize = 16;
 
 /// How an event stands to what was known of its issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +30,7 @@ pub(crate) fn as_of(event: &IssueEvent, now: DateTime<Utc>) -> Option<DateTime<U
 pub(crate) fn merge(
     issue: &mut Issue,
     event: &IssueEvent,
+    payload_hash: Option<&str>,
     milestone: Option<&Milestone>,
     now: DateTime<Utc>,
 ) -> Standing {
@@ -79,13 +78,11 @@ pub(crate) fn merge(
         follow(facts, event, at, milestone);
     }
 
-    if let (Some(at), Some(after)) = (at, issue.facts.updated_at) {
-        if before != Some(after) {
-            issue.latest.clear();
-        }
-        if at == after && !issue.latest.contains(&event.event_id) && issue.latest.len() < MAX_LATEST {
-            issue.latest.push(event.event_id.clone());
-        }
+    if before != issue.facts.updated_at {
+        issue.latest = Latest::default();
+    }
+    if at.is_none() || at == issue.facts.updated_at {
+        issue.latest.note(&event.event_id, payload_hash);
     }
     if order == Ordering::Less { Standing::Late } else { Standing::Current }
 }

@@ -20,6 +20,7 @@ mod entry;
 mod index;
 mod issue;
 mod key;
+mod latest;
 mod merge;
 mod project;
 
@@ -31,6 +32,7 @@ use index::Indices;
 pub use issue::{Facts, Firing, Issue, Timer, TimerKind};
 pub(crate) use issue::{IssueTimer, MAX_LIST};
 pub use key::{Key, Kind};
+pub(crate) use latest::Latest;
 pub(crate) use merge::{Standing, as_of, merge, move_due};
 pub(crate) use project::{CLOSED_AFTER, MAX_CONTRIBUTIONS, SEEN_AFTER};
 pub use project::{Contribution, Member, Milestone, Project, Seen};
@@ -81,11 +83,6 @@ impl State {
     /// The timer that is due first. Timers that are due together are ordered by project, issue, rule and kind.
     pub fn next_timer(&self) -> Option<Timer> {
         self.indices.timers.first().cloned()
-    }
-
-    /// The timers of one issue, in the order in which they are due.
-    pub fn timers<'a>(&'a self, project: &'a str, issue_ref: &'a str) -> impl Iterator<Item = Timer> + 'a {
-        self.issue(project, issue_ref).into_iter().flat_map(move |issue| issue.timers(project, issue_ref))
     }
 
     /// The greatest instant at which an event or a timer was decided. A decision's `now` is never before it.

@@ -6,6 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use events::Risk;
 use serde::{Deserialize, Serialize};
 
+use super::Latest;
+
 /// How long an event's id and payload, or an outcome's id, are recognised.
 pub(crate) const SEEN_AFTER: TimeDelta = TimeDelta::days(7);
 /// How long the facts of a closed issue are remembered: as long as records are kept on the log.
@@ -60,13 +62,16 @@ pub struct Member {
 }
 
 /// What a milestone's own events last said of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Milestone {
     /// Its due date; null when it has none.
     pub due_at: Option<DateTime<Utc>>,
     /// When the provider last changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime<Utc>>,
+    /// The events that said `updated_at`: their replay is known even after seven days.
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub(crate) latest: Latest,
 }
 
 /// An event or outcome that was counted.

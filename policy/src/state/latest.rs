@@ -1,0 +1,88 @@
+//! Which events said the newest that is known.
+
+use std::borrow::Cow;
+
+use events::id;
+use serde::{Deserialize, Serialize};
+
+/// The most entries: two for each of sixteen events.
+const MAX_ENTRIES: usize = 32;
+/// The longest entry, in bytes; of a longer one its hash is kept.
+const MAX_BYTES: usize = 160;
+const PAYLOAD: &str = "payload:";
+
+/// The ids and payload hashes of the events that said `updated_at`, or came without one since: the last sixteen. By
+/// `updated_at` a replay of these cannot be told from news, however late it comes. Both, because a delivery's id is not
+/// signed and its payload is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Latest(Vec<String>);
+
+impl Latest {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it holds the event, or one of the same payload.
+    pub(crate) fn holds(&self, event_id: &str, payload_hash: Option<&str>) -> bool {
+        let holds = |entry: &str| self.0.iter().any(|known| known == entry);
+        holds(&bounded(event_id)) || payload_hash.is_some_and(|hash| holds(&payload(hash)))
+    }
+
+    pub(crate) fn note(&mut self, event_id: &str, payload_hash: Option<&str>) {
+        for entry in [Some(bounded(event_id).into_owned()), payload_hash.map(payload)].into_iter().flatten() {
+            if self.0.contains(&entry) {
+                continue;
+            }
+            if self.0.len() >= MAX_ENTRIES {
+                self.0.remove(0);
+            }
+            self.0.push(entry);
+        }
+    }
+}
+
+fn payload(hash: &str) -> String {
+    bounded(&format!("{PAYLOAD}{hash}")).into_owned()
+}
+
+fn bounded(entry: &str) -> Cow<'_, str> {
+    match entry.len() > MAX_BYTES {
+        true => id::payload_hash(entry.as_bytes()).into(),
+        false => entry.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_known_by_its_id_and_by_its_payload() {
+        let mut latest = Latest::default();
+        latest.note("gh-1", Some("aa"));
+        assert!(latest.holds("gh-1", None) && latest.holds("gh-1", Some("bb")));
+        assert!(latest.holds("gh-2", Some("aa")), "an id is not signed");
+        assert!(!latest.holds("gh-2", Some("bb")) && !latest.holds("gh-2", None));
+        assert!(!latest.holds("aa", None), "an id is no payload");
+    }
+
+    #[test]
+    fn it_is_bounded_whatever_comes() {
+        let mut latest = Latest::default();
+        let long = |n: usize| format!("{n}{}", "x".repeat(100_000));
+        for n in 0..1000 {
+            latest.note(&long(n), Some(&long(n)));
+        }
+        assert!(latest.holds(&long(984), None) && latest.holds("e", Some(&long(984))), "the last sixteen");
+        assert!(!latest.holds(&long(983), Some(&long(983))));
+        assert!(serde_json::to_string(&latest).unwrap().len() < 8 * 1024);
+    }
+
+    #[test]
+    fn what_earlier_versions_kept_is_read() {
+        // They kept ids only; these stand in changelogs in the field.
+        let latest: Latest = serde_json::from_str(r#"["gh-1","p-2"]"#).unwrap();
+        assert!(latest.holds("p-2", Some("aa")));
+    }
+}
