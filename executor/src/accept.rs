@@ -55,6 +55,7 @@ pub(crate) fn read(
         attempts: 0,
         parkings: 0,
         next_attempt_at: now,
+        last_error: None,
         record: text.to_owned(),
     };
     Ok(Pending { target: target(&action.action), action: Arc::new(action), entry })

@@ -65,10 +65,16 @@ pub(crate) fn after_attempt(
             Conclusion::Ended(failed(&pending, partition, &reason, "rejected", now))
         }
         Verdict::Retry { after, reason } => {
+            // A breaker says nothing about the action: what the target said last is why it is not done.
+            let reason = match (report.held_back, &pending.entry.last_error) {
+                (Some(_), Some(last)) => last.clone(),
+                _ => reason,
+            };
             match next_attempt(&pending, after, report.held_back, now, config) {
                 Some(next_attempt_at) => {
                     let parkings = pending.entry.parkings.saturating_add(1);
-                    let entry = PendingEntry { next_attempt_at, parkings, ..pending.entry };
+                    let last_error = Some(reason);
+                    let entry = PendingEntry { next_attempt_at, parkings, last_error, ..pending.entry };
                     Conclusion::Parked(Pending { entry, ..pending })
                 }
                 None => Conclusion::Ended(failed(&pending, partition, &reason, "given up", now)),
@@ -146,6 +152,7 @@ mod tests {
             attempts: 0,
             parkings,
             next_attempt_at: DateTime::UNIX_EPOCH,
+            last_error: None,
             record: String::new(),
         };
         Pending { action: Arc::new(action), target: Some(0), entry }

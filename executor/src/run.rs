@@ -375,6 +375,14 @@ impl Executor {
         }
         let made = self.commit(draft).await?;
         if made {
+            for (_, id, pending) in &parked {
+                tracing::warn!(
+                    action = %pending.action.action, target = pending.action.target, id = &**id,
+                    issue = pending.action.issue_ref, attempts = pending.entry.attempts,
+                    next_attempt_at = %pending.entry.next_attempt_at, error = pending.entry.last_error,
+                    "not done yet; it will be tried again"
+                );
+            }
             self.put(parked);
             self.end(ended, now);
         }
@@ -397,10 +405,13 @@ impl Executor {
             let known = outcome.action.as_ref().filter(|a| ActionKind::KNOWN.contains(&a.as_str()));
             let action = known.map_or("other", ActionKind::as_str).to_owned();
             let ack = if outcome.ack { "true" } else { "false" };
-            metrics::counter!("breakdown_outcomes_total", "action" => action, "ack" => ack).increment(1);
+            metrics::counter!("breakdown_outcomes_total", "action" => action.clone(), "ack" => ack)
+                .increment(1);
             if let Some(letter) = dead_letter {
                 tracing::warn!(
-                    action_id = &*id,
+                    action,
+                    target = outcome.target,
+                    id = &*id,
                     detail = letter.detail,
                     "an action could not be carried out"
                 );

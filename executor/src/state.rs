@@ -36,6 +36,9 @@ pub(crate) struct PendingEntry {
     pub(crate) parkings: u32,
     /// When it is to be attempted.
     pub(crate) next_attempt_at: DateTime<Utc>,
+    /// What the target last said against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<String>,
     /// Value of the action's record.
     pub(crate) record: String,
 }

@@ -88,7 +88,7 @@ async fn pending(log: &dyn Log) -> Result<BTreeMap<String, Value>, Failure> {
         match state {
             Some(Value::Object(mut fields)) if fields.get("state") == Some(&"pending".into()) => {
                 // Shown already.
-                fields.remove("action");
+                fields.remove("record");
                 pending.insert(id, Value::Object(fields));
             }
             _ => _ = pending.remove(&id),
