@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// Print what is known of one issue
     Issue(Issue),
     /// Work with policy files
-    Policy(Policy),
+    Policy(crate::commands::policy::Policy),
 }
 
 /// A job that a process of `serve` can do.
@@ -209,23 +209,4 @@ pub(crate) struct Issue {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Policy {
-    #[command(subcommand)]
-    pub(crate) command: PolicyCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Report every mistake in policy files, with line, column and a hint
-    Check {
-        /// Policy files
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
 }

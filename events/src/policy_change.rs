@@ -19,6 +19,9 @@ pub struct PolicyChange {
     pub offsets: BTreeMap<String, u64>,
     /// When the change was made.
     pub at: DateTime<Utc>,
+    /// The partition's own time at the change: timers due by then were decided before it. None when nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<DateTime<Utc>>,
     /// The policy's text.
     pub policy: String,
 }

@@ -127,7 +127,7 @@ proptest! {
     #[test]
     fn policy_changes(partition: u32, at in instant(), policy in ".*") {
         let offsets = BTreeMap::from([("issues".to_owned(), 7_u64)]);
-        let change = PolicyChange { partition, policy_hash: "ab".into(), offsets, at, policy };
+        let change = PolicyChange { partition, policy_hash: "ab".into(), offsets, at, clock: Some(at), policy };
         holds("policies", &change);
     }
 

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use eventlog::Record;
 use events::{DeadLetter, IssueEvent, Origin, Outcome, PolicyChange, topic};
 use metrics::counter;
-use policy::{Decision, Input, Ruleset, State, decide, expire, switch_policy};
+use policy::{
+    Decided, Decision, Input, Repeats, Ruleset, State, fire_timers, switch_policy, take_event, take_outcome,
+};
 use serde::de::DeserializeOwned;
 use tracing::{debug, info, warn};
 
@@ -51,7 +53,8 @@ impl Partition {
         // The partition's own time, not the wall's: what is still unread on the log keeps its order with the timers.
         let now = self.state.clock().unwrap_or(DateTime::UNIX_EPOCH);
         let decision = switch_policy(&self.state, now, ruleset);
-        self.accept(decision, batch)?;
+        write(self.number, &decision, batch)?;
+        self.state.apply(decision);
         info!(partition = self.number, policy = ruleset.hash(), "policy takes effect");
         let inputs = [topic::ISSUES, topic::OUTCOMES];
         batch.says(
@@ -60,6 +63,7 @@ impl Partition {
                 policy_hash: ruleset.hash().to_owned(),
                 offsets: inputs.map(|input| (input.to_owned(), self.state.consumed(input))).into(),
                 at: wall,
+                clock: self.state.clock(),
                 policy: ruleset.text().to_owned(),
             }
             .to_message()?,
@@ -88,23 +92,23 @@ impl Partition {
                 |it| [&it.project_id, &it.event_id, it.action_id.as_deref().unwrap_or("-")],
                 batch,
             )? {
-                let decision = decide(&self.state, Input::Outcome(&outcome), record.timestamp, ruleset);
                 batch.risk_changes(self.number, &outcome.project_id);
-                self.accept(decision, batch)?;
+                let mut sink = sink(self.number, batch);
+                take_outcome(&mut self.state, &outcome, record.timestamp, ruleset, &mut sink)?;
             }
             return Ok(());
         }
-        self.fire(record.timestamp, usize::MAX, ruleset, batch)?;
-        if let Some(event) =
-            self.read::<IssueEvent>(record, |it| [&it.project_id, &it.event_id, &it.issue_ref], batch)?
-        {
-            counter!("breakdown_events_total", "type" => known_type(&event)).increment(1);
-            let input = Input::Event { event: &event, payload_hash: record.header("payload_hash") };
-            let decision = decide(&self.state, input, record.timestamp, ruleset);
-            self.accept(decision, batch)?;
+        let event =
+            self.read::<IssueEvent>(record, |it| [&it.project_id, &it.event_id, &it.issue_ref], batch)?;
+        match event {
+            Some(event) => {
+                counter!("breakdown_events_total", "type" => known_type(&event)).increment(1);
+                let hash = record.header("payload_hash");
+                let mut sink = sink(self.number, batch);
+                take_event(&mut self.state, &event, hash, record.timestamp, Repeats::Last, ruleset, &mut sink)
+            }
+            None => self.fire(record.timestamp, usize::MAX, ruleset, batch),
         }
-        let forgotten = expire(&self.state, record.timestamp);
-        self.accept(forgotten, batch)
     }
 
     /// Decides the timers due at or before `until`, at most `limit`.
@@ -115,35 +119,11 @@ impl Partition {
         ruleset: &Ruleset,
         batch: &mut Batch,
     ) -> Result<(), GatewayError> {
-        for _ in 0..limit {
-            let Some(timer) = self.state.next_timer().filter(|timer| timer.due_at <= until) else { break };
+        if self.next_timer_at().is_some_and(|due| due <= until) {
             batch.decides_for(self.number);
-            counter!("breakdown_timers_total").increment(1);
-            // Decided as of its due time; `until` tells how many repeats an outage made late.
-            let decision = decide(&self.state, Input::Timer(&timer), until, ruleset);
-            self.accept(decision, batch)?;
         }
-        Ok(())
-    }
-
-    fn accept(&mut self, decision: Decision, batch: &mut Batch) -> Result<(), GatewayError> {
-        self.state.apply(&decision);
-        batch.changes(self.number, decision.keys());
-        for note in &decision.notes {
-            counter!("breakdown_notes_total", "note" => note.name()).increment(1);
-            debug!(partition = self.number, ?note, "noted");
-        }
-        for action in &decision.actions {
-            let rule = action.rule.clone().unwrap_or_default();
-            counter!("breakdown_decided_actions_total", "action" => action.action.to_string(), "rule" => rule)
-                .increment(1);
-            info!(
-                action = %action.action, target = action.target, rule = action.rule, issue = action.issue_ref,
-                id = action.event_id, "decided"
-            );
-            batch.says(action.to_message()?);
-        }
-        Ok(())
+        let mut sink = sink(self.number, batch);
+        fire_timers(&mut self.state, until, limit, Repeats::Last, ruleset, &mut sink)
     }
 
     /// The record's value, or `None` and a dead letter: the partition moves on. The first of `ids` is the project.
@@ -183,6 +163,35 @@ impl Partition {
         batch.says(letter.to_message()?);
         Ok(None)
     }
+}
+
+/// Writes what is decided into the batch.
+fn sink(number: u32, batch: &mut Batch) -> impl FnMut(Decided<'_>) -> Result<(), GatewayError> {
+    move |decided| {
+        if let Input::Timer(_) = decided.input {
+            counter!("breakdown_timers_total").increment(1);
+        }
+        write(number, decided.decision, batch)
+    }
+}
+
+fn write(number: u32, decision: &Decision, batch: &mut Batch) -> Result<(), GatewayError> {
+    batch.changes(number, decision.keys());
+    for note in &decision.notes {
+        counter!("breakdown_notes_total", "note" => note.name()).increment(1);
+        debug!(partition = number, ?note, "noted");
+    }
+    for action in &decision.actions {
+        let rule = action.rule.clone().unwrap_or_default();
+        counter!("breakdown_decided_actions_total", "action" => action.action.to_string(), "rule" => rule)
+            .increment(1);
+        info!(
+            action = %action.action, target = action.target, rule = action.rule, issue = action.issue_ref,
+            id = action.event_id, "decided"
+        );
+        batch.says(action.to_message()?);
+    }
+    Ok(())
 }
 
 /// The type as a metric label; a word from outside is never a label.

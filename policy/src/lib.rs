@@ -13,6 +13,7 @@
 //! - [`load`] reads the policy file and reports everything that is wrong with it, each with its place.
 //! - [`decide()`] says what an input changes, and which actions follow. It reads the state and never changes it; its cost
 //!   is that of one issue and the rules (a milestone's event: of the milestone's open issues).
+//! - [`take_event`], [`take_outcome`] and [`fire_timers`] are the order in which a partition's inputs are decided and taken in.
 //! - [`State`] holds what the decisions of one partition have added up to. [`State::apply`] takes a decision in;
 //!   [`State::entry`] and [`State::restore`] carry it through a changelog and back, exactly.
 //! - [`switch_policy`] puts another policy in force without firing anything; [`expire`] forgets what no decision can
@@ -23,12 +24,14 @@
 mod condition;
 pub mod decide;
 mod diagnostic;
+mod fold;
 mod load;
 mod rule;
 mod state;
 
 pub use decide::{Decision, Input, Note, decide, expire, switch_policy};
 pub use diagnostic::{Diagnostic, Severity};
+pub use fold::{Decided, Repeats, fire_timers, take_event, take_outcome};
 pub use load::{MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
 pub(crate) use rule::{At, Target, Then};
 pub use rule::{Rule, Ruleset};

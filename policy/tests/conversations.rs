@@ -87,7 +87,7 @@ impl Harness {
     }
 
     fn apply(&mut self, decision: &Decision) {
-        self.state.apply(decision);
+        self.state.apply(decision.clone());
         for action in &decision.actions {
             assert!(self.ids.insert(action.event_id.clone()), "action id {} twice", action.event_id);
         }

@@ -127,7 +127,7 @@ impl Run {
 
     fn take(&mut self, input: Input<'_>, now: DateTime<Utc>) {
         let decision = decide(&self.state, input, now, &RULESETS[self.current]);
-        self.state.apply(&decision);
+        self.state.apply(decision.clone());
         self.said.push((decision.actions, decision.notes));
     }
 
@@ -165,12 +165,12 @@ impl Run {
                 self.current = usize::from(*other);
                 let decision = switch_policy(&self.state, now, &RULESETS[self.current]);
                 assert!(decision.actions.is_empty());
-                self.state.apply(&decision);
+                self.state.apply(decision.clone());
             }
         }
         if self.forgets {
             let forgotten = expire(&self.state, now);
-            self.state.apply(&forgotten);
+            self.state.apply(forgotten);
         }
     }
 
@@ -239,7 +239,7 @@ fn facts_after(events: &[IssueEvent]) -> Facts {
     let mut state = State::default();
     for event in events {
         let decision = decide(&state, Input::Event { event, payload_hash: None }, start(), &RULESETS[2]);
-        state.apply(&decision);
+        state.apply(decision.clone());
     }
     state.issue("alpha", "github:o/r#1").unwrap().facts.clone()
 }

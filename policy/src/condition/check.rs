@@ -89,7 +89,7 @@ impl Walk<'_> {
         message: impl Into<String>,
         hint: impl Into<Option<String>>,
     ) -> Shape {
-        let problem = Problem::new(self.place(node), message).maybe_hint(hint.into());
+        let problem = Problem::new(self.place(node).map(|at| at..at), message).maybe_hint(hint.into());
         self.problems.push(problem);
         Shape::default()
     }
@@ -268,7 +268,7 @@ impl Walk<'_> {
                 };
                 if let Some(problem) = refused {
                     let offset = self.place(argument);
-                    self.problems.push(Problem { offset, ..problem });
+                    self.problems.push(Problem { span: offset.map(|at| at..at), ..problem });
                 }
                 Shape::default()
             }
@@ -337,8 +337,10 @@ impl Walk<'_> {
         let range = self.expression(&mut it.iter_range, depth + 1);
         let Some(length) = range.list else {
             let hint = "such as `issue.labels`, or [\"a\", \"b\"]".to_owned();
-            let problem =
-                Problem::new(self.place(&it.iter_range), "`exists` and `all` go over a list field or a list");
+            let problem = Problem::new(
+                self.place(&it.iter_range).map(|at| at..at),
+                "`exists` and `all` go over a list field or a list",
+            );
             self.problems.push(problem.hint(hint));
             return Shape::default();
         };
@@ -358,8 +360,11 @@ impl Walk<'_> {
 /// `at`: a time of the issue, plus or minus durations.
 pub(super) fn at(tree: &IdedExpr, positions: &Positions) -> Result<At, Problem> {
     let refuse = |node: &IdedExpr| {
-        Problem::new(start_of(positions, node), "`at` is a time of the issue, plus or minus a duration")
-            .hint("such as `issue.due_at` or `issue.due_at - duration(\"24h\")`")
+        Problem::new(
+            start_of(positions, node).map(|at| at..at),
+            "`at` is a time of the issue, plus or minus a duration",
+        )
+        .hint("such as `issue.due_at` or `issue.due_at - duration(\"24h\")`")
     };
     // From the outside in: the parser nests sums to the left.
     let (mut node, mut shift) = (tree, TimeDelta::zero());
@@ -371,7 +376,7 @@ pub(super) fn at(tree: &IdedExpr, positions: &Positions) -> Result<At, Problem> 
                 return match field::find("issue", &select.field).map(|field| field.field_type) {
                     Some(FieldType::Time(field)) => Ok(At { field, shift }),
                     Some(_) => Err(Problem::new(
-                        start_of(positions, node),
+                        start_of(positions, node).map(|at| at..at),
                         format!("{} is not a time", quoted(&format!("issue.{}", select.field))),
                     )
                     .hint("times are issue.created_at, issue.updated_at and issue.due_at")),
@@ -380,8 +385,11 @@ pub(super) fn at(tree: &IdedExpr, positions: &Positions) -> Result<At, Problem> 
                         let hint =
                             did_you_mean(&select.field, known).map(|hint| hint.replacen('`', "`issue.", 1));
                         let field = quoted(&format!("issue.{}", select.field));
-                        Err(Problem::new(start_of(positions, node), format!("unknown field {field}"))
-                            .maybe_hint(hint))
+                        Err(Problem::new(
+                            start_of(positions, node).map(|at| at..at),
+                            format!("unknown field {field}"),
+                        )
+                        .maybe_hint(hint))
                     }
                 };
             }
@@ -392,8 +400,10 @@ pub(super) fn at(tree: &IdedExpr, positions: &Positions) -> Result<At, Problem> 
                     return Err(refuse(right));
                 };
                 let text = literal(argument).ok_or_else(|| refuse(right))?;
-                let by = duration::of_cel(text)
-                    .map_err(|problem| Problem { offset: start_of(positions, argument), ..problem })?;
+                let by = duration::of_cel(text).map_err(|problem| Problem {
+                    span: start_of(positions, argument).map(|at| at..at),
+                    ..problem
+                })?;
                 let sum =
                     if sum.func_name == op::ADD { shift.checked_add(&by) } else { shift.checked_sub(&by) };
                 (node, shift) = (left, sum.ok_or_else(|| refuse(right))?);

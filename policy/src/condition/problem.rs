@@ -1,19 +1,21 @@
 //! What is wrong with one expression.
 
+use std::ops::Range;
+
 use cel::ParseErrors;
 
 /// What is wrong with one expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// Where, in bytes from the expression's start; `None` where no place can be named.
-    pub(crate) offset: Option<usize>,
+    /// Where, in bytes from the expression's start; `None` where no place can be named. Empty where the end is not known.
+    pub(crate) span: Option<Range<usize>>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
 }
 
 impl Problem {
-    pub(crate) fn new(offset: Option<usize>, message: impl Into<String>) -> Self {
-        Self { offset, message: message.into(), hint: None }
+    pub(crate) fn new(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), hint: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -35,15 +37,17 @@ impl Problem {
         let offset = offset_of(text, line, column);
         let said = error.msg.to_lowercase();
         if said.contains("recursion") {
-            return Self::new(Some(offset), "the expression nests too deeply")
+            return Self::new(Some(offset..offset), "the expression nests too deeply")
                 .hint("at most 32 levels; split the rule, or take away parentheses");
         }
         let rest = text.get(offset..).unwrap_or_default();
         let problem = match rest.chars().next() {
-            None => Self::new(Some(offset), "the expression ends too early"),
+            None => Self::new(Some(offset..offset), "the expression ends too early"),
             // Only what a person can have mistyped is repeated, and only one character of it.
-            Some(c) if c.is_ascii_graphic() => Self::new(Some(offset), format!("syntax error at `{c}`")),
-            Some(_) => Self::new(Some(offset), "syntax error"),
+            Some(c) if c.is_ascii_graphic() => {
+                Self::new(Some(offset..offset), format!("syntax error at `{c}`"))
+            }
+            Some(_) => Self::new(Some(offset..offset), "syntax error"),
         };
         match rest.get(..2) {
             Some("= ") => problem.hint("write `==` to compare"),

@@ -226,7 +226,7 @@ impl Report<'_> {
     }
 
     fn problem(&mut self, node: &Spanned<Node>, text: &str, problem: Problem) {
-        let at = place_in(self.text, node, text, problem.offset.unwrap_or_default());
+        let at = place_in(self.text, node, text, problem.span.as_ref().map_or(0, |span| span.start));
         let diagnostic = Diagnostic::error(at, problem.message);
         self.add(match problem.hint {
             Some(hint) => diagnostic.hint(hint),

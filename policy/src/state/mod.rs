@@ -64,9 +64,9 @@ impl State {
     }
 
     /// Takes a decision in.
-    pub fn apply(&mut self, decision: &Decision) {
-        for (key, entry) in &decision.changes {
-            self.put(key, entry.clone());
+    pub fn apply(&mut self, decision: Decision) {
+        for (key, entry) in decision.changes {
+            self.put(&key, entry);
         }
     }
 
