@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::ActionKind;
 
-use crate::{Diagnostic, Facts, condition::Condition};
+use crate::{
+    Diagnostic, Facts,
+    condition::{Condition, field::Field},
+};
 
 /// A loaded policy.
 #[derive(Debug)]
@@ -113,21 +116,10 @@ pub(crate) enum Target {
 /// `at`: a time of the issue, shifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct At {
-    /// The time.
-    pub(crate) field: TimeField,
+    /// A field of `issue` that is a time.
+    pub(crate) field: Field,
     /// What is added to it.
     pub(crate) shift: TimeDelta,
-}
-
-/// A field of `issue` that is a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TimeField {
-    /// `issue.created_at`
-    Created,
-    /// `issue.updated_at`
-    Updated,
-    /// `issue.due_at`
-    Due,
 }
 
 impl At {
@@ -135,9 +127,10 @@ impl At {
     /// id is made of them: two values that differ by less would share it.
     pub(crate) fn of(self, facts: &Facts) -> Option<DateTime<Utc>> {
         let time = match self.field {
-            TimeField::Created => facts.created_at,
-            TimeField::Updated => facts.updated_at,
-            TimeField::Due => facts.due_at.value().copied(),
+            Field::CreatedAt => facts.created_at,
+            Field::UpdatedAt => facts.updated_at,
+            Field::DueAt => facts.due_at.value().copied(),
+            _ => None,
         }?;
         let sum = time.checked_add_signed(self.shift)?;
         let whole = DateTime::from_timestamp_millis(sum.timestamp_millis())?;

@@ -60,8 +60,6 @@ fn verdicts() {
         (r#"issue.due_at <= now && "none" in issue.labels"#, Some(false)),
         (r#"issue.due_at == now"#, Some(false)),
         (r#"issue.due_at != now"#, Some(true)),
-        (r#"issue.title"#, None),
-        (r#"issue.title > 1"#, None),
         // Labels and priorities compare without regard to case, on either side and through lists and variables.
         (r#""BUG" in issue.labels && "area/web" in issue.labels && "über" in issue.labels"#, Some(true)),
         (
@@ -69,7 +67,6 @@ fn verdicts() {
             Some(true),
         ),
         (r#"issue.priority in ["P0", "HIGHEST"]"#, Some(true)),
-        (r#"issue.labels == ["BUG", "area/web", "über"]"#, Some(true)),
         (r#"issue.labels.exists(l, l.startsWith("AREA/"))"#, Some(true)),
         (
             r#"issue.labels.exists(l, l.endsWith("/WEB")) && issue.labels.exists(l, l.contains("A/W"))"#,
@@ -82,12 +79,11 @@ fn verdicts() {
         (r#"issue.title.contains("area/web")"#, Some(false)),
         (r#"(issue.priority == null ? "NONE" : issue.priority) == "Highest""#, Some(true)),
         (r#"(issue.number == 1 ? issue.priority : "NONE") == "None""#, Some(true)),
-        (r#"issue.priority + "X" == "HIGHESTx""#, Some(true)),
         (r#"[issue.priority, "OTHER"].exists(p, p == "Other")"#, Some(true)),
         (r#""area/WEB" in event.labels_added"#, Some(true)),
         (r#"event.labels_added.exists(a, a in issue.labels)"#, Some(true)),
         // All else regards it.
-        (r#"issue.assignee == "KIM" || event.actor == "ann" || issue.state == "Open""#, Some(false)),
+        (r#"issue.assignee == "KIM" || event.actor == "ann" || issue.repo == "O/R""#, Some(false)),
         (r#"issue.title.startsWith("Crash") && !issue.title.startsWith("crash")"#, Some(true)),
         // Arithmetic on times.
         (
@@ -96,8 +92,16 @@ fn verdicts() {
         ),
         (r#"issue.created_at + duration("1h30m") > timestamp("2026-11-01T01:00:00Z")"#, Some(true)),
         (r#"issue.created_at + duration("87600h") + duration("-1h") > now"#, Some(true)),
+        (r#"timestamp("9999-12-31T23:00:00Z") + duration("2h") > now"#, None),
+        (r#"now - duration("8760h") - issue.created_at < duration("0s")"#, Some(true)),
+        // Null in a list, in a choice, for a list.
+        (
+            r#"issue.status in [null, "x"] && !(issue.title in [null, "x"]) && issue.labels != null"#,
+            Some(true),
+        ),
+        (r#"(issue.due_at == null ? now : issue.due_at) <= now"#, Some(true)),
+        (r#"issue.number in [11, 12] && issue.number > -1 && issue.number >= 12"#, Some(true)),
         (r#"size(issue.labels) == 3 && issue.labels.size() == 3 && size("ü") == 1"#, Some(true)),
-        (r#"issue.number - 2 == 10 && issue.number + 1 > 12"#, Some(true)),
     ];
     for (condition, verdict) in cases {
         assert_eq!(holds(condition), verdict, "{condition}");

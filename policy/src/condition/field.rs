@@ -1,77 +1,202 @@
-//! What a condition can read: the one table of fields.
+//! What a condition can read: the one table of fields. The type checker, the evaluation, the index and docs/policy.md are
+//! made from it.
 
-use crate::rule::TimeField;
+use events::EventType;
 
-/// The type of a field's value. Every field can be null besides, which means that it is unknown or that there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FieldType {
-    /// A string.
-    Text,
-    /// An integer.
+/// A field that a condition can read; the order is that of [`FIELDS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Field {
+    Ref,
+    Project,
+    Source,
+    Repo,
     Number,
-    /// A timestamp.
-    Time(TimeField),
-    /// A list of strings.
-    List,
+    Key,
+    Title,
+    Url,
+    Labels,
+    Assignee,
+    Assignees,
+    Priority,
+    Status,
+    State,
+    CreatedAt,
+    UpdatedAt,
+    DueAt,
+    EventType,
+    EventSource,
+    EventActor,
+    EventChanged,
+    EventLabelsAdded,
+    EventLabelsRemoved,
 }
 
-/// A field that a condition can read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Field {
-    pub(crate) name: &'static str,
-    pub(crate) field_type: FieldType,
-    /// Whether it compares without regard to case.
-    pub(crate) caseless: bool,
+/// The type of a value. Every field can be null besides, which means that it is unknown or that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Text,
+    Int,
+    Time,
+    Duration,
 }
 
-const fn field(name: &'static str, field_type: FieldType) -> Field {
-    Field { name, field_type, caseless: false }
-}
+impl Type {
+    /// As messages call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Int => "a number",
+            Self::Time => "a time",
+            Self::Duration => "a duration",
+        }
+    }
 
-const fn caseless(name: &'static str, field_type: FieldType) -> Field {
-    Field { name, field_type, caseless: true }
-}
-
-/// `issue`: the merged state after this event.
-pub(crate) const ISSUE: &[Field] = &[
-    field("ref", FieldType::Text),
-    field("project", FieldType::Text),
-    field("source", FieldType::Text),
-    field("repo", FieldType::Text),
-    field("number", FieldType::Number),
-    field("key", FieldType::Text),
-    field("title", FieldType::Text),
-    field("url", FieldType::Text),
-    caseless("labels", FieldType::List),
-    field("assignee", FieldType::Text),
-    field("assignees", FieldType::List),
-    caseless("priority", FieldType::Text),
-    field("status", FieldType::Text),
-    field("state", FieldType::Text),
-    field("created_at", FieldType::Time(TimeField::Created)),
-    field("updated_at", FieldType::Time(TimeField::Updated)),
-    field("due_at", FieldType::Time(TimeField::Due)),
-];
-
-/// `event`: this one input.
-pub(crate) const EVENT: &[Field] = &[
-    field("type", FieldType::Text),
-    field("source", FieldType::Text),
-    field("actor", FieldType::Text),
-    field("changed", FieldType::List),
-    caseless("labels_added", FieldType::List),
-    caseless("labels_removed", FieldType::List),
-];
-
-/// The fields of `issue` or `event`.
-pub(crate) fn fields_of(root: &str) -> Option<&'static [Field]> {
-    match root {
-        "issue" => Some(ISSUE),
-        "event" => Some(EVENT),
-        _ => None,
+    /// As CEL calls it.
+    pub(crate) fn cel_name(self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::Int => "int",
+            Self::Time => "timestamp",
+            Self::Duration => "duration",
+        }
     }
 }
 
-pub(crate) fn find(root: &str, name: &str) -> Option<&'static Field> {
-    fields_of(root)?.iter().find(|field| field.name == name)
+/// What there is to know of a field.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) field: Field,
+    /// `issue` or `event`.
+    pub(crate) root: &'static str,
+    pub(crate) name: &'static str,
+    /// Of the value, or of each of the list's elements.
+    pub(crate) value_type: Type,
+    pub(crate) is_list: bool,
+    /// Whether it compares without regard to case.
+    pub(crate) caseless: bool,
+    /// Every value that it can have, where these are few.
+    pub(crate) values: Option<&'static [&'static str]>,
+    /// For docs/policy.md.
+    pub(crate) meaning: &'static str,
+}
+
+const fn issue(field: Field, name: &'static str, value_type: Type, meaning: &'static str) -> Spec {
+    Spec { field, root: "issue", name, value_type, is_list: false, caseless: false, values: None, meaning }
+}
+
+const fn event(field: Field, name: &'static str, value_type: Type, meaning: &'static str) -> Spec {
+    Spec { root: "event", ..issue(field, name, value_type, meaning) }
+}
+
+const fn list(spec: Spec) -> Spec {
+    Spec { is_list: true, ..spec }
+}
+
+const fn caseless(spec: Spec) -> Spec {
+    Spec { caseless: true, ..spec }
+}
+
+const fn one_of(values: &'static [&'static str], spec: Spec) -> Spec {
+    Spec { values: Some(values), ..spec }
+}
+
+const SOURCES: &[&str] = &["github", "jira"];
+const STATES: &[&str] = &["open", "closed"];
+
+/// Every field, `issue` before `event`.
+pub(crate) static FIELDS: [Spec; 23] = [
+    issue(Field::Ref, "ref", Type::Text, "`github:owner/repo#12` or `jira:host/KEY-7`"),
+    issue(Field::Project, "project", Type::Text, "the project that the repository or Jira key is mapped to"),
+    one_of(SOURCES, issue(Field::Source, "source", Type::Text, "the provider")),
+    issue(Field::Repo, "repo", Type::Text, "`owner/repo` (GitHub)"),
+    issue(Field::Number, "number", Type::Int, "the issue's number (GitHub)"),
+    issue(Field::Key, "key", Type::Text, "the issue's key, such as `OPS-7` (Jira)"),
+    issue(Field::Title, "title", Type::Text, "the title (Jira: summary)"),
+    issue(Field::Url, "url", Type::Text, "where a person reads it"),
+    caseless(list(issue(Field::Labels, "labels", Type::Text, "every label"))),
+    issue(
+        Field::Assignee,
+        "assignee",
+        Type::Text,
+        "the first assignee: GitHub login in lower case, Jira accountId or name",
+    ),
+    list(issue(Field::Assignees, "assignees", Type::Text, "every assignee")),
+    caseless(issue(
+        Field::Priority,
+        "priority",
+        Type::Text,
+        "Jira's priority; GitHub's issue field *Priority*, else a label such as `p0` or `priority:high`",
+    )),
+    issue(Field::Status, "status", Type::Text, "the provider's word"),
+    one_of(
+        STATES,
+        issue(Field::State, "state", Type::Text, "Jira counts as closed in the status category *done*"),
+    ),
+    issue(Field::CreatedAt, "created_at", Type::Time, "when the issue was created"),
+    issue(Field::UpdatedAt, "updated_at", Type::Time, "when the provider last changed it"),
+    issue(
+        Field::DueAt,
+        "due_at",
+        Type::Time,
+        "when it is due: Jira's due date, the due date of GitHub's milestone, 23:59:59 in the project's zone",
+    ),
+    one_of(EventType::KNOWN, event(Field::EventType, "type", Type::Text, "what happened")),
+    one_of(SOURCES, event(Field::EventSource, "source", Type::Text, "the provider")),
+    event(Field::EventActor, "actor", Type::Text, "who did it"),
+    list(event(
+        Field::EventChanged,
+        "changed",
+        Type::Text,
+        "names of the `issue` fields that changed, such as `labels` or `due_at`",
+    )),
+    caseless(list(event(Field::EventLabelsAdded, "labels_added", Type::Text, "labels that came with it"))),
+    caseless(list(event(
+        Field::EventLabelsRemoved,
+        "labels_removed",
+        Type::Text,
+        "labels that went with it",
+    ))),
+];
+
+/// What `now` is, for docs/policy.md.
+pub(crate) const NOW: &str = "when the log took the event; for a timer, when it was due";
+
+impl Field {
+    pub(crate) fn spec(self) -> &'static Spec {
+        &FIELDS[self as usize]
+    }
+
+    /// The field of that name in `issue` or `event`.
+    pub(crate) fn find(root: &str, name: &str) -> Option<Self> {
+        fields_of(root).find(|spec| spec.name == name).map(|spec| spec.field)
+    }
+
+    /// Whether it belongs to the event.
+    pub(crate) fn is_of_event(self) -> bool {
+        self.spec().root == "event"
+    }
+}
+
+impl std::fmt::Display for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.spec().root, self.spec().name)
+    }
+}
+
+/// The fields of `issue` or `event`; none for any other root.
+pub(crate) fn fields_of(root: &str) -> impl Iterator<Item = &'static Spec> {
+    FIELDS.iter().filter(move |spec| spec.root == root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_stands_where_its_number_says() {
+        for (place, spec) in FIELDS.iter().enumerate() {
+            assert_eq!(spec.field as usize, place, "{}", spec.field);
+        }
+    }
 }

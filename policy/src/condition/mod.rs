@@ -1,52 +1,85 @@
-//! Conditions: CEL, parsed and evaluated by the `cel` crate, behind one type.
+//! Conditions: a typed subset of CEL, parsed by the `cel` crate's parser, evaluated here.
+//!
+//! ```text
+//!   text ──cel's parser──► syntax tree ──lower──► Formula ──eval──► true, false, error
+//!                                        types, limits
+//! ```
 //!
 //! No text can bring the process down: a condition has at most [`MAX_BYTES`], its parser's recursion and the depth of its
 //! tree are bounded, and it is parsed on a thread with a large stack (see [`crate::load`]), because both the parser
-//! and the tree's destructor recurse. The cost of one evaluation is bounded when it is loaded ([`check`]).
+//! and the tree's destructor recurse. What an evaluation can cost is bounded when it is loaded ([`Budget`]).
 //!
-//! The language is a subset of CEL: logic, comparison, `in`, `? :`, `+` and `-`, `size`, `startsWith`, `endsWith`,
-//! `contains`, `matches` with a literal, `timestamp` and `duration` with literals, `exists` and `all` over lists.
-//! Everything else is refused when it is loaded.
+//! The language: logic, comparison, `in`, `? :`, `+` and `-` on times and durations, `size`, `startsWith`, `endsWith`,
+//! `contains`, `matches` with a literal, `timestamp` and `duration` with literals, `exists` and `all` over lists. Everything else
+//! is refused when it is loaded. Operands have one type, null besides.
 //!
-//! Evaluation is three-valued, as CEL has it: true, false, error. An error (say, an order between null and a time) is
-//! absorbed by `||` with true and by `&&` with false.
-//!
-//! Labels and priorities compare without regard to case: their values are in lower case here, and whatever they are
-//! compared with is brought to lower case too, literals when the condition is loaded.
+//! Labels and priorities compare without regard to case ([`expr`]), which is wider than CEL. In everything else a
+//! condition agrees with CEL, errors included (`tests/agreement.rs`).
 
-mod check;
+mod at;
+mod cost;
+mod eval;
+mod expr;
 pub(crate) mod field;
+mod lower;
+mod pattern;
 mod problem;
+mod span;
 mod view;
 
-use cel::{IdedExpr, Value, parser::Parser};
+pub(crate) use at::parse_at;
+use cel::{IdedExpr, common::ast::SourceInfo, parser::Parser};
+pub(crate) use eval::EvalError;
+pub(crate) use expr::Formula;
 pub(crate) use problem::Problem;
 pub(crate) use view::View;
-
-use crate::rule::At;
 
 /// The longest condition.
 pub(crate) const MAX_BYTES: usize = 8 * 1024;
 /// How deep the parser may recurse.
 const MAX_RECURSION: u16 = 32;
+/// How deep a condition's tree may be.
+const MAX_DEPTH: usize = 48;
+
+/// What the conditions of one policy may take together.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// Bytes for compiled patterns.
+    pattern_bytes: usize,
+    /// Steps of evaluation.
+    steps: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { pattern_bytes: pattern::MAX_PATTERNS_BYTES, steps: cost::MAX_POLICY_STEPS }
+    }
+}
 
 /// A condition over `issue`, `event` and `now`.
 #[derive(Debug)]
 pub(crate) struct Condition {
-    tree: IdedExpr,
+    text: Box<str>,
+    formula: Formula,
     reads_event: bool,
 }
 
 impl Condition {
     /// Parses and checks. Call it on a thread with a large stack.
-    pub(crate) fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        let (mut tree, positions) = parse(text)?;
-        let checked = check::check(&mut tree, &positions);
-        if checked.problems.is_empty() {
-            Ok(Self { tree, reads_event: checked.reads_event })
-        } else {
-            Err(checked.problems)
-        }
+    pub(crate) fn parse(text: &str, budget: &mut Budget) -> Result<Self, Vec<Problem>> {
+        let (tree, positions) = parse(text)?;
+        let (formula, reads_event) = lower::lower(text, &tree, &positions, budget)?;
+        Ok(Self { text: text.into(), formula, reads_event })
+    }
+
+    /// As it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it says.
+    pub(crate) fn formula(&self) -> &Formula {
+        &self.formula
     }
 
     /// Whether the condition reads `event`.
@@ -54,24 +87,21 @@ impl Condition {
         self.reads_event
     }
 
-    /// Whether it holds; `None` when it cannot be said (an error, or a value that is not a truth value).
-    pub(crate) fn holds(&self, view: &View) -> Option<bool> {
-        match Value::resolve(&self.tree, view.context()) {
-            Ok(Value::Bool(holds)) => Some(holds),
-            _ => None,
-        }
+    /// Whether it holds.
+    ///
+    /// # Errors
+    /// When it cannot be said.
+    pub(crate) fn holds(&self, view: &View<'_>) -> Result<bool, EvalError> {
+        eval::Scope::new(view).formula(&self.formula)
     }
 }
 
-/// `at`: a field of `issue` that is a time, with durations added or taken away.
-pub(crate) fn parse_at(text: &str) -> Result<At, Vec<Problem>> {
-    let (tree, positions) = parse(text)?;
-    check::at(&tree, &positions).map_err(|problem| vec![problem])
-}
-
-fn parse(text: &str) -> Result<(IdedExpr, check::Positions), Vec<Problem>> {
+fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), Vec<Problem>> {
     if text.len() > MAX_BYTES {
-        return Err(vec![Problem::new(None, format!("an expression may have at most {MAX_BYTES} bytes"))]);
+        return Err(vec![
+            Problem::new(None, format!("an expression may have at most {MAX_BYTES} bytes"))
+                .hint("split the rule"),
+        ]);
     }
     if text.trim().is_empty() {
         return Err(vec![Problem::new(None, "the expression is empty")]);

@@ -1,107 +1,138 @@
 //! What a condition sees.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock},
-};
+use std::{borrow::Cow, cell::OnceCell};
 
-use cel::{Context, Env, Value};
 use chrono::{DateTime, Utc};
 use events::{IssueEvent, IssueState, Said};
 
-use crate::{Issue, state::MAX_LIST};
+use super::field::Field;
+use crate::{Facts, Issue, state::MAX_LIST};
 
-/// The function that brings a value to lower case; no condition can name it.
-pub(super) const TO_LOWER: &str = "@lower";
+/// `issue`, `event` and `now` for one decision. Every field is there; null when it is unknown or there is none.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    project: &'a str,
+    issue_ref: &'a str,
+    facts: &'a Facts,
+    event: Option<&'a IssueEvent>,
+    now: DateTime<Utc>,
+    priority: OnceCell<Option<Cow<'a, str>>>,
+    labels: Words<'a>,
+    assignees: Words<'a>,
+    changed: Words<'a>,
+    labels_added: Words<'a>,
+    labels_removed: Words<'a>,
+}
 
-/// Building the standard library costs more than an evaluation.
-static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+/// A list, made when it is first asked for.
+type Words<'a> = OnceCell<Option<Vec<Cow<'a, str>>>>;
 
-/// `issue`, `event` and `now` for one evaluation. Every field is there; null when it is unknown or there is none.
-pub(crate) struct View(Context<'static, 'static>);
-
-impl View {
+impl<'a> View<'a> {
+    /// Without an event, its fields are null: only a rule that reads `event` asks for them, and such a rule is never
+    /// evaluated without one.
     pub(crate) fn new(
-        project: &str,
-        issue_ref: &str,
-        issue: &Issue,
-        event: Option<&IssueEvent>,
+        project: &'a str,
+        issue_ref: &'a str,
+        issue: &'a Issue,
+        event: Option<&'a IssueEvent>,
         now: DateTime<Utc>,
     ) -> Self {
-        let mut context = Context::with_env(ENV.clone());
-        context.add_variable_from_value("issue", issue_map(project, issue_ref, issue));
-        // Only a rule that reads `event` asks for it, and such a rule is never evaluated without one.
-        if let Some(event) = event {
-            context.add_variable_from_value("event", event_map(event));
+        Self {
+            project,
+            issue_ref,
+            facts: &issue.facts,
+            event,
+            now,
+            priority: OnceCell::new(),
+            labels: OnceCell::new(),
+            assignees: OnceCell::new(),
+            changed: OnceCell::new(),
+            labels_added: OnceCell::new(),
+            labels_removed: OnceCell::new(),
         }
-        context.add_variable_from_value("now", time(now));
-        // The name cannot be taken: the standard library has none that begins with `@lower`.
-        let _ = context.add_function(TO_LOWER, lower);
-        Self(context)
     }
 
-    pub(super) fn context(&self) -> &Context<'static, 'static> {
-        &self.0
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// A field that is a text, in lower case where it compares without regard to case.
+    pub(crate) fn text(&self, field: Field) -> Option<&str> {
+        let said = |text: &'a Said<String>| text.value().map(String::as_str);
+        match field {
+            Field::Ref => Some(self.issue_ref),
+            Field::Project => Some(self.project),
+            Field::Source => self.facts.source.map(|source| source.as_str()),
+            Field::Repo => self.facts.repo.as_deref(),
+            Field::Key => self.facts.key.as_deref(),
+            Field::Title => said(&self.facts.title),
+            Field::Url => said(&self.facts.url),
+            Field::Assignee => said(&self.facts.assignee),
+            Field::Priority => self.priority.get_or_init(|| said(&self.facts.priority).map(lower)).as_deref(),
+            Field::Status => said(&self.facts.status),
+            Field::State => self.facts.state.value().copied().map(IssueState::as_str),
+            Field::EventType => Some(self.event?.event_type.as_str()),
+            Field::EventSource => Some(self.event?.source.as_str()),
+            Field::EventActor => self.event?.actor.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// A field that is a number.
+    pub(crate) fn int(&self, field: Field) -> Option<i64> {
+        match field {
+            Field::Number => self.facts.number.and_then(|number| i64::try_from(number).ok()),
+            _ => None,
+        }
+    }
+
+    /// A field that is a time.
+    pub(crate) fn time(&self, field: Field) -> Option<DateTime<Utc>> {
+        match field {
+            Field::CreatedAt => self.facts.created_at,
+            Field::UpdatedAt => self.facts.updated_at,
+            Field::DueAt => self.facts.due_at.value().copied(),
+            _ => None,
+        }
+    }
+
+    /// A field that is a list, its elements in lower case where they compare without regard to case.
+    pub(crate) fn list(&self, field: Field) -> Option<&[Cow<'a, str>]> {
+        let change = || self.event?.change.get("labels");
+        let list = match field {
+            Field::Labels => {
+                self.labels.get_or_init(|| self.facts.labels.value().map(|list| lower_all(list)))
+            }
+            Field::Assignees => self.assignees.get_or_init(|| {
+                let names = self.facts.assignees.value()?;
+                Some(names.iter().map(|name| Cow::Borrowed(name.as_str())).collect())
+            }),
+            Field::EventChanged => self.changed.get_or_init(|| {
+                let names = self.event?.change.keys();
+                Some(names.take(MAX_LIST).map(|name| Cow::Borrowed(name.as_str())).collect())
+            }),
+            Field::EventLabelsAdded => self.labels_added.get_or_init(|| {
+                self.event?;
+                Some(change().map(|change| lower_all(&change.added)).unwrap_or_default())
+            }),
+            Field::EventLabelsRemoved => self.labels_removed.get_or_init(|| {
+                self.event?;
+                Some(change().map(|change| lower_all(&change.removed)).unwrap_or_default())
+            }),
+            _ => return None,
+        };
+        list.as_deref()
     }
 }
 
-fn issue_map(project: &str, issue_ref: &str, issue: &Issue) -> HashMap<&'static str, Value> {
-    let facts = &issue.facts;
-    HashMap::from([
-        ("ref", issue_ref.into()),
-        ("project", project.into()),
-        ("source", facts.source.map(|source| source.as_str()).into()),
-        ("repo", facts.repo.clone().into()),
-        ("number", facts.number.and_then(|number| i64::try_from(number).ok()).map(Value::Int).into()),
-        ("key", facts.key.clone().into()),
-        ("title", text(&facts.title)),
-        ("url", text(&facts.url)),
-        ("labels", facts.labels.value().map(|labels| lower_list(labels)).into()),
-        ("assignee", text(&facts.assignee)),
-        ("assignees", facts.assignees.value().map(|names| list(names)).into()),
-        ("priority", facts.priority.value().map(|word| word.to_lowercase()).into()),
-        ("status", text(&facts.status)),
-        ("state", facts.state.value().copied().map(IssueState::as_str).into()),
-        ("created_at", facts.created_at.map(time).into()),
-        ("updated_at", facts.updated_at.map(time).into()),
-        ("due_at", facts.due_at.value().copied().map(time).into()),
-    ])
+fn lower_all(words: &[String]) -> Vec<Cow<'_, str>> {
+    words.iter().take(MAX_LIST).map(|word| lower(word)).collect()
 }
 
-fn event_map(event: &IssueEvent) -> HashMap<&'static str, Value> {
-    let labels = event.change.get("labels");
-    let changed: Vec<&str> = event.change.keys().take(MAX_LIST).map(String::as_str).collect();
-    HashMap::from([
-        ("type", event.event_type.as_str().into()),
-        ("source", event.source.as_str().into()),
-        ("actor", event.actor.clone().into()),
-        ("changed", changed.into()),
-        ("labels_added", lower_list(labels.map_or(&[][..], |labels| &labels.added))),
-        ("labels_removed", lower_list(labels.map_or(&[][..], |labels| &labels.removed))),
-    ])
-}
-
-fn text(said: &Said<String>) -> Value {
-    said.value().cloned().into()
-}
-
-fn list(words: &[String]) -> Value {
-    words.iter().map(String::as_str).collect::<Vec<_>>().into()
-}
-
-fn lower_list(words: &[String]) -> Value {
-    words.iter().take(MAX_LIST).map(|word| word.to_lowercase()).collect::<Vec<_>>().into()
-}
-
-fn time(time: DateTime<Utc>) -> Value {
-    Value::Timestamp(time.fixed_offset())
-}
-
-/// A string, or a list's strings, in lower case; anything else as it is.
-fn lower(value: Value) -> Value {
-    match value {
-        Value::String(text) => text.to_lowercase().into(),
-        Value::List(list) => list.iter().cloned().map(lower).collect::<Vec<_>>().into(),
-        other => other,
+/// In lower case; most words are already.
+pub(super) fn lower(word: &str) -> Cow<'_, str> {
+    match word.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
+        true => Cow::Borrowed(word),
+        false => Cow::Owned(word.to_lowercase()),
     }
 }

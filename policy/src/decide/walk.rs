@@ -8,25 +8,14 @@ use events::IssueEvent;
 use super::{Note, Subject, Work};
 use crate::{Firing, Rule, condition::View};
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     /// Walks a current event through the rules, fires those that it is the turn of, and notes which decide the issue now.
     pub(super) fn walk(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
-        let ruleset = self.ruleset;
-        let view = View::new(subject.project, subject.issue_ref, &subject.issue, Some(event), self.now);
+        let met = self.met(subject, Some(event), |_| true);
         let mut deciding = BTreeMap::new();
-        let open = subject.issue.is_open();
-        let mut rules = ruleset.rules.iter().filter(|rule| open || rule.on_closed);
-        while let Some(rule) = rules.next() {
-            if !self.holds(subject, rule, &view) {
-                continue;
-            }
+        for &rule in &met {
             if rule.is_momentary() {
                 self.fire_unless_cooling(subject, rule, &event.event_id);
-                if !rule.goes_on {
-                    // The rest was not asked: what decided goes on deciding.
-                    deciding.extend(rules.filter_map(|rule| subject.issue.deciding.remove_entry(&rule.id)));
-                    break;
-                }
                 continue;
             }
             let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
@@ -40,45 +29,56 @@ impl Work<'_> {
                 }
                 self.fire_unless_cooling(subject, rule, &event.event_id);
             }
-            if !rule.goes_on {
-                break;
-            }
+        }
+        if let Some(last) = met.last().filter(|last| last.is_momentary() && !last.goes_on) {
+            // The rest was not asked: what decided goes on deciding.
+            let ruleset = self.ruleset;
+            let after = |id: &String| ruleset.places.get(id) > ruleset.places.get(&last.id);
+            let concerned = |id: &String| ruleset.rule(id).is_some_and(|rule| subject.concerns(rule));
+            let rest = subject.issue.deciding.iter().filter(|(id, _)| after(id) && concerned(id));
+            deciding.extend(rest.map(|(id, at)| (id.clone(), *at)));
         }
         subject.issue.deciding = deciding;
     }
 
     /// Walks a late event through the momentary rules.
     pub(super) fn walk_late(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
-        let ruleset = self.ruleset;
-        let view = View::new(subject.project, subject.issue_ref, &subject.issue, Some(event), self.now);
-        for rule in ruleset.rules.iter().filter(|rule| rule.is_momentary()) {
-            if subject.concerns(rule) && self.holds(subject, rule, &view) {
-                self.fire_unless_cooling(subject, rule, &event.event_id);
-                if !rule.goes_on {
-                    break;
-                }
-            }
+        for rule in self.met(subject, Some(event), Rule::is_momentary) {
+            self.fire_unless_cooling(subject, rule, &event.event_id);
         }
     }
 
     /// The lasting rules that decide an issue as it is, without any event.
     pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> BTreeMap<String, Option<DateTime<Utc>>> {
+        let met = self.met(subject, None, |rule| !rule.is_momentary());
+        met.into_iter()
+            .map(|rule| (rule.id.clone(), rule.at.and_then(|at| at.of(&subject.issue.facts))))
+            .collect()
+    }
+
+    /// The rules among those asked whose condition holds, down to the first that does not go on.
+    fn met(
+        &mut self,
+        subject: &Subject<'_>,
+        event: Option<&IssueEvent>,
+        asked: impl Fn(&Rule) -> bool,
+    ) -> Vec<&'a Rule> {
         let ruleset = self.ruleset;
-        let view = View::new(subject.project, subject.issue_ref, &subject.issue, None, self.now);
-        let mut deciding = BTreeMap::new();
-        for rule in ruleset.rules.iter().filter(|rule| !rule.is_momentary() && subject.concerns(rule)) {
+        let view = View::new(subject.project, subject.issue_ref, &subject.issue, event, self.now);
+        let mut met = Vec::new();
+        for rule in ruleset.rules.iter().filter(|rule| subject.concerns(rule) && asked(rule)) {
             if self.holds(subject, rule, &view) {
-                deciding.insert(rule.id.clone(), rule.at.and_then(|at| at.of(&subject.issue.facts)));
+                met.push(rule);
                 if !rule.goes_on {
                     break;
                 }
             }
         }
-        deciding
+        met
     }
 
-    pub(super) fn holds(&mut self, subject: &Subject<'_>, rule: &Rule, view: &View) -> bool {
-        rule.condition.holds(view).unwrap_or_else(|| {
+    pub(super) fn holds(&mut self, subject: &Subject<'_>, rule: &Rule, view: &View<'_>) -> bool {
+        rule.condition.holds(view).unwrap_or_else(|_| {
             self.note(Note::ConditionError {
                 rule: rule.id.clone(),
                 issue_ref: subject.issue_ref.to_owned(),

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Diagnostic, Ruleset, Severity, Target,
+    condition::Budget,
     diagnostic::{did_you_mean, quoted},
 };
 
@@ -116,8 +117,11 @@ fn read_rules(node: &Spanned<Node>, ruleset: &mut Ruleset, report: &mut Report<'
         return;
     }
     let mut first: HashMap<String, usize> = HashMap::new();
+    let mut budget = Budget::default();
     for node in list {
-        let Some((id, id_place, rule)) = rules::read(node, &ruleset.teams, report) else { continue };
+        let Some((id, id_place, rule)) = rules::read(node, &ruleset.teams, &mut budget, report) else {
+            continue;
+        };
         if let Some(line) = first.insert(id.clone(), id_place.0) {
             let message = format!("there is another rule {}, on line {line}", quoted(&id));
             report.add(

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     At, Diagnostic, Rule, Target, Then,
-    condition::{self, Condition, Problem},
+    condition::{self, Budget, Condition, Problem},
     diagnostic::{did_you_mean, quoted},
 };
 
@@ -29,6 +29,7 @@ const DEFAULT_MEETING_MIN: u32 = 15;
 pub(super) fn read(
     node: &Spanned<Node>,
     teams: &BTreeMap<String, Vec<String>>,
+    budget: &mut Budget,
     report: &mut Report<'_>,
 ) -> Option<(String, (usize, usize), Option<Rule>)> {
     let fields = report.map(node, "a rule", KEYS, &["id", "when", "then", "rationale"])?;
@@ -39,7 +40,8 @@ pub(super) fn read(
     }
 
     let when = fields.get("when").and_then(|when| report.text(when, "`when`").map(|text| (when, text)));
-    let condition = when.and_then(|(node, text)| report.expression(node, text, Condition::parse));
+    let condition =
+        when.and_then(|(node, text)| report.expression(node, text, |text| Condition::parse(text, budget)));
     let at = fields.get("at").and_then(|node| {
         let text = report.text(node, "`at`")?;
         report.expression(node, text, condition::parse_at).map(|at: At| (node, at))

@@ -1,0 +1,272 @@
+//! Evaluation: three-valued, as CEL has it.
+//!
+//! | | with an error |
+//! |---|---|
+//! | `a && b` | false when either is false, else an error |
+//! | `a \|\| b` | true when either is true, else an error |
+//! | `!a`, `c ? a : b` | an error where `a` is one, where `c` is one |
+//! | `exists`, `all` | as `\|\|` and `&&` over the elements |
+//!
+//! Errors come from null where a value is needed (an order, `in` a list, a function) and from times outside the years 1 to
+//! 9999. `==` and `!=` never fail on null.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+
+use super::{
+    expr::{Comparison, Formula, List, Logic, Method, Quantifier, Term, Test},
+    field::Type,
+    view::View,
+};
+
+/// Why an evaluation gives no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EvalError {
+    /// Null where a value is needed.
+    Null,
+    /// A time or a duration beyond what one can be.
+    Range,
+}
+
+impl std::fmt::Display for EvalError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null where a value is needed",
+            Self::Range => "a time outside the years 1 to 9999",
+        })
+    }
+}
+
+/// What a term is.
+#[derive(Debug, Clone, PartialEq, PartialOrd)]
+pub(crate) enum Value<'v> {
+    Null,
+    Text(Cow<'v, str>),
+    Int(i64),
+    Time(DateTime<Utc>),
+    Duration(TimeDelta),
+}
+
+/// The view, and the elements that the variables of `exists` and `all` stand for, innermost first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope<'v, 'a> {
+    view: &'v View<'a>,
+    element: Option<&'v Bound<'v>>,
+}
+
+#[derive(Debug)]
+struct Bound<'v> {
+    value: Value<'v>,
+    outer: Option<&'v Self>,
+}
+
+impl<'v, 'a> Scope<'v, 'a> {
+    pub(crate) fn new(view: &'v View<'a>) -> Self {
+        Self { view, element: None }
+    }
+
+    /// Calls `each` for the elements of a list until it says that it has heard enough.
+    pub(crate) fn for_each(
+        self,
+        list: &'v List,
+        mut each: impl FnMut(Scope<'_, 'a>, &Value<'_>) -> Result<bool, EvalError>,
+    ) -> Result<(), EvalError> {
+        let mut enough = |value: Value<'_>| {
+            let bound = Bound { value, outer: self.element };
+            each(Scope { view: self.view, element: Some(&bound) }, &bound.value)
+        };
+        match list {
+            List::Field(field) => {
+                for word in self.view.list(*field).ok_or(EvalError::Null)? {
+                    if enough(Value::Text(Cow::Borrowed(word)))? {
+                        break;
+                    }
+                }
+            }
+            List::Of(terms) => {
+                // An element that cannot be said makes the whole list unsayable.
+                let values = terms.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;
+                for value in values {
+                    if enough(value)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a formula holds.
+    pub(crate) fn formula(self, formula: &'v Formula) -> Result<bool, EvalError> {
+        match &formula.logic {
+            Logic::Always(always) => Ok(*always),
+            Logic::Not(inner) => self.formula(inner).map(|holds| !holds),
+            Logic::And(parts) => join(parts.iter().map(|part| self.formula(part)), false),
+            Logic::Or(parts) => join(parts.iter().map(|part| self.formula(part)), true),
+            Logic::If(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                self.formula(if self.formula(condition)? { then } else { otherwise })
+            }
+            Logic::Each { quantifier, list, body } => {
+                let decisive = *quantifier == Quantifier::Exists;
+                let mut verdict = Ok(!decisive);
+                self.for_each(list, |scope, _| {
+                    match scope.formula(body) {
+                        Ok(holds) if holds == decisive => verdict = Ok(decisive),
+                        Ok(_) => {}
+                        Err(error) => verdict = verdict.and(Err(error)),
+                    }
+                    Ok(verdict == Ok(decisive))
+                })?;
+                verdict
+            }
+            Logic::Test(test) => self.test(test),
+        }
+    }
+
+    fn test(self, test: &'v Test) -> Result<bool, EvalError> {
+        match test {
+            Test::Compare { op, left, right } => compare(*op, &self.term(left)?, &self.term(right)?),
+            Test::ListIsNull { list, null } => Ok(self.view.list(*list).is_none() == *null),
+            Test::In { term, list } => self.is_in(term, list),
+            Test::Text { method, text, part } => {
+                let (text, part) = (self.text(text)?, self.text(part)?);
+                Ok(match method {
+                    Method::StartsWith => text.starts_with(&*part),
+                    Method::EndsWith => text.ends_with(&*part),
+                    Method::Contains => text.contains(&*part),
+                })
+            }
+            Test::Matches { text, pattern } => Ok(pattern.is_match(&self.text(text)?)),
+        }
+    }
+
+    fn is_in(self, term: &'v Term, list: &'v List) -> Result<bool, EvalError> {
+        let value = self.term(term)?;
+        match list {
+            List::Field(field) => {
+                let words = self.view.list(*field).ok_or(EvalError::Null)?;
+                Ok(match value {
+                    Value::Text(text) => words.iter().any(|word| *word == text),
+                    _ => false,
+                })
+            }
+            List::Of(terms) => {
+                let mut found = false;
+                for term in terms {
+                    // To the end: an element that cannot be said makes the whole list unsayable.
+                    found |= self.term(term)? == value;
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// What a term is.
+    pub(crate) fn term(self, term: &'v Term) -> Result<Value<'v>, EvalError> {
+        Ok(match term {
+            Term::Field(field) => {
+                let value = match field.spec().value_type {
+                    Type::Text => self.view.text(*field).map(|text| Value::Text(Cow::Borrowed(text))),
+                    Type::Int => self.view.int(*field).map(Value::Int),
+                    Type::Time => self.view.time(*field).map(Value::Time),
+                    Type::Duration => None,
+                };
+                value.unwrap_or(Value::Null)
+            }
+            Term::Element(out) => self.element(*out),
+            Term::Now => Value::Time(self.view.now()),
+            Term::Null => Value::Null,
+            Term::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Term::Int(number) => Value::Int(*number),
+            Term::Time(time) => Value::Time(*time),
+            Term::Duration(duration) => Value::Duration(*duration),
+            Term::Sum { left, right, minus } => sum(&self.term(left)?, &self.term(right)?, *minus)?,
+            Term::Length(text) => {
+                let text = self.text(text)?;
+                Value::Int(i64::try_from(text.chars().count()).unwrap_or(i64::MAX))
+            }
+            Term::Size(list) => {
+                let mut size = 0;
+                self.for_each(list, |_, _| {
+                    size += 1;
+                    Ok(false)
+                })?;
+                Value::Int(size)
+            }
+            Term::If(parts) => {
+                let (condition, then, otherwise) = &**parts;
+                self.term(if self.formula(condition)? { then } else { otherwise })?
+            }
+            Term::Lower(inner) => match self.term(inner)? {
+                Value::Text(text) => Value::Text(Cow::Owned(text.to_lowercase())),
+                other => other,
+            },
+        })
+    }
+
+    fn element(self, out: usize) -> Value<'v> {
+        let mut bound = self.element;
+        for _ in 0..out {
+            bound = bound.and_then(|bound| bound.outer);
+        }
+        // Loading bound every variable.
+        bound.map_or(Value::Null, |bound| bound.value.clone())
+    }
+
+    fn text(self, term: &'v Term) -> Result<Cow<'v, str>, EvalError> {
+        match self.term(term)? {
+            Value::Text(text) => Ok(text),
+            _ => Err(EvalError::Null),
+        }
+    }
+}
+
+/// `&&` (decisive: false) or `||` (decisive: true).
+fn join(parts: impl Iterator<Item = Result<bool, EvalError>>, decisive: bool) -> Result<bool, EvalError> {
+    let mut verdict = Ok(!decisive);
+    for part in parts {
+        match part {
+            Ok(holds) if holds == decisive => return Ok(decisive),
+            Ok(_) => {}
+            Err(error) => verdict = verdict.and(Err(error)),
+        }
+    }
+    verdict
+}
+
+fn compare(op: Comparison, left: &Value<'_>, right: &Value<'_>) -> Result<bool, EvalError> {
+    match op {
+        Comparison::Equal => return Ok(left == right),
+        Comparison::NotEqual => return Ok(left != right),
+        _ => {}
+    }
+    if matches!(left, Value::Null) || matches!(right, Value::Null) {
+        return Err(EvalError::Null);
+    }
+    Ok(match op {
+        Comparison::Less => left < right,
+        Comparison::LessOrEqual => left <= right,
+        Comparison::Greater => left > right,
+        _ => left >= right,
+    })
+}
+
+fn sum<'v>(left: &Value<'_>, right: &Value<'_>, minus: bool) -> Result<Value<'v>, EvalError> {
+    let time = |time: Option<DateTime<Utc>>| {
+        time.filter(|time| (1..=9999).contains(&time.year())).map(Value::Time).ok_or(EvalError::Range)
+    };
+    match (left, right) {
+        (Value::Time(at), Value::Duration(by)) if minus => time(at.checked_sub_signed(*by)),
+        (Value::Time(at), Value::Duration(by)) | (Value::Duration(by), Value::Time(at)) => {
+            time(at.checked_add_signed(*by))
+        }
+        (Value::Time(a), Value::Time(b)) => Ok(Value::Duration(a.signed_duration_since(*b))),
+        (Value::Duration(a), Value::Duration(b)) => {
+            let sum = if minus { a.checked_sub(b) } else { a.checked_add(b) };
+            sum.map(Value::Duration).ok_or(EvalError::Range)
+        }
+        _ => Err(EvalError::Null),
+    }
+}
