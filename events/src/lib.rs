@@ -8,6 +8,7 @@
 //! (`UPDATE_SCHEMAS=1 cargo test -p events` writes them anew).
 
 mod action;
+mod by_hand;
 mod dead_letter;
 pub mod id;
 mod issue_event;
@@ -22,6 +23,7 @@ pub mod schema;
 pub mod topic;
 
 pub use action::{Action, ActionKind};
+pub use by_hand::Mistake;
 pub use dead_letter::{DeadLetter, MAX_ORIGINAL_BYTES, Origin, Original};
 pub use issue_event::{EventType, FieldChange, IssueEvent, IssueState, Source};
 pub use issue_ref::{issue_ref_of_github, issue_ref_of_jira, issue_ref_of_milestone};

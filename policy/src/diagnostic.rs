@@ -1,6 +1,6 @@
 //! What is wrong with a policy file, where, and what to do about it.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,15 +11,32 @@ pub enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// `error` or `warning`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// One thing that is wrong with a policy file.
 ///
-/// Prints as `LINE:COLUMN: message`, followed by a line `  hint: …` where there is one.
+/// Prints as `LINE:COLUMN: message`, followed by a line `  hint: …` where there is one. `message` and `hint` may repeat short
+/// pieces of the file; whoever shows them keeps their characters from acting on a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Line in the file, from 1.
     pub line: usize,
     /// Column in the line, in characters from 1.
     pub column: usize,
+    /// The line on which it ends, from 1.
+    pub end_line: usize,
+    /// The column after its last character, in characters from 1.
+    pub end_column: usize,
+    /// The same part of the text in bytes. It can be empty (something is missing here), also at the text's end.
+    pub span: Range<usize>,
     /// How bad it is.
     pub severity: Severity,
     /// What is wrong.
@@ -29,19 +46,18 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    pub(crate) fn error((line, column): (usize, usize), message: impl Into<String>) -> Self {
+    /// An error that concerns the file as a whole.
+    pub(crate) fn of_file(message: impl Into<String>, hint: Option<&str>) -> Self {
         Self {
-            line: line.max(1),
-            column: column.max(1),
+            line: 1,
+            column: 1,
+            end_line: 1,
+            end_column: 1,
+            span: 0..0,
             severity: Severity::Error,
             message: message.into(),
-            hint: None,
+            hint: hint.map(Into::into),
         }
-    }
-
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
     }
 }
 
@@ -63,27 +79,43 @@ impl std::error::Error for Diagnostic {}
 
 /// "did you mean `…`?", when one of `known` is close to `word`.
 pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    closest(word, known).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// The one of `known` that is close to `word`.
+pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance costs the product of the lengths, and nothing close to a known word is long.
     if word.len() > 64 {
         return None;
     }
     let word = word.to_lowercase();
-    // What a word begins is as close as a slip of the finger: `prio` is not far from `priority`.
-    let distance = |candidate: &str| match word.len() >= 3 && candidate.to_lowercase().starts_with(&word) {
-        true => 1,
-        false => strsim::damerau_levenshtein(&word, &candidate.to_lowercase()),
+    let allowed = 1 + word.chars().count() / 4;
+    let distance = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        // What a word begins is as close as a slip of the finger: `prio` is not far from `priority`.
+        if word.len() >= 3 && candidate.starts_with(&word) {
+            return 1;
+        }
+        match candidate.len().abs_diff(word.len()) > 4 * allowed {
+            true => usize::MAX,
+            false => strsim::osa_distance(&word, &candidate),
+        }
     };
     let (distance, candidate) = known.into_iter().map(|candidate| (distance(candidate), candidate)).min()?;
-    (distance <= 1 + word.chars().count() / 4).then(|| format!("did you mean `{candidate}`?"))
+    (distance <= allowed).then_some(candidate)
 }
 
 /// `word` in back ticks, cut to what a message can carry, without control characters.
 pub(crate) fn quoted(word: &str) -> String {
-    const MAX: usize = 40;
+    format!("`{}`", cut(word, 40))
+}
+
+/// The first `most` characters, without control characters.
+pub(crate) fn cut(text: &str, most: usize) -> String {
     let mut cut: String =
-        word.chars().take(MAX).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
-    if word.chars().nth(MAX).is_some() {
+        text.chars().take(most).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
         cut.push('…');
     }
-    format!("`{cut}`")
+    cut
 }

@@ -79,7 +79,10 @@ pub fn fire_timers<E>(
     sink: &mut impl FnMut(Decided<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     for _ in 0..limit {
-        let Some(timer) = state.next_timer().filter(|timer| timer.due_at <= until) else { break };
+        if state.next_due().is_none_or(|due_at| due_at > until) {
+            break;
+        }
+        let Some(timer) = state.next_timer() else { break };
         let now = match repeats {
             Repeats::Last => until,
             Repeats::Each => timer.due_at,

@@ -16,11 +16,15 @@
 //! - [`take_event`], [`take_outcome`] and [`fire_timers`] are the order in which a partition's inputs are decided and taken in.
 //! - [`State`] holds what the decisions of one partition have added up to. [`State::apply`] takes a decision in;
 //!   [`State::entry`] and [`State::restore`] carry it through a changelog and back, exactly.
+//! - [`backtest`] puts a history through two policies and tells what differs.
+//! - [`cases`] puts written conversations to a policy and tells where it does something else than was expected.
 //! - [`switch_policy`] puts another policy in force without firing anything; [`expire`] forgets what no decision can
 //!   look at any more.
 //!
 //! What the rules mean is written at [`mod@decide`]; what an event does to what is known of an issue, at [`Issue`].
 
+pub mod backtest;
+pub mod cases;
 mod condition;
 pub mod decide;
 mod diagnostic;
@@ -29,10 +33,10 @@ mod load;
 mod rule;
 mod state;
 
-pub use decide::{Decision, Input, Note, decide, expire, switch_policy};
+pub use decide::{Changes, Decision, Input, Note, decide, expire, switch_policy};
 pub use diagnostic::{Diagnostic, Severity};
 pub use fold::{Decided, Repeats, fire_timers, take_event, take_outcome};
-pub use load::{MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
+pub use load::{MAX_DIAGNOSTICS, MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
 pub(crate) use rule::{At, Target, Then};
 pub use rule::{Rule, Ruleset};
 pub use state::{

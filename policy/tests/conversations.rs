@@ -11,19 +11,26 @@
 //! Each names the `actions` that follow (`ACTION TARGET RULE`, with ` @TIME` where the time matters) and the `notes` (none where left
 //! out), and may name `facts` of an issue, `deciding` rules, or the `risk` of the project.
 //!
-//! After every step the harness asserts besides: deciding twice gives the same; the state restored from its entries equals the
-//! state; no action id was seen before.
+//! Everything goes through the production fold. After every decision the harness asserts besides: deciding twice gives the same; the
+//! state restored from its entries equals the state; no action id was seen before.
+//!
+//! Cases for whoever writes a policy are `*.test.yaml` (`policy::cases`). These here ask for more than a policy's author can see:
+//! facts, notes, outages, payload hashes, outcomes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 use std::{
     collections::{BTreeMap, HashSet},
+    convert::Infallible,
     fs,
     path::Path,
 };
 
 use chrono::{DateTime, Utc};
 use events::{Action, IssueEvent, Outcome};
-use policy::{Decision, Input, Ruleset, State, decide, expire, load, switch_policy};
+use policy::{
+    Decided, Decision, Input, Repeats, Ruleset, State, Timer, decide, fire_timers, load, switch_policy,
+    take_event, take_outcome,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -71,56 +78,84 @@ fn ruleset(text: &str) -> Ruleset {
 struct Harness {
     state: State,
     ruleset: Ruleset,
-    ids: HashSet<String>,
+    witness: Witness,
     events: usize,
 }
 
-impl Harness {
-    fn take(&mut self, input: Input<'_>, now: DateTime<Utc>) -> Decision {
-        let decision = decide(&self.state, input, now, &self.ruleset);
-        assert_eq!(decision, decide(&self.state, input, now, &self.ruleset), "deciding twice");
-        self.apply(&decision);
-        for action in &decision.actions {
-            assert_eq!(action.evaluated_at, self.state.clock());
-        }
-        decision
+/// Sees every decision on its way into the state.
+#[derive(Default)]
+struct Witness {
+    ids: HashSet<String>,
+    /// What was decided since the step began, but for timers before an event.
+    heard: Decision,
+    /// When the actions of the last decision say that they were decided.
+    evaluated_at: Vec<Option<DateTime<Utc>>>,
+    last_timer: Option<Timer>,
+}
+
+impl Witness {
+    /// A decision, as of `now`; of a timer, when time has come to `now`, or (none) when it is due.
+    fn see(&mut self, decided: &Decided<'_>, now: Option<DateTime<Utc>>, ruleset: &Ruleset) {
+        let Decided { before, input, decision } = decided;
+        self.see_state(before);
+        let now = match input {
+            Input::Timer(timer) => {
+                assert_ne!(self.last_timer.as_ref(), Some(*timer), "the timer stays");
+                self.last_timer = Some((*timer).clone());
+                now.unwrap_or(timer.due_at)
+            }
+            _ => now.expect("a record's stamp"),
+        };
+        // What is forgotten after an event changes entries and is not decided from the input.
+        let is_expiry =
+            decision.actions.is_empty() && decision.notes.is_empty() && before.clock() == Some(now);
+        let again = decide(before, *input, now, ruleset);
+        assert!(
+            **decision == again || (is_expiry && **decision == policy::expire(before, now)),
+            "deciding twice"
+        );
+        self.add(decision);
     }
 
-    fn apply(&mut self, decision: &Decision) {
-        self.state.apply(decision.clone());
+    fn add(&mut self, decision: &Decision) {
         for action in &decision.actions {
             assert!(self.ids.insert(action.event_id.clone()), "action id {} twice", action.event_id);
         }
-        let mut restored = State::default();
-        // Backwards, because a compacted changelog keeps no particular order between keys.
-        for key in self.state.keys().cloned().collect::<Vec<_>>().into_iter().rev() {
-            let (key, value) = self.state.entry(&key);
-            restored.restore(&key, value.as_deref()).unwrap();
-        }
-        assert_eq!(restored, self.state, "the restored state");
+        self.evaluated_at = decision.actions.iter().map(|action| action.evaluated_at).collect();
+        self.heard.actions.extend(decision.actions.iter().cloned());
+        self.heard.notes.extend(decision.notes.iter().cloned());
     }
 
-    fn timers(&mut self, until: DateTime<Utc>, outage: bool) -> Decision {
-        let mut all = Decision::default();
-        while let Some(timer) = self.state.next_timer().filter(|timer| timer.due_at <= until) {
-            let now = if outage { until } else { timer.due_at };
-            let decision = self.take(Input::Timer(&timer), now);
-            assert_ne!(self.state.next_timer().as_ref(), Some(&timer), "the timer stays");
-            all.actions.extend(decision.actions);
-            all.notes.extend(decision.notes);
+    /// The state after a decision.
+    fn see_state(&mut self, state: &State) {
+        for evaluated_at in self.evaluated_at.drain(..) {
+            assert_eq!(evaluated_at, state.clock());
         }
-        all
+        let mut restored = State::default();
+        // Backwards, because a compacted changelog keeps no particular order between keys.
+        for key in state.keys().cloned().collect::<Vec<_>>().into_iter().rev() {
+            let (key, value) = state.entry(&key);
+            restored.restore(&key, value.as_deref()).unwrap();
+        }
+        assert_eq!(&restored, state, "the restored state");
+    }
+}
+
+impl Harness {
+    fn timers(&mut self, until: DateTime<Utc>, repeats: Repeats) {
+        let Self { state, ruleset, witness, .. } = self;
+        let now = (repeats == Repeats::Last).then_some(until);
+        let Ok(()) = fire_timers(state, until, usize::MAX, repeats, ruleset, &mut |decided: Decided<'_>| {
+            witness.see(&decided, now, ruleset);
+            Ok::<_, Infallible>(())
+        });
     }
 
     fn step(&mut self, step: &Step) -> Decision {
+        self.witness.heard = Decision::default();
+        self.witness.last_timer = None;
         if let Some(fields) = &step.event {
             let now = step.at.expect("an event has `at`");
-            let before = self.timers(now, false);
-            assert!(
-                before.actions.is_empty(),
-                "timers fired before an event: {:?}; name them with `advance`",
-                before.actions
-            );
             self.events += 1;
             let mut event = json!({
                 "event_id": format!("e{}", self.events), "project_id": "alpha", "source": "github",
@@ -128,26 +163,46 @@ impl Harness {
             });
             event.as_object_mut().unwrap().extend(fields.clone());
             let event: IssueEvent = serde_json::from_value(event).expect("an issue event");
-            let decision = self.take(Input::Event { event: &event, payload_hash: step.hash.as_deref() }, now);
-            let forgotten = expire(&self.state, now);
-            self.apply(&forgotten);
-            decision
+            let Self { state, ruleset, witness, .. } = self;
+            let mut see = |decided: Decided<'_>| {
+                if let Input::Timer(timer) = decided.input {
+                    let actions = &decided.decision.actions;
+                    assert!(actions.is_empty(), "{timer:?} fired before an event: name it with `advance`");
+                    witness.see(&decided, None, ruleset);
+                    witness.heard = Decision::default();
+                } else {
+                    witness.see(&decided, Some(now), ruleset);
+                }
+                Ok::<_, Infallible>(())
+            };
+            let Ok(()) =
+                take_event(state, &event, step.hash.as_deref(), now, Repeats::Each, ruleset, &mut see);
         } else if let Some(fields) = &step.outcome {
             let mut outcome = json!({"project_id": "alpha", "ack": true});
             outcome.as_object_mut().unwrap().extend(fields.clone());
             let outcome: Outcome = serde_json::from_value(outcome).expect("an outcome");
-            self.take(Input::Outcome(&outcome), step.at.expect("an outcome has `at`"))
+            let now = step.at.expect("an outcome has `at`");
+            let Self { state, ruleset, witness, .. } = self;
+            let Ok(()) = take_outcome(state, &outcome, now, ruleset, &mut |decided: Decided<'_>| {
+                witness.see(&decided, Some(now), ruleset);
+                Ok::<_, Infallible>(())
+            });
         } else if let Some(text) = &step.policy {
             self.ruleset = ruleset(text);
             let decision = switch_policy(&self.state, step.at.expect("a policy has `at`"), &self.ruleset);
-            self.apply(&decision);
+            self.witness.add(&decision);
+            self.state.apply(decision);
             assert_eq!(self.state.policy_hash(), Some(self.ruleset.hash()));
-            decision
         } else if let Some(until) = step.advance {
-            self.timers(until, false)
+            self.timers(until, Repeats::Each);
         } else {
-            self.timers(step.outage.expect("a step has event, outcome, policy, advance or outage"), true)
+            self.timers(
+                step.outage.expect("a step has event, outcome, policy, advance or outage"),
+                Repeats::Last,
+            );
         }
+        self.witness.see_state(&self.state);
+        std::mem::take(&mut self.witness.heard)
     }
 
     fn check(&self, step: &Step, decision: &Decision) {
@@ -168,7 +223,7 @@ impl Harness {
         }
         let issue = self.state.issue("alpha", step.issue.as_deref().unwrap_or("github:o/r#1"));
         if let Some(facts) = &step.facts {
-            let known = serde_json::to_value(&issue.expect("an issue").facts).unwrap();
+            let known = serde_json::to_value(&*issue.expect("an issue").facts).unwrap();
             for (field, value) in facts {
                 assert_eq!(known.get(field).unwrap_or(&json!("unknown")), value, "facts.{field}");
             }
@@ -196,7 +251,7 @@ fn hold(path: &Path) {
     let mut harness = Harness {
         state: State::default(),
         ruleset: ruleset(&conversation.policy),
-        ids: HashSet::new(),
+        witness: Witness::default(),
         events: 0,
     };
     for (place, step) in conversation.steps.iter().enumerate() {

@@ -5,23 +5,41 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use policy::{Diagnostic, MAX_RULES, MAX_TEXT_BYTES, SCHEMA, Severity, load};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SAMPLE: &str = include_str!("../../samples/policy.yaml");
 
-fn refused(text: &str) -> String {
-    in_words(&load(text).expect_err("the policy is refused"))
+/// Every diagnostic with the part of the text that it is about.
+fn in_words(text: &str, diagnostics: &[Diagnostic]) -> String {
+    let mut words = String::new();
+    for diagnostic in diagnostics {
+        let Diagnostic { end_line, end_column, span, .. } = diagnostic;
+        let said = diagnostic.to_string();
+        let (place, said) = said.split_once(": ").unwrap();
+        let (message, hint) = said.split_once('\n').map_or((said, ""), |(message, hint)| (message, hint));
+        words += &format!("{place}-{end_line}:{end_column}: {message}\n");
+        if let Some(part) = text[span.clone()].lines().next() {
+            words += &format!("  here: {part}\n");
+        }
+        if !hint.is_empty() {
+            words += &format!("{hint}\n");
+        }
+    }
+    words
 }
 
-fn in_words(diagnostics: &[Diagnostic]) -> String {
-    assert!(diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error));
-    diagnostics.iter().map(|diagnostic| format!("{diagnostic}\n")).collect()
+/// A file of several policies: each begins with a line `#### name`.
+fn cases(text: &str) -> Vec<(&str, &str)> {
+    match text.strip_prefix("#### ") {
+        Some(text) => text.split("\n#### ").map(|case| case.split_once('\n').unwrap()).collect(),
+        None => vec![("", text)],
+    }
 }
 
 fn with_condition(condition: &str) -> String {
@@ -35,13 +53,29 @@ fn with_condition(condition: &str) -> String {
 fn bad_files() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
     let (mut files, mut wrong) = (0, Vec::new());
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
+    for path in yaml_files(&folder) {
         files += 1;
-        let said = refused(&fs::read_to_string(&path).unwrap());
+        let is_loaded = path.file_stem().is_some_and(|name| name == "warned");
+        let text = fs::read_to_string(&path).unwrap();
+        let mut said = String::new();
+        for (name, case) in cases(&text) {
+            let diagnostics = match load(case) {
+                Ok(ruleset) => {
+                    assert!(is_loaded, "{}: {name} is loaded", path.display());
+                    ruleset.warnings().to_vec()
+                }
+                Err(diagnostics) => {
+                    assert!(!is_loaded, "{}: {name} is refused", path.display());
+                    assert!(diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error));
+                    diagnostics
+                }
+            };
+            assert!(!diagnostics.is_empty(), "{}: {name}", path.display());
+            if !name.is_empty() {
+                said += &format!("#### {name}\n");
+            }
+            said += &in_words(case, &diagnostics);
+        }
         let expected = path.with_extension("txt");
         if std::env::var_os("UPDATE_EXPECTED").is_some() {
             fs::write(&expected, &said).unwrap();
@@ -50,7 +84,7 @@ fn bad_files() {
             wrong.push(format!("{}:\n{said}", path.display()));
         }
     }
-    assert!(files >= 11, "only {files} files were found");
+    assert!(files >= 13, "only {files} files were found");
     assert!(wrong.is_empty(), "not as expected:\n{}", wrong.join("\n"));
 }
 
@@ -65,31 +99,123 @@ fn the_sample_is_loaded_as_it_is_meant() {
     assert_eq!(ruleset.text(), SAMPLE);
     assert_eq!(ruleset.hash(), events::id::payload_hash(SAMPLE.as_bytes()));
     assert!(ruleset.warnings().is_empty());
-    assert_eq!(ruleset.rule("deadline").unwrap().line(), 24);
+    assert_eq!(ruleset.rule("deadline").unwrap().line(), 25);
+}
+
+/// A YAML text as JSON, as an editor reads it.
+fn as_json(text: &str) -> Option<Value> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).ok()
+}
+
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect()
 }
 
 #[test]
 fn the_schema_agrees_with_the_loader() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    assert!(jsonschema::meta::is_valid(&schema));
     let schema = jsonschema::draft202012::new(&schema).unwrap();
-    let sample: Value = serde_saphyr::from_str(SAMPLE).unwrap();
-    assert!(schema.is_valid(&sample));
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
-    for file in ["everything-at-once", "not-a-policy", "at-and-durations"] {
-        let text = fs::read_to_string(folder.join(file).with_extension("yaml")).unwrap();
-        let value: Value = serde_saphyr::from_str(&text).unwrap();
-        assert!(!schema.is_valid(&value), "{file}");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+
+    let warned = fs::read_to_string(tests.join("bad/warned.yaml")).unwrap();
+    let mut good: Vec<String> = cases(&warned).into_iter().map(|(_, case)| case.to_owned()).collect();
+    good.push(SAMPLE.to_owned());
+    for path in yaml_files(&tests.join("../../samples/policies")) {
+        if !path.to_string_lossy().ends_with(".test.yaml") {
+            good.push(fs::read_to_string(path).unwrap());
+        }
     }
-    let mut unknown = sample.clone();
-    unknown["rules"][0]["cooldwn"] = "1m".into();
-    assert!(!schema.is_valid(&unknown));
+    for path in yaml_files(&tests.join("conversations")) {
+        let conversation: Value = as_json(&fs::read_to_string(path).unwrap()).unwrap();
+        good.extend(conversation["policy"].as_str().filter(|text| text.contains('\n')).map(str::to_owned));
+    }
+    assert!(good.len() > 20);
+    for text in &good {
+        assert!(load(text).is_ok(), "{text}");
+        let value = as_json(text).unwrap();
+        let errors: Vec<_> = schema.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}\n{text}");
+    }
+
+    // What no schema can see: other names in the file, expressions, what is read as one document, keys that stand there
+    // twice.
+    let unseen = ["a second document, of nothing", "keys of every kind, and twice"];
+    let mut bad = 0;
+    for file in ["wrong-kinds", "slips", "everything-at-once", "not-a-policy", "at-and-durations"] {
+        let text = fs::read_to_string(tests.join("bad").join(file).with_extension("yaml")).unwrap();
+        for (name, case) in cases(&text) {
+            if let Some(value) = as_json(case).filter(|_| !unseen.contains(&name)) {
+                bad += 1;
+                assert!(!schema.is_valid(&value), "{file}: {name}");
+            }
+        }
+    }
+    assert!(bad > 15, "only {bad} bad files");
+    // And one by one, in a file that is good besides.
+    let targets = fs::read_to_string(tests.join("bad/wrong-kinds.yaml")).unwrap();
+    let mut parts = 0;
+    for (name, case) in cases(&targets) {
+        for rule in as_json(case).iter().filter_map(|value| value["rules"].as_array()).flatten() {
+            parts += 1;
+            let alone = json!({"version": 1, "rules": [rule]});
+            assert!(!schema.is_valid(&alone), "{name}: {rule}");
+        }
+    }
+    assert!(parts > 15, "only {parts} rules");
 }
 
 #[test]
-fn a_team_that_no_rule_names_is_a_warning() {
-    let ruleset = load("version: 1\nteams: { idle: { members: [a] } }\nrules: []\n").unwrap();
-    let warnings: Vec<_> = ruleset.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(warnings, ["2:10: warning: no rule names the team `idle`"]);
+fn every_key_of_the_schema_is_described() {
+    fn walk(value: &Value, path: &str, bare: &mut Vec<String>) {
+        for (name, property) in value["properties"].as_object().into_iter().flatten() {
+            if property.is_object() && !property["description"].is_string() && property["enum"].is_null() {
+                bare.push(format!("{path}/{name}"));
+            }
+            walk(property, &format!("{path}/{name}"), bare);
+        }
+        for (name, definition) in value["$defs"].as_object().into_iter().flatten() {
+            walk(definition, name, bare);
+        }
+    }
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let mut bare = Vec::new();
+    walk(&schema, "", &mut bare);
+    assert!(bare.is_empty(), "{bare:?}");
+    let actions = schema["$defs"]["action"]["properties"]["action"]["enum"].as_array().unwrap();
+    assert_eq!(actions, events::ActionKind::KNOWN);
+}
+
+#[test]
+fn line_ends_and_byte_order_marks_are_no_columns() {
+    let text = "version: 1\nteams: {}\nrules:\n  - id: ü\n    when: |\n      issue.state == \"ü\" &&\n      issue.prio == \"P0\"\n    colour: x\n";
+    let places = |text: &str| -> Vec<_> {
+        let diagnostics = load(text).unwrap_err();
+        diagnostics
+            .iter()
+            .map(|d| (d.line, d.column, d.end_line, d.end_column, text[d.span.clone()].to_owned()))
+            .collect()
+    };
+    let expected = places(text);
+    assert!(expected.contains(&(7, 7, 7, 17, "issue.prio".to_owned())), "{expected:?}");
+    assert_eq!(places(&text.replace('\n', "\r\n")), expected);
+    assert_eq!(places(&text.replace('\n', "\r")), expected);
+    assert_eq!(places(&format!("\u{FEFF}{text}")), expected);
+}
+
+#[test]
+fn characters_that_yaml_does_not_take_are_named() {
+    for (text, place, name) in [
+        ("version: 1\nrules: []\n\0", (3, 1), "U+0000"),
+        ("version: 1\nrules: [\u{7}]\n", (2, 9), "U+0007"),
+        ("version: 1\n# \u{FEFF}x\nrules: [\u{1}", (3, 9), "U+0001"),
+    ] {
+        let diagnostics = load(text).unwrap_err();
+        assert_eq!((diagnostics[0].line, diagnostics[0].column), place, "{diagnostics:?}");
+        assert!(diagnostics[0].message.contains(name), "{diagnostics:?}");
+    }
 }
 
 #[test]
@@ -105,13 +231,38 @@ fn what_is_too_large_is_refused_soon() {
         ("nesting in blocks", block),
         ("nested twenty-five times", nested(25)),
         ("a long condition", with_condition(&format!("issue.title == \"{}\"", "x".repeat(8 * 1024)))),
+        (
+            "unknown keys",
+            format!(
+                "version: 1\nrules: []\n{}",
+                (0..150_000).map(|n| format!("k{n}: 1\n")).collect::<String>()
+            ),
+        ),
+        ("teams that nobody has", {
+            let teams: String =
+                (0..1000).map(|n| format!("  {}{n}: {{ members: [a] }}\n", "x".repeat(60))).collect();
+            let rules: String = (0..5000)
+                .map(|n| format!("  - {{ id: r{n}, when: 'true', then: {{ action: post_nudge, target: \"team:{}{n}\" }}, rationale: r }}\n", "y".repeat(60)))
+                .collect();
+            format!("version: 1\nteams:\n{teams}rules:\n{rules}")
+        }),
+        ("a fault at an anchor", {
+            let uses = "  - { id: r, when: 'true', then: *t, rationale: r }\n".repeat(5000);
+            format!(
+                "version: 1\nrules:\n  - {{ id: r, when: 'true', then: &t {{ action: x, target: y }}, rationale: r }}\n{uses}"
+            )
+        }),
+        ("a slip on every line", format!("version: 1\nrules:\n{}", "  - when: \"a\" in b\n".repeat(90_000))),
+        ("one long line", format!("{{ version: 1, rules: [{}] }}", "{ id: a },".repeat(MAX_RULES - 1))),
+        ("quotes that are never closed", format!("version: 1\nrules:\n{}", "  - when: \"a\n".repeat(90_000))),
+        ("brackets on every line", format!("version: 1\nrules:\n{}", "  - when: [\n".repeat(90_000))),
         ("many faults", format!("version: 1\nrules:\n{}", "  - {}\n".repeat(MAX_RULES))),
     ];
     for (what, text) in cases {
         let began = Instant::now();
         let diagnostics = load(&text).expect_err(what);
         assert!(diagnostics.len() <= 100, "{what}");
-        assert!(in_words(&diagnostics).len() < 64 * 1024, "{what}");
+        assert!(in_words(&text, &diagnostics).len() < 64 * 1024, "{what}");
         // Generous: this is an unoptimised build on a busy machine, and what is guarded against takes minutes.
         assert!(began.elapsed() < Duration::from_secs(20), "{what} took {:?}", began.elapsed());
     }
@@ -153,7 +304,7 @@ fn no_condition_brings_the_process_down() {
     for condition in deep_conditions() {
         match load(&with_condition(&condition)) {
             Err(diagnostics) => {
-                let said = in_words(&diagnostics);
+                let said = format!("{diagnostics:?}");
                 assert!(!said.contains("fault"), "{said}\n{condition}");
                 refused += 1;
             }
@@ -254,7 +405,7 @@ proptest! {
     #[test]
     fn any_condition_is_loaded_or_refused(condition in words()) {
         if let Err(diagnostics) = load(&with_condition(&condition)) {
-            let said = in_words(&diagnostics);
+            let said = format!("{diagnostics:?}");
             prop_assert!(!said.contains("fault"), "{said}\n{condition}");
         }
     }
@@ -262,7 +413,8 @@ proptest! {
     #[test]
     fn any_text_is_loaded_or_refused(text in "[ -~\n\t\u{85}ü{}:&*|>!%@`\\[\\]]{0,200}") {
         if let Err(diagnostics) = load(&text) {
-            prop_assert!(!in_words(&diagnostics).contains("fault"));
+            let said = format!("{diagnostics:?}");
+            prop_assert!(!said.contains("fault"), "{said}");
         }
     }
 }

@@ -241,7 +241,7 @@ fn facts_after(events: &[IssueEvent]) -> Facts {
         let decision = decide(&state, Input::Event { event, payload_hash: None }, start(), &RULESETS[2]);
         state.apply(decision.clone());
     }
-    state.issue("alpha", "github:o/r#1").unwrap().facts.clone()
+    Facts::clone(&state.issue("alpha", "github:o/r#1").unwrap().facts)
 }
 
 proptest! {
@@ -313,7 +313,7 @@ proptest! {
         for key in run.state.keys().filter(|key| key.kind == policy::Kind::Member) {
             let (_, value) = run.state.entry(key);
             let member: policy::Member = serde_json::from_slice(&value.unwrap()).unwrap();
-            prop_assert_eq!(member.open, open.remove(&key.identity).unwrap_or_default(), "{}", key.identity);
+            prop_assert_eq!(member.open, open.remove(key.identity.as_str()).unwrap_or_default(), "{}", key.identity);
         }
         prop_assert!(open.is_empty());
     }

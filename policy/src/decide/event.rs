@@ -1,7 +1,11 @@
 //! An event of the topic `issues`.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use events::{EventType, IssueEvent, IssueState, Said};
+
+use smol_str::SmolStr;
 
 use super::{Decision, Note, Work};
 use crate::{
@@ -23,7 +27,7 @@ pub(super) fn decide(
         work.note(Note::Duplicate { of: first.to_owned() });
         return work.decision;
     }
-    let seen = Seen { at: work.now, payload_hash: payload_hash.map(str::to_owned) };
+    let seen = Seen { at: work.now, payload_hash: payload_hash.map(SmolStr::from) };
     work.set(Key::seen(&event.project_id, &event.event_id), Entry::Seen(seen));
     if event.event_type == EventType::MilestoneUpdated {
         decide_milestone(&mut work, event, payload_hash);
@@ -51,7 +55,7 @@ fn decide_issue<'a>(work: &mut Work<'a>, event: &'a IssueEvent, payload_hash: Op
         // Nothing can come after it, whatever its stamp says.
         standing = Standing::Current;
         subject.issue.deleted = true;
-        subject.issue.facts.state = Said::Value(IssueState::Closed);
+        Arc::make_mut(&mut subject.issue.facts).state = Said::Value(IssueState::Closed);
     }
     match standing {
         Standing::Current => work.walk(&mut subject, event),

@@ -37,6 +37,7 @@
 //! in the project, then the one whom we assigned one to longest ago (never: before all), then file order.
 
 mod action;
+mod changes;
 mod event;
 mod expire;
 mod outcome;
@@ -45,8 +46,7 @@ mod switch;
 mod timer;
 mod walk;
 
-use std::collections::BTreeMap;
-
+pub use changes::Changes;
 use chrono::{DateTime, Utc};
 use events::{Action, IssueEvent, Outcome};
 pub use expire::expire;
@@ -73,8 +73,8 @@ pub enum Input<'a> {
 /// What an input changes, and which actions follow.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Decision {
-    /// Entries of the state: set, or removed where none.
-    pub changes: BTreeMap<Key, Option<Entry>>,
+    /// Entries of the state.
+    pub changes: Changes,
     /// What is to be done, in order.
     pub actions: Vec<Action>,
     /// What else there is to say about it.
@@ -84,7 +84,7 @@ pub struct Decision {
 impl Decision {
     /// The keys of what changes.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
-        self.changes.keys().cloned()
+        self.changes.iter().map(|(key, _)| key.clone())
     }
 }
 
@@ -195,6 +195,7 @@ struct Work<'a> {
 struct Subject<'a> {
     project: &'a str,
     issue_ref: &'a str,
+    key: Key,
     before: Option<&'a Issue>,
     issue: Issue,
 }
@@ -211,7 +212,7 @@ impl<'a> Work<'a> {
     }
 
     fn set(&mut self, key: Key, entry: Entry) {
-        self.decision.changes.insert(key, Some(entry));
+        self.decision.changes.set(key, Some(entry));
     }
 
     fn note(&mut self, note: Note) {
@@ -220,18 +221,21 @@ impl<'a> Work<'a> {
 
     /// An issue as it is remembered now.
     fn subject(&self, project: &'a str, issue_ref: &'a str) -> Subject<'a> {
-        let before = self.state.issue(project, issue_ref);
+        let (key, before) = match self.state.issue_entry(project, issue_ref) {
+            Some((key, issue)) => (key.clone(), Some(issue)),
+            None => (Key::issue(project, issue_ref), None),
+        };
         let issue = match before {
             Some(issue) if expire::is_forgotten(issue, self.now) => issue.forgotten(),
             Some(issue) => issue.clone(),
             None => Issue::default(),
         };
-        Subject { project, issue_ref, before, issue }
+        Subject { project, issue_ref, key, before, issue }
     }
 
     /// Puts a changed issue down, and the load of whoever it is assigned to.
     fn put(&mut self, subject: Subject<'_>) {
-        let Subject { project, issue_ref, before, mut issue } = subject;
+        let Subject { project, key, before, mut issue, .. } = subject;
         issue.closed_at = match issue.is_open() {
             true => None,
             // A forgotten issue stays forgotten: nothing is left of it that could be.
@@ -251,15 +255,13 @@ impl<'a> Work<'a> {
             issue = Issue { closed_at: None, ..issue.forgotten() };
         }
         if before != Some(&issue) {
-            self.set(Key::issue(project, issue_ref), Entry::Issue(Box::new(issue)));
+            self.set(key, Entry::Issue(Box::new(issue)));
         }
     }
 
     /// A member's load, as this decision has left it.
     fn member(&self, project: &str, name: &str) -> Member {
-        match self.decision.changes.get(&Key::member(project, name)) {
-            Some(Some(Entry::Member(member))) => *member,
-            _ => self.state.member(project, name),
-        }
+        let changed = self.decision.changes.member(&Key::member(project, name));
+        changed.unwrap_or_else(|| self.state.member(project, name))
     }
 }

@@ -16,10 +16,9 @@ pub fn switch_policy(state: &State, now: DateTime<Utc>, ruleset: &Ruleset) -> De
     }
     let mut work = Work::begin(state, ruleset, super::within_calendar(now));
     work.set(Key::policy(), Entry::Policy(ruleset.hash().to_owned()));
-    for (project, issue_ref, issue) in state.issues() {
-        if issue.deleted {
-            continue;
-        }
+    let mut issues: Vec<_> = state.issues().filter(|(.., issue)| !issue.deleted).collect();
+    issues.sort_unstable_by_key(|(project, issue_ref, _)| (*project, *issue_ref));
+    for (project, issue_ref, _) in issues {
         let mut subject = work.subject(project, issue_ref);
         subject.issue.deciding = work.deciding(&subject);
         // None of those that wait is kept.

@@ -13,7 +13,7 @@ pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset
     let mut subject = work.subject(&timer.project_id, &timer.issue_ref);
     let rule = ruleset.rule(&timer.rule).filter(|rule| subject.issue.has(timer) && subject.concerns(rule));
     let Some(rule) = rule else {
-        work.note(Note::Obsolete { rule: timer.rule.clone(), issue_ref: timer.issue_ref.clone() });
+        work.note(Note::Obsolete { rule: timer.rule.clone(), issue_ref: timer.issue_ref.to_string() });
         // Whatever the reason (the issue may have been forgotten since), a timer that was decided is gone.
         if subject.before.is_some() {
             work.schedule(&mut subject, Some(timer));
@@ -38,7 +38,7 @@ pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset
             });
             work.note(Note::Missed {
                 rule: rule.id.clone(),
-                issue_ref: timer.issue_ref.clone(),
+                issue_ref: timer.issue_ref.to_string(),
                 count: missed.unsigned_abs(),
             });
             work.put(subject);

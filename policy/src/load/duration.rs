@@ -12,11 +12,31 @@ pub(crate) fn of_file(text: &str) -> Result<TimeDelta, Problem> {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
     parse(text, &units).ok_or_else(|| {
         let problem = Problem::new(None, "this is not a duration");
-        match text.trim().parse::<u64>() {
-            Ok(_) => problem.hint("a unit is missing: d, h, m or s, such as 15m"),
-            Err(_) => problem.hint("such as 90s, 15m, 24h, 7d or 1h30m, and at most 3650d"),
+        match (text.trim().parse::<u64>(), in_short(text)) {
+            (Ok(number), _) if number < 1_000_000 => {
+                problem.hint(format!("a unit is missing: `{number}m` for minutes, or s, h, d"))
+            }
+            (_, Some(meant)) if parse(&meant, &units).is_some() => problem.hint(format!("write `{meant}`")),
+            _ => problem.hint("such as 90s, 15m, 24h, 7d or 1h30m, and at most 3650d"),
         }
     })
+}
+
+/// `15 min`, `2 hours`, `1 week` with the units of the file.
+fn in_short(text: &str) -> Option<String> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u32 = number.parse().ok()?;
+    let (times, unit) = match unit.trim().to_lowercase().as_str() {
+        "s" | "sec" | "secs" | "second" | "seconds" => (1, "s"),
+        "m" | "min" | "mins" | "minute" | "minutes" => (1, "m"),
+        "h" | "hr" | "hrs" | "hour" | "hours" => (1, "h"),
+        "d" | "day" | "days" => (1, "d"),
+        "w" | "wk" | "week" | "weeks" => (7, "d"),
+        _ => return None,
+    };
+    Some(format!("{}{unit}", number.checked_mul(times)?))
 }
 
 /// The argument of `duration("…")`. CEL has no days; the `cel` crate would overlook what follows a duration.
@@ -66,6 +86,16 @@ mod tests {
             ["", "15", "m", "15 m", "-5m", "1.5h", "5m5m", "30m1h", "24h banana", "9999999d", "1w", "١m"]
         {
             assert!(of_file(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_is_put_right() {
+        for (text, hint) in [("15 min", "`15m`"), ("2 Hours", "`2h`"), ("1w", "`7d`"), ("10", "`10m`")] {
+            assert!(of_file(text).unwrap_err().hint.unwrap().contains(hint), "{text}");
+        }
+        for text in ["9999999 weeks", "99999999999999", "-5m", "1.5h", ""] {
+            assert!(of_file(text).unwrap_err().hint.unwrap().contains("such as"), "{text}");
         }
     }
 

@@ -1,43 +1,116 @@
-//! From a place in a scalar's value to its place in the file.
+//! Places in the file: bytes, lines and columns.
 
-use serde_saphyr::Spanned;
+use std::ops::Range;
 
-use super::yaml::{Node, place};
-
-/// Line and column in the file of byte `offset` of a scalar's value.
-///
-/// Exact where the file holds the value as it is: on one line, with or without quotes, or in a literal block (`|`). A value that
-/// the file writes otherwise (escapes, folded lines) is placed at its beginning.
-pub(super) fn place_in(file: &str, node: &Spanned<Node>, value: &str, offset: usize) -> (usize, usize) {
-    let start = place(node);
-    let Some(before) = value.get(..offset) else { return start };
-    let Some(raw) = node.defined.span().byte_offset().and_then(|at| file.get(usize::try_from(at).ok()?..))
-    else {
-        return start;
-    };
-    // An alias stands elsewhere than the text that it repeats.
-    if node.referenced != node.defined {
-        return start;
-    }
-    if raw.starts_with(['|', '>']) {
-        return place_in_block(raw, value, before, start);
-    }
-    let quote = usize::from(raw.starts_with(['"', '\'']));
-    if !before.contains('\n') && raw.get(quote..).is_some_and(|raw| raw.starts_with(value)) {
-        return (start.0, start.1 + quote + before.chars().count());
-    }
-    start
+/// A part of the file, in bytes. The file is far shorter than 4 GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
 }
 
-fn place_in_block(raw: &str, value: &str, before: &str, start: (usize, usize)) -> (usize, usize) {
-    let line = before.matches('\n').count();
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
-    let (Some(written), Some(meant)) = (raw.lines().nth(line + 1), value.lines().nth(line)) else {
-        return start;
-    };
-    match written.strip_suffix(meant) {
-        // Indentation is blanks, one byte each.
-        Some(indent) if indent.bytes().all(|b| b == b' ') => (start.0 + line + 1, indent.len() + column + 1),
-        _ => start,
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        let short = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: short(start), end: short(end.max(start)) }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// The lines of a text. They end as in YAML: with LF, CR LF or CR; a byte order mark at the beginning is no column.
+#[derive(Debug)]
+pub(crate) struct Lines<'t> {
+    pub(crate) text: &'t str,
+    /// Where each line begins.
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        let bytes = text.as_bytes();
+        let mut starts = vec![if text.starts_with('\u{FEFF}') { '\u{FEFF}'.len_utf8() } else { 0 }];
+        for (at, byte) in bytes.iter().enumerate() {
+            if *byte == b'\n' || (*byte == b'\r' && bytes.get(at + 1) != Some(&b'\n')) {
+                starts.push(at + 1);
+            }
+        }
+        Self { text, starts }
+    }
+
+    /// Line and column, from 1, of a byte.
+    pub(crate) fn place(&self, offset: usize) -> (usize, usize) {
+        let offset = self.clamp(offset);
+        let line = self.number(offset);
+        let before = self.text.get(self.starts[line - 1]..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    /// The number, from 1, of the line in which a byte stands.
+    pub(crate) fn number(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset).max(1)
+    }
+
+    /// A line and column as a byte; what lies outside is brought to the line's or the text's end.
+    pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
+        let (line, text) = (line.clamp(1, self.starts.len()), self.line(line));
+        let within = text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
+        self.starts[line - 1] + within
+    }
+
+    /// A line's text, without its end. Lines outside are empty.
+    pub(crate) fn line(&self, number: usize) -> &'t str {
+        let Some(&start) = number.checked_sub(1).and_then(|index| self.starts.get(index)) else { return "" };
+        let end = self.starts.get(number).copied().unwrap_or(self.text.len());
+        self.text.get(start..end).unwrap_or_default().trim_end_matches(['\n', '\r'])
+    }
+
+    /// Where a line begins.
+    pub(crate) fn start(&self, number: usize) -> usize {
+        self.starts.get(number.saturating_sub(1)).copied().unwrap_or(self.text.len())
+    }
+
+    /// Brought to the beginning of a character, within the text.
+    fn clamp(&self, offset: usize) -> usize {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        offset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_in_three_ways() {
+        let lines = Lines::new("\u{FEFF}aü\r\nb\rc\n\nd");
+        assert_eq!((1..=6).map(|n| lines.line(n)).collect::<Vec<_>>(), ["aü", "b", "c", "", "d", ""]);
+        for (offset, place) in
+            [(3, (1, 1)), (4, (1, 2)), (5, (1, 2)), (6, (1, 3)), (8, (2, 1)), (10, (3, 1)), (13, (5, 1))]
+        {
+            assert_eq!(lines.place(offset), place, "{offset}");
+        }
+        assert_eq!(lines.place(999), (5, 2));
+        assert_eq!(lines.offset(1, 3), 6);
+        assert_eq!(lines.offset(5, 99), 14);
+        assert_eq!(lines.offset(99, 1), 14);
+        assert_eq!(Lines::new("").place(0), (1, 1));
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use hashbrown::HashMap;
+use smol_str::SmolStr;
 
-use super::{CLOSED_AFTER, Entry, Key, Kind, SEEN_AFTER, Seen, Timer};
+use super::{CLOSED_AFTER, Entry, Issue, Key, Kind, SEEN_AFTER, Seen, Timer, key::KeyRef};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Indices {
@@ -13,67 +15,93 @@ pub(super) struct Indices {
     /// When which entry is to be forgotten.
     pub(super) forgets: BTreeSet<(DateTime<Utc>, Key)>,
     /// Project, milestone, issue: open issues whose due date follows a milestone.
-    milestones: BTreeSet<(String, String, String)>,
-    /// Project, payload hash, instant, event.
-    payloads: BTreeSet<(String, String, DateTime<Utc>, String)>,
+    milestones: BTreeSet<(SmolStr, SmolStr, SmolStr)>,
+    /// By project and payload hash (as if it were the identity of a `seen`): the last event that brought it, and when.
+    payloads: HashMap<Key, (DateTime<Utc>, SmolStr)>,
 }
 
 impl Indices {
     pub(super) fn milestone_issues(&self, project: &str, milestone: &str) -> impl Iterator<Item = &str> {
-        let from = (project.to_owned(), milestone.to_owned(), String::new());
-        let (project, milestone) = (from.0.clone(), from.1.clone());
+        let (project, milestone) = (SmolStr::new(project), SmolStr::new(milestone));
         self.milestones
-            .range(from..)
+            .range((project.clone(), milestone.clone(), SmolStr::default())..)
             .take_while(move |(p, m, _)| *p == project && *m == milestone)
             .map(|(_, _, issue)| issue.as_str())
     }
 
     /// The last event that brought a payload of this hash.
     pub(super) fn event_of_payload(&self, project: &str, hash: &str) -> Option<&str> {
-        let from = (project.to_owned(), hash.to_owned(), DateTime::<Utc>::MIN_UTC, String::new());
-        let same = self.payloads.range(from..).take_while(|(p, h, ..)| p == project && h == hash);
-        same.last().map(|(_, _, _, id)| id.as_str())
+        let (_, id) = self.payloads.get(&KeyRef { project, kind: Kind::Seen, identity: hash })?;
+        Some(id)
     }
 
-    pub(super) fn add(&mut self, key: &Key, entry: &Entry) {
-        self.forgets.extend(forget_at(entry).map(|at| (at, key.clone())));
-        match entry {
-            Entry::Issue(issue) => {
-                self.timers.extend(issue.timers(&key.project, &key.identity));
-                self.milestones.extend(milestone_of(key, entry));
-            }
-            Entry::Seen(seen) if key.kind == Kind::Seen => self.payloads.extend(payload_of(key, seen)),
-            _ => {}
-        }
-    }
-
-    /// Takes out what followed from `old` and does not follow from `new`, which has been added.
-    pub(super) fn remove(&mut self, key: &Key, old: &Entry, new: Option<&Entry>) {
-        let forgotten = forget_at(old);
-        if forgotten != new.and_then(forget_at) {
+    /// Takes in that `key` was `old` and is `new`.
+    pub(super) fn update(&mut self, key: &Key, old: Option<&Entry>, new: Option<&Entry>) {
+        let [forgotten, forget] = [old, new].map(|entry| entry.and_then(forget_at));
+        if forgotten != forget {
             forgotten.into_iter().for_each(|at| _ = self.forgets.remove(&(at, key.clone())));
+            self.forgets.extend(forget.map(|at| (at, key.clone())));
         }
-        match old {
-            Entry::Issue(issue) => {
-                let kept = match new {
-                    Some(Entry::Issue(new)) => Some(new),
-                    _ => None,
-                };
-                for timer in issue.timers(&key.project, &key.identity) {
-                    if !kept.is_some_and(|new| new.has(&timer)) {
-                        self.timers.remove(&timer);
-                    }
-                }
-                let milestone = milestone_of(key, old);
-                if milestone != new.and_then(|new| milestone_of(key, new)) {
-                    milestone.into_iter().for_each(|milestone| _ = self.milestones.remove(&milestone));
-                }
-            }
-            Entry::Seen(seen) if key.kind == Kind::Seen && new != Some(old) => {
-                payload_of(key, seen).into_iter().for_each(|payload| _ = self.payloads.remove(&payload));
-            }
+        match key.kind {
+            Kind::Issue => self.update_issue(key, old.and_then(issue), new.and_then(issue)),
+            Kind::Seen => self.update_payload(key, old.and_then(seen), new.and_then(seen)),
             _ => {}
         }
+    }
+
+    fn update_issue(&mut self, key: &Key, old: Option<&Issue>, new: Option<&Issue>) {
+        let (project, issue_ref) = (&key.project, &key.identity);
+        if old.map(|old| &old.timers) != new.map(|new| &new.timers) {
+            for timer in old.into_iter().flat_map(|old| &old.timers) {
+                self.timers.remove(&timer.of(project, issue_ref));
+            }
+            let set = new.into_iter().flat_map(|new| &new.timers);
+            self.timers.extend(set.map(|timer| timer.of(project, issue_ref)));
+        }
+        let follows = |issue: &&Issue| issue.is_open() && issue.facts.due_milestone.value().is_some();
+        let [followed, follows] = [old.filter(follows), new.filter(follows)]
+            .map(|issue| issue.and_then(|issue| issue.milestone(issue_ref)).map(SmolStr::from));
+        if followed != follows {
+            let entry = |milestone: SmolStr| (project.clone(), milestone, issue_ref.clone());
+            followed.into_iter().for_each(|milestone| _ = self.milestones.remove(&entry(milestone)));
+            self.milestones.extend(follows.map(entry));
+        }
+    }
+
+    fn update_payload(&mut self, key: &Key, old: Option<&Seen>, new: Option<&Seen>) {
+        if old == new {
+            return;
+        }
+        let name = |hash: &SmolStr| Key { identity: hash.clone(), ..key.clone() };
+        if let Some((old, hash)) = old.and_then(|old| Some((old, old.payload_hash.as_ref()?))) {
+            let name = name(hash);
+            // Not when a later event brought the same payload: that one is looked for.
+            if self.payloads.get(&name).is_some_and(|(at, id)| *at == old.at && *id == key.identity) {
+                self.payloads.remove(&name);
+            }
+        }
+        if let Some((new, hash)) = new.and_then(|new| Some((new, new.payload_hash.as_ref()?))) {
+            let brought = (new.at, key.identity.clone());
+            let last = self.payloads.entry(name(hash)).or_insert_with(|| brought.clone());
+            // A changelog comes in any order.
+            if *last < brought {
+                *last = brought;
+            }
+        }
+    }
+}
+
+fn issue(entry: &Entry) -> Option<&Issue> {
+    match entry {
+        Entry::Issue(issue) => Some(issue),
+        _ => None,
+    }
+}
+
+fn seen(entry: &Entry) -> Option<&Seen> {
+    match entry {
+        Entry::Seen(seen) => Some(seen),
+        _ => None,
     }
 }
 
@@ -83,15 +111,4 @@ fn forget_at(entry: &Entry) -> Option<DateTime<Utc>> {
         Entry::Issue(issue) => issue.closed_at.map(|at| at + CLOSED_AFTER),
         _ => None,
     }
-}
-
-fn milestone_of(key: &Key, entry: &Entry) -> Option<(String, String, String)> {
-    let Entry::Issue(issue) = entry else { return None };
-    let milestone = issue.milestone(&key.identity).filter(|_| issue.is_open())?;
-    Some((key.project.clone(), milestone, key.identity.clone()))
-}
-
-fn payload_of(key: &Key, seen: &Seen) -> Option<(String, String, DateTime<Utc>, String)> {
-    let hash = seen.payload_hash.clone()?;
-    Some((key.project.clone(), hash, seen.at, key.identity.clone()))
 }

@@ -1,10 +1,14 @@
 //! What is known of one issue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use events::{IssueState, Said, Source, id, issue_ref_of_milestone};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::Latest;
 
@@ -28,8 +32,9 @@ pub(crate) const MAX_LIST: usize = 256;
 ///   stays, so that a replay of old events cannot open it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Issue {
-    /// What the provider said.
-    pub facts: Facts,
+    /// What the provider said. Most decisions leave it as it is, and two policies over one history share it.
+    #[serde(with = "shared")]
+    pub facts: Arc<Facts>,
     /// The issue was deleted or transferred away.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deleted: bool,
@@ -153,15 +158,27 @@ pub(crate) struct IssueTimer {
     pub(crate) kind: TimerKind,
 }
 
+impl IssueTimer {
+    pub(crate) fn of(&self, project_id: &SmolStr, issue_ref: &SmolStr) -> Timer {
+        Timer {
+            due_at: self.due_at,
+            project_id: project_id.clone(),
+            issue_ref: issue_ref.clone(),
+            rule: self.rule.clone(),
+            kind: self.kind,
+        }
+    }
+}
+
 /// An instant at which one rule is to be looked at for one issue. Ordered as the fields stand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Timer {
     /// When.
     pub due_at: DateTime<Utc>,
     /// The project.
-    pub project_id: String,
+    pub project_id: SmolStr,
     /// The issue.
-    pub issue_ref: String,
+    pub issue_ref: SmolStr,
     /// The rule's id.
     pub rule: String,
     /// Why.
@@ -194,14 +211,8 @@ impl Issue {
     }
 
     pub(crate) fn timers(&self, project: &str, issue_ref: &str) -> impl Iterator<Item = Timer> {
-        let names = (project.to_owned(), issue_ref.to_owned());
-        self.timers.iter().map(move |timer| Timer {
-            due_at: timer.due_at,
-            project_id: names.0.clone(),
-            issue_ref: names.1.clone(),
-            rule: timer.rule.clone(),
-            kind: timer.kind,
-        })
+        let (project, issue_ref) = (SmolStr::from(project), SmolStr::from(issue_ref));
+        self.timers.iter().map(move |timer| timer.of(&project, &issue_ref))
     }
 
     pub(crate) fn has(&self, timer: &Timer) -> bool {
@@ -213,15 +224,32 @@ impl Issue {
     /// What is left of it when it is forgotten: that it is closed, and as of when.
     pub(crate) fn forgotten(&self) -> Self {
         Self {
-            facts: Facts {
+            facts: Arc::new(Facts {
                 state: Said::Value(IssueState::Closed),
                 updated_at: self.facts.updated_at,
                 ..Facts::default()
-            },
+            }),
             deleted: self.deleted,
             latest: self.latest.clone(),
             ..Self::default()
         }
+    }
+}
+
+/// In a changelog the facts are the issue's own.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Facts;
+
+    pub(super) fn serialize<S: Serializer>(facts: &Arc<Facts>, serializer: S) -> Result<S::Ok, S::Error> {
+        (**facts).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Facts>, D::Error> {
+        Facts::deserialize(deserializer).map(Arc::new)
     }
 }
 

@@ -1,6 +1,10 @@
 //! The name of an entry.
 
+use std::hash::{Hash, Hasher};
+
+use hashbrown::Equivalent;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::StateError;
 
@@ -28,20 +32,46 @@ pub enum Kind {
     Outcome,
 }
 
-/// The name of an entry of [`super::State`]; `["alpha","issue","github:o/r#1"]` in the changelog.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The name of an entry of [`super::State`]; `["alpha","issue","github:o/r#1"]` in the changelog. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
     /// The project; empty for what belongs to the partition.
-    pub project: String,
+    pub project: SmolStr,
     /// What kind of entry it is.
     pub kind: Kind,
     /// Which one; empty where there is only one.
-    pub identity: String,
+    pub identity: SmolStr,
+}
+
+/// A key to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct KeyRef<'a> {
+    pub(super) kind: Kind,
+    pub(super) identity: &'a str,
+    pub(super) project: &'a str,
+}
+
+impl Key {
+    pub(super) fn as_ref(&self) -> KeyRef<'_> {
+        KeyRef { project: &self.project, kind: self.kind, identity: &self.identity }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self == key.as_ref()
+    }
 }
 
 impl Key {
     fn new(project: &str, kind: Kind, identity: &str) -> Self {
-        Self { project: project.to_owned(), kind, identity: identity.to_owned() }
+        Self { project: project.into(), kind, identity: identity.into() }
     }
 
     pub(crate) fn clock() -> Self {
@@ -82,11 +112,11 @@ impl Key {
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         // Three strings cannot fail to be JSON.
-        serde_json::to_vec(&(&self.project, self.kind, &self.identity)).unwrap_or_default()
+        serde_json::to_vec(&(self.project.as_str(), self.kind, self.identity.as_str())).unwrap_or_default()
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
-        let (project, word, identity): (String, String, String) =
+        let (project, word, identity): (SmolStr, String, SmolStr) =
             serde_json::from_slice(bytes).map_err(|_| StateError::Key)?;
         let kind =
             Kind::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&word))

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use events::id;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// The most entries: two for each of sixteen events.
 const MAX_ENTRIES: usize = 32;
@@ -16,7 +17,7 @@ const PAYLOAD: &str = "payload:";
 /// signed and its payload is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Latest(Vec<String>);
+pub(crate) struct Latest(Vec<SmolStr>);
 
 impl Latest {
     pub(crate) fn is_empty(&self) -> bool {
@@ -26,19 +27,25 @@ impl Latest {
     /// Whether it holds the event, or one of the same payload.
     pub(crate) fn holds(&self, event_id: &str, payload_hash: Option<&str>) -> bool {
         let holds = |entry: &str| self.0.iter().any(|known| known == entry);
-        holds(&bounded(event_id)) || payload_hash.is_some_and(|hash| holds(&payload(hash)))
+        !self.is_empty()
+            && (holds(&bounded(event_id)) || payload_hash.is_some_and(|hash| holds(&payload(hash))))
     }
 
     pub(crate) fn note(&mut self, event_id: &str, payload_hash: Option<&str>) {
-        for entry in [Some(bounded(event_id).into_owned()), payload_hash.map(payload)].into_iter().flatten() {
-            if self.0.contains(&entry) {
-                continue;
-            }
-            if self.0.len() >= MAX_ENTRIES {
-                self.0.remove(0);
-            }
-            self.0.push(entry);
+        self.note_entry(&bounded(event_id));
+        if let Some(hash) = payload_hash {
+            self.note_entry(&payload(hash));
         }
+    }
+
+    fn note_entry(&mut self, entry: &str) {
+        if self.0.iter().any(|known| known == entry) {
+            return;
+        }
+        if self.0.len() >= MAX_ENTRIES {
+            self.0.remove(0);
+        }
+        self.0.push(entry.into());
     }
 }
 

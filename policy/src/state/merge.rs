@@ -1,6 +1,6 @@
 //! An event into an issue's facts; the rules of it stand at [`Issue`].
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use events::{EventType, FieldChange, IssueEvent, IssueState, Said, clean_text};
@@ -40,16 +40,16 @@ pub(crate) fn merge(
         (Some(at), Some(before)) => at.cmp(&before),
         _ => Ordering::Greater,
     };
-    let facts = &mut issue.facts;
+    let facts = Arc::make_mut(&mut issue.facts);
     facts.updated_at = before.max(at);
 
     facts.source = Some(event.source);
     facts.created_at = facts.created_at.or(event.created_at.filter(is_plausible));
     if order.is_ge() || facts.repo.is_none() {
-        facts.repo = event.repo.as_deref().map(clean_text).or(facts.repo.take());
+        replace(&mut facts.repo, event.repo.as_deref());
     }
     facts.number = event.issue_number.or(facts.number);
-    facts.key = event.issue_key.as_deref().map(clean_text).or(facts.key.take());
+    replace(&mut facts.key, event.issue_key.as_deref());
 
     let mut due = Said::Nothing;
     match event.due_at {
@@ -58,21 +58,20 @@ pub(crate) fn merge(
     }
     let mut merge = Merge { at, before, after: facts.updated_at, as_of: &mut facts.as_of };
     let change = |field: &str| event.change.get(field);
-    let text = |said: &Said<String>| map(said, |text| clean_text(text));
-    merge.value("title", &mut facts.title, text(&event.title), change("title").is_some());
-    merge.value("url", &mut facts.url, text(&event.url), change("url").is_some());
-    merge.value("priority", &mut facts.priority, text(&event.priority), change("priority").is_some());
-    merge.value("status", &mut facts.status, text(&event.status), change("status").is_some());
+    merge.text("title", &mut facts.title, &event.title, change("title").is_some());
+    merge.text("url", &mut facts.url, &event.url, change("url").is_some());
+    merge.text("priority", &mut facts.priority, &event.priority, change("priority").is_some());
+    merge.text("status", &mut facts.status, &event.status, change("status").is_some());
     merge.list("labels", &mut facts.labels, &event.labels, change("labels"));
     let people = change("assignees").or(change("assignee"));
     merge.list("assignees", &mut facts.assignees, &event.assignees, people);
-    merge.value("assignee", &mut facts.assignee, text(&event.assignee), people.is_some());
+    merge.text("assignee", &mut facts.assignee, &event.assignee, people.is_some());
     let moved = change("due_at").is_some() || change("due_milestone").is_some();
-    merge.value("due_at", &mut facts.due_at, due, moved);
-    merge.value("due_milestone", &mut facts.due_milestone, event.due_milestone.clone(), moved);
+    merge.value("due_at", &mut facts.due_at, &due, moved, Clone::clone);
+    merge.value("due_milestone", &mut facts.due_milestone, &event.due_milestone, moved, Clone::clone);
     let turned = change("state").is_some()
         || matches!(event.event_type, EventType::IssueClosed | EventType::IssueReopened);
-    merge.value("state", &mut facts.state, state_of(event), turned);
+    merge.value("state", &mut facts.state, &state_of(event), turned, Clone::clone);
     agree_on_assignee(facts, event, people, order);
     if let Some(milestone) = milestone {
         follow(facts, event, at, milestone);
@@ -89,7 +88,7 @@ pub(crate) fn merge(
 
 /// Whether a milestone's event is news to an issue, and if so the issue's new due date.
 pub(crate) fn move_due(issue: &mut Issue, due_at: &Said<DateTime<Utc>>, at: Option<DateTime<Utc>>) -> bool {
-    let facts = &mut issue.facts;
+    let facts = &issue.facts;
     let known = facts.as_of.get("due_at").copied().or(facts.updated_at);
     if !facts.due_at.is_nothing() && at.is_some() && at < known {
         return false;
@@ -98,6 +97,7 @@ pub(crate) fn move_due(issue: &mut Issue, due_at: &Said<DateTime<Utc>>, at: Opti
         Said::Value(at) if !is_plausible(at) => return false,
         due_at => due_at.clone(),
     };
+    let facts = Arc::make_mut(&mut issue.facts);
     facts.due_at = due_at;
     match at {
         Some(at) if Some(at) != facts.updated_at => _ = facts.as_of.insert("due_at".to_owned(), at),
@@ -116,9 +116,24 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn value<T>(&mut self, field: &str, known: &mut Said<T>, said: Said<T>, changed: bool) {
-        if self.takes(field, known, &said, changed) {
-            *known = said;
+    fn text(&mut self, field: &str, known: &mut Said<String>, said: &Said<String>, changed: bool) {
+        self.value(field, known, said, changed, |text| clean_text(text));
+    }
+
+    /// `clean` makes of a value that is said the one that is kept; what is kept is clean.
+    fn value<T: PartialEq>(
+        &mut self,
+        field: &str,
+        known: &mut Said<T>,
+        said: &Said<T>,
+        changed: bool,
+        clean: impl FnOnce(&T) -> T,
+    ) {
+        if self.takes(field, known, said, changed) {
+            // Most events say most of what is known once more.
+            if known != said {
+                *known = map(said, clean);
+            }
             self.taken(field);
         }
     }
@@ -139,12 +154,9 @@ impl Merge<'_> {
             return;
         }
         // "There are none" is a list without members; that keeps `in` and `exists` from erring.
-        let said = match said {
-            Said::Null => Said::Value(Vec::new()),
-            Said::Value(list) => Said::Value(clean_list(list)),
-            Said::Nothing => Said::Nothing,
-        };
-        self.value(field, known, said, change.is_some());
+        let none = Said::Value(Vec::new());
+        let said = if *said == Said::Null { &none } else { said };
+        self.value(field, known, said, change.is_some(), |list| clean_list(list));
     }
 
     /// The instant as of which a field is known.
@@ -231,6 +243,13 @@ fn state_of(event: &IssueEvent) -> Said<IssueState> {
         }
         EventType::IssueClosed => Said::Value(IssueState::Closed),
         _ => Said::Nothing,
+    }
+}
+
+/// Takes a text where there is one.
+fn replace(known: &mut Option<String>, said: Option<&str>) {
+    if let Some(said) = said.filter(|said| known.as_deref() != Some(said)) {
+        *known = Some(clean_text(said));
     }
 }
 

@@ -24,28 +24,29 @@ mod latest;
 mod merge;
 mod project;
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 pub use entry::{Entry, StateError};
+use hashbrown::HashMap;
 use index::Indices;
 pub use issue::{Facts, Firing, Issue, Timer, TimerKind};
 pub(crate) use issue::{IssueTimer, MAX_LIST};
+use key::KeyRef;
 pub use key::{Key, Kind};
 pub(crate) use latest::Latest;
 pub(crate) use merge::{Standing, as_of, merge, move_due};
 pub(crate) use project::{CLOSED_AFTER, MAX_CONTRIBUTIONS, SEEN_AFTER};
 pub use project::{Contribution, Member, Milestone, Project, Seen};
+use smol_str::SmolStr;
 
 use crate::Decision;
 
 /// The state of one partition.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
-    entries: BTreeMap<Key, Entry>,
+    entries: HashMap<Key, Entry>,
     indices: Indices,
-    /// Per project, so that a project without outcomes is named too.
-    projects: BTreeMap<String, usize>,
+    /// How many entries each project has, so that one without outcomes is named too.
+    projects: HashMap<SmolStr, usize>,
 }
 
 /// What a project without outcomes is.
@@ -59,14 +60,14 @@ impl State {
     pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         let key = Key::from_bytes(key)?;
         let entry = value.map(|value| Entry::from_bytes(key.kind, value)).transpose()?;
-        self.put(&key, entry);
+        self.put(key, entry);
         Ok(())
     }
 
     /// Takes a decision in.
     pub fn apply(&mut self, decision: Decision) {
         for (key, entry) in decision.changes {
-            self.put(&key, entry);
+            self.put(key, entry);
         }
     }
 
@@ -75,7 +76,7 @@ impl State {
         (key.to_bytes(), self.entries.get(key).map(Entry::to_bytes))
     }
 
-    /// The keys of every entry.
+    /// The keys of every entry, in no order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.entries.keys()
     }
@@ -85,9 +86,14 @@ impl State {
         self.indices.timers.first().cloned()
     }
 
+    /// When [`State::next_timer`] is due.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.indices.timers.first().map(|timer| timer.due_at)
+    }
+
     /// The greatest instant at which an event or a timer was decided. A decision's `now` is never before it.
     pub fn clock(&self) -> Option<DateTime<Utc>> {
-        match self.entries.get(&Key::clock()) {
+        match self.get("", Kind::Clock, "") {
             Some(Entry::Clock(clock)) => Some(*clock),
             _ => None,
         }
@@ -95,7 +101,7 @@ impl State {
 
     /// The offset of the next record of `topic` that is to be decided; 0 where none was.
     pub fn consumed(&self, topic: &str) -> u64 {
-        match self.entries.get(&Key::consumed(topic)) {
+        match self.get("", Kind::Consumed, topic) {
             Some(Entry::Consumed(next)) => *next,
             _ => 0,
         }
@@ -104,13 +110,13 @@ impl State {
     /// Notes the offset of the next record of `topic`; returns the key of what changed.
     pub fn set_consumed(&mut self, topic: &str, next: u64) -> Key {
         let key = Key::consumed(topic);
-        self.put(&key, Some(Entry::Consumed(next)));
+        self.put(key.clone(), Some(Entry::Consumed(next)));
         key
     }
 
     /// The hash of the policy in force; none before the first [`crate::switch_policy`].
     pub fn policy_hash(&self) -> Option<&str> {
-        match self.entries.get(&Key::policy()) {
+        match self.get("", Kind::Policy, "") {
             Some(Entry::Policy(hash)) => Some(hash),
             _ => None,
         }
@@ -118,12 +124,14 @@ impl State {
 
     /// Every project of which anything is known, by name.
     pub fn projects(&self) -> impl Iterator<Item = (&str, &Project)> {
-        self.projects.keys().map(|id| (id.as_str(), self.project(id).unwrap_or(&NO_OUTCOMES)))
+        let mut names: Vec<_> = self.projects.keys().map(SmolStr::as_str).collect();
+        names.sort_unstable();
+        names.into_iter().map(|name| (name, self.project(name).unwrap_or(&NO_OUTCOMES)))
     }
 
     /// A project; none when nothing is known of it.
     pub fn project(&self, project: &str) -> Option<&Project> {
-        match self.entries.get(&Key::project(project)) {
+        match self.get(project, Kind::Project, "") {
             Some(Entry::Project(project)) => Some(project),
             _ => self.projects.contains_key(project).then_some(&NO_OUTCOMES),
         }
@@ -131,13 +139,19 @@ impl State {
 
     /// An issue; none when no event named it.
     pub fn issue(&self, project: &str, issue_ref: &str) -> Option<&Issue> {
-        match self.entries.get(&Key::issue(project, issue_ref)) {
-            Some(Entry::Issue(issue)) => Some(issue),
+        self.issue_entry(project, issue_ref).map(|(_, issue)| issue)
+    }
+
+    /// An issue under its key.
+    pub(crate) fn issue_entry(&self, project: &str, issue_ref: &str) -> Option<(&Key, &Issue)> {
+        let name = KeyRef { project, kind: Kind::Issue, identity: issue_ref };
+        match self.entries.get_key_value(&name) {
+            Some((key, Entry::Issue(issue))) => Some((key, issue)),
             _ => None,
         }
     }
 
-    /// Every issue, with its project and issue_ref.
+    /// Every issue, with its project and issue_ref, in no order.
     pub fn issues(&self) -> impl Iterator<Item = (&str, &str, &Issue)> {
         self.entries.iter().filter_map(|(key, entry)| match entry {
             Entry::Issue(issue) => Some((key.project.as_str(), key.identity.as_str(), &**issue)),
@@ -146,14 +160,14 @@ impl State {
     }
 
     pub(crate) fn member(&self, project: &str, name: &str) -> Member {
-        match self.entries.get(&Key::member(project, name)) {
+        match self.get(project, Kind::Member, name) {
             Some(Entry::Member(member)) => *member,
             _ => Member::default(),
         }
     }
 
     pub(crate) fn milestone(&self, project: &str, milestone: &str) -> Option<&Milestone> {
-        match self.entries.get(&Key::milestone(project, milestone)) {
+        match self.get(project, Kind::Milestone, milestone) {
             Some(Entry::Milestone(milestone)) => Some(milestone),
             _ => None,
         }
@@ -173,7 +187,8 @@ impl State {
         now: DateTime<Utc>,
     ) -> Option<&str> {
         let recent = |id: &str| {
-            let (key, entry) = self.entries.get_key_value(&Key::seen(project, id))?;
+            let name = KeyRef { project, kind: Kind::Seen, identity: id };
+            let (key, entry) = self.entries.get_key_value(&name)?;
             let Entry::Seen(seen) = entry else { return None };
             (seen.at + SEEN_AFTER > now).then_some(key.identity.as_str())
         };
@@ -181,7 +196,7 @@ impl State {
     }
 
     pub(crate) fn outcome_seen(&self, project: &str, id: &str, now: DateTime<Utc>) -> bool {
-        match self.entries.get(&Key::outcome(project, id)) {
+        match self.get(project, Kind::Outcome, id) {
             Some(Entry::Seen(seen)) => seen.at + SEEN_AFTER > now,
             _ => false,
         }
@@ -192,21 +207,16 @@ impl State {
         self.indices.forgets.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| key)
     }
 
-    fn put(&mut self, key: &Key, entry: Option<Entry>) {
-        let old = match entry {
-            Some(entry) => {
-                self.indices.add(key, &entry);
-                self.entries.insert(key.clone(), entry)
-            }
-            None => self.entries.remove(key),
-        };
-        let new = self.entries.get(key);
-        if let Some(old) = &old {
-            self.indices.remove(key, old, new);
-        }
+    fn get(&self, project: &str, kind: Kind, identity: &str) -> Option<&Entry> {
+        self.entries.get(&KeyRef { project, kind, identity })
+    }
+
+    fn put(&mut self, key: Key, entry: Option<Entry>) {
+        let old = self.entries.get(&key);
+        self.indices.update(&key, old, entry.as_ref());
         if !key.project.is_empty() {
-            match (old.is_some(), new.is_some()) {
-                (false, true) => *self.projects.entry(key.project.clone()).or_default() += 1,
+            match (old.is_some(), entry.is_some()) {
+                (false, true) => *self.projects.entry_ref(&key.project).or_default() += 1,
                 (true, false) => {
                     if let Some(count) = self.projects.get_mut(&key.project) {
                         *count -= 1;
@@ -217,6 +227,10 @@ impl State {
                 }
                 _ => {}
             }
+        }
+        match entry {
+            Some(entry) => _ = self.entries.insert(key, entry),
+            None => _ = self.entries.remove(&key),
         }
     }
 }

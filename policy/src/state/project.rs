@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::Risk;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::Latest;
 
@@ -81,5 +82,5 @@ pub struct Seen {
     pub at: DateTime<Utc>,
     /// SHA-256 of the delivery's body, where one came with the event.
     #[serde(default, rename = "hash", skip_serializing_if = "Option::is_none")]
-    pub payload_hash: Option<String>,
+    pub payload_hash: Option<SmolStr>,
 }

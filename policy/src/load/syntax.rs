@@ -1,0 +1,614 @@
+//! The YAML parser's errors, in the words of somebody who writes a policy.
+//!
+//! The parser says where it could not go on, which is often after the slip. The line and those above it mostly show what the
+//! slip was; where they do not, the parser's own sentence stands, cut and without control characters.
+
+use std::ops::Range;
+
+use serde_saphyr::{Error, budget::BudgetBreach as Breach};
+
+use super::{
+    mistake::Mistake,
+    place::{Lines, Span},
+    yaml::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_REPEATED},
+};
+use crate::diagnostic::{cut, quoted};
+
+/// How far up a bracket or quote is searched that was left open.
+const LINES_ABOVE: usize = 50;
+/// The longest text that a hint writes out, in characters.
+const MAX_WRITTEN: usize = 90;
+
+/// A mistake, and the value (bytes) that would have to be quoted or put right; without it the rest may well be readable.
+pub(super) struct Explained {
+    pub(super) mistake: Mistake,
+    pub(super) value: Option<Range<usize>>,
+}
+
+pub(super) fn explain(error: &Error, lines: &Lines<'_>) -> Explained {
+    let error = error.without_snippet();
+    let (line, column) = error.location().map_or((1, 1), |at| (at.line() as usize, at.column() as usize));
+    let at = match error.location().and_then(|at| at.span().byte_offset()) {
+        Some(at) => usize::try_from(at).unwrap_or_default(),
+        None => lines.offset(line, column),
+    };
+    if let Some((message, hint)) = limit(error) {
+        return Explained {
+            mistake: Mistake::error(Span::new(at, at), message).maybe_hint(hint),
+            value: None,
+        };
+    }
+    let said = error.to_string();
+    // The place is said apart.
+    let said = said.lines().next().unwrap_or_default();
+    let said = said.split(" at line ").next().unwrap_or_default().trim();
+    let slip = Slip { lines, at, number: lines.number(at), said };
+    let mistake = slip.explain().unwrap_or_else(|| {
+        let said = if said.is_empty() { "this is not YAML".to_owned() } else { cut(said, 200) };
+        Mistake::error(slip.rest_of_line(at), said)
+    });
+    Explained { mistake, value: slip.value() }
+}
+
+/// Limits of ours that the parser keeps for us.
+fn limit(error: &Error) -> Option<(String, Option<&'static str>)> {
+    let repeats =
+        || (format!("aliases repeat too much: more than {MAX_REPEATED} parts"), Some("write less with `*`"));
+    Some(match error {
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. } => repeats(),
+        // Within an alias the limit comes wrapped in where it was met.
+        error if error.to_string().starts_with("alias replay limit exceeded") => repeats(),
+        error if error.to_string().starts_with("recursion limit exceeded") => {
+            (format!("lists and maps nest more than {MAX_DEPTH} times"), None)
+        }
+        Error::Budget { breach: Breach::Documents { .. }, .. } | Error::MultipleDocuments { .. } => {
+            ("a policy is one document".to_owned(), Some("take away everything from `---` on"))
+        }
+        Error::Budget { breach: Breach::Depth { .. }, .. } => {
+            (format!("lists and maps nest more than {MAX_DEPTH} times"), None)
+        }
+        Error::Budget { breach: Breach::Nodes { .. } | Breach::Events { .. }, .. } => {
+            (format!("a policy may have at most {MAX_NODES} values"), Some("split it by project"))
+        }
+        Error::Budget { breach: Breach::Aliases { .. } | Breach::Anchors { .. }, .. } => {
+            (format!("there may be at most {MAX_ALIASES} anchors and aliases"), None)
+        }
+        Error::Budget { .. } => {
+            ("the file is larger than a policy may be".to_owned(), Some("split it by project"))
+        }
+        _ => return None,
+    })
+}
+
+/// An error of the parser and where it stopped.
+struct Slip<'t> {
+    lines: &'t Lines<'t>,
+    at: usize,
+    number: usize,
+    said: &'t str,
+}
+
+/// `key: value` on a line.
+#[derive(Clone, Copy)]
+struct Entry<'t> {
+    key: &'t str,
+    /// Where key and value begin in the line, in bytes.
+    key_at: usize,
+    value_at: usize,
+    value: &'t str,
+}
+
+impl Slip<'_> {
+    fn explain(&self) -> Option<Mistake> {
+        let says = |words: &str| self.said.contains(words);
+        if says("tab")
+            && let Some(mistake) = self.tab()
+        {
+            return Some(mistake);
+        }
+        if says("unsupported tag") {
+            return Some(self.tag());
+        }
+        if says("unexpected character") {
+            return Some(self.character());
+        }
+        if says("mapping values are not allowed") {
+            return self.colon();
+        }
+        if says("invalid trailing content after") {
+            let message = "here is more after the closing quote";
+            return Some(Mistake::error(self.rest_of_line(self.at), message).maybe_hint(self.quotes()));
+        }
+        if says("unclosed quote") || says("indentation in multiline quoted") {
+            return self.open_quote();
+        }
+        if says("escape character") || says("hexadecimal number") {
+            return self.escape();
+        }
+        if says("unknown anchor") {
+            let name = self.word(self.at);
+            let message = format!("{} repeats nothing: no `&` with this name stands above", quoted(name));
+            let hint = self.quotes().or(Some("a value that begins with `*` stands in quotes".to_owned()));
+            return Some(Mistake::error(Span::new(self.at, self.at + name.len()), message).maybe_hint(hint));
+        }
+        if ["flow", "bracket", "placement of ':'"].iter().any(|words| says(words)) {
+            return self.bracket();
+        }
+        if says("scanning a block scalar") {
+            let message = "after `|` or `>` the text begins on the next line";
+            return Some(Mistake::error(self.rest_of_line(self.at), message).maybe_hint(self.quotes()));
+        }
+        if says("block sequence entries are not allowed") {
+            let hint = "such as `rules:`, and below it `  - id: …`";
+            return Some(
+                Mistake::error(self.rest_of_line(self.at), "a list begins on a line of its own").hint(hint),
+            );
+        }
+        if says("simple key") {
+            return self.missing_colon(self.number);
+        }
+        if says("did not find expected '-'")
+            || says("did not find expected key")
+            || says("invalid indentation")
+        {
+            return self.indentation();
+        }
+        if says("<document start>") || says("document end marker") {
+            let message = "here is more after the end of the policy";
+            return Some(Mistake::error(self.rest_of_line(self.at), message));
+        }
+        if says("comments must be separated") {
+            return Some(Mistake::error(
+                self.rest_of_line(self.at),
+                "a comment begins with a blank before `#`",
+            ));
+        }
+        None
+    }
+
+    /// A tab in the indentation of this line or the next.
+    fn tab(&self) -> Option<Mistake> {
+        let line = [self.number, self.number + 1].into_iter().find_map(|number| {
+            let line = self.lines.line(number);
+            let indent = line.len() - line.trim_start().len();
+            line[..indent].find('\t').map(|tab| self.lines.start(number) + tab)
+        });
+        let at = line.or_else(|| self.lines.line(self.number).find('\t').map(|tab| self.start() + tab))?;
+        let message = "YAML does not take a tab as indentation";
+        Some(Mistake::error(Span::new(at, at + 1), message).hint("indent with blanks"))
+    }
+
+    /// `when: !issue.x`: what follows `!` is a tag.
+    fn tag(&self) -> Mistake {
+        let line = self.lines.line(self.number);
+        let before = line.get(..self.at - self.start()).unwrap_or(line);
+        let at = before.rfind('!').map_or(self.at, |at| self.start() + at);
+        let message = "for YAML, `!` at the beginning of a value is not \"not\" but a tag";
+        let hint = self.quotes().unwrap_or_else(|| "put the value in quotes".to_owned());
+        Mistake::error(self.rest_of_line(at), message).hint(hint)
+    }
+
+    /// A character that cannot stand here.
+    fn character(&self) -> Mistake {
+        let found = self.lines.text.get(self.at..).and_then(|rest| rest.chars().next()).unwrap_or_default();
+        if found.is_control() || !found.is_ascii() {
+            let message = format!("the character U+{:04X} cannot stand in YAML", u32::from(found));
+            return Mistake::error(Span::new(self.at, self.at + found.len_utf8()), message)
+                .hint("take it away");
+        }
+        let message = match found {
+            '`' => "for YAML, no value begins with a back tick".to_owned(),
+            found => format!("for YAML, no value begins with `{found}`"),
+        };
+        let hint = self.quotes().unwrap_or_else(|| "put the value in quotes".to_owned());
+        let line = self.lines.line(self.number);
+        let span = match line.get(..self.at - self.start()).and_then(unclosed) {
+            Some(_) => Span::new(self.at, self.at + self.word(self.at).len()),
+            None => self.rest_of_line(self.at),
+        };
+        Mistake::error(span, message).hint(hint)
+    }
+
+    /// A colon that YAML takes for the end of a key where no key can stand.
+    fn colon(&self) -> Option<Mistake> {
+        let start = self.start();
+        let line = self.lines.line(self.number);
+        let entry = entry(line);
+        if let Some(entry) = entry
+            && start + entry.value_at <= self.at
+        {
+            let message = "`: ` within a value: YAML takes what is before it for a key";
+            let mistake = Mistake::error(Span::new(self.at, self.at + 1), message);
+            return Some(mistake.maybe_hint(self.quotes()));
+        }
+        let above = self.above()?;
+        let Some(before) = self::entry(self.lines.line(above)) else { return self.missing_colon(above) };
+        let entry = entry?;
+        let at = Span::new(start + entry.key_at, start + entry.key_at + entry.key.len());
+        let message = "this key is further to the right than the one above, which already has a value";
+        let column = before.key_at + 1;
+        Some(
+            Mistake::error(at, message)
+                .hint(format!("the keys of one map begin in the same column, here {column}")),
+        )
+    }
+
+    /// A line that was to be a key.
+    fn missing_colon(&self, number: usize) -> Option<Mistake> {
+        let at = self.lines.start(number);
+        let line = self.lines.line(number);
+        let content = line.trim_start().trim_start_matches("- ").trim();
+        let at = at + line.find(content)?;
+        let mistake =
+            Mistake::error(Span::new(at, at + content.len()), "a key is followed by a colon and a blank");
+        let word = content.split([' ', ':']).next()?;
+        let is_key =
+            (1..=20).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !is_key {
+            return Some(mistake);
+        }
+        Some(mistake.hint(format!("write {}", quoted(&format!("{word}: …")))))
+    }
+
+    /// A quote that is opened and not closed.
+    fn open_quote(&self) -> Option<Mistake> {
+        let opened = |number: usize| {
+            let entry = entry(self.lines.line(number))?;
+            let quote = entry.value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+            (entry.value.matches(quote).count() == 1)
+                .then(|| (self.lines.start(number) + entry.value_at, quote))
+        };
+        let from = self.number.saturating_sub(LINES_ABOVE).max(1);
+        let (at, quote) = (from..=self.number).rev().find_map(opened).or_else(|| {
+            let quote = self.lines.text.get(self.at..)?.chars().next()?;
+            matches!(quote, '"' | '\'').then_some((self.at, quote))
+        })?;
+        let mistake = Mistake::error(self.rest_of_line(at), format!("this quote is not closed on its line"));
+        Some(mistake.hint(format!("put `{quote}` at the end of the value")))
+    }
+
+    /// A backslash in double quotes that means nothing.
+    fn escape(&self) -> Option<Mistake> {
+        let text = self.lines.text.get(self.at..)?;
+        let mut characters = text.char_indices().skip(1);
+        while let Some((offset, c)) = characters.next() {
+            let (_, escaped) = if c == '\\' { characters.next()? } else { continue };
+            let known = "0abtnvfre \"/\\N_LP\t\n\r".contains(escaped);
+            let digits = [('x', 2), ('u', 4), ('U', 8)].into_iter().find(|(letter, _)| *letter == escaped);
+            let coded = digits.is_some_and(|(_, digits)| {
+                let code = text.get(offset + 2..offset + 2 + digits);
+                code.is_some_and(|code| code.bytes().all(|b| b.is_ascii_hexdigit()))
+            });
+            if known || coded {
+                continue;
+            }
+            let span = Span::new(self.at + offset, self.at + offset + 1 + escaped.len_utf8());
+            let message = format!("{} means nothing in double quotes", quoted(&format!("\\{escaped}")));
+            return Some(
+                Mistake::error(span, message)
+                    .hint("put the value in single quotes: there a backslash is only that"),
+            );
+        }
+        None
+    }
+
+    /// A bracket that is not closed, or a comma that is missing between two.
+    fn bracket(&self) -> Option<Mistake> {
+        let (from, start) = (self.number.saturating_sub(LINES_ABOVE).max(1), self.start());
+        let before = |number: usize| {
+            let line = self.lines.line(number);
+            let end = if number == self.number { (self.at - start).min(line.len()) } else { line.len() };
+            line.get(..end).unwrap_or(line)
+        };
+        let (number, open) = match self.said.contains("bracket '") {
+            // The parser names the bracket itself.
+            true => (self.number, self.at - start),
+            false => (from..=self.number)
+                .rev()
+                .find_map(|number| unclosed(before(number)).map(|open| (number, open)))?,
+        };
+        let line = self.lines.line(number);
+        let entry = entry(line).filter(|entry| is_expression(entry.key));
+        let at = self.lines.start(number) + open;
+        if entry.is_some_and(|entry| entry.value_at == open) {
+            let message = "for YAML, a value that begins with a bracket is a list or a map";
+            return Some(Mistake::error(self.rest_of_line(at), message).hint(quotes_for(entry?)));
+        }
+        let opened = line.get(open..)?.chars().next()?;
+        let closes = if opened == '{' { '}' } else { ']' };
+        if number == self.number && !self.said.contains("bracket '") && unclosed(line).is_none() {
+            if let Some((pair, value)) = self.unquoted_pair() {
+                let hint = format!("write \"{}\", without a blank", cut(&value, 40));
+                return Some(
+                    Mistake::error(pair, "`: ` within a value: YAML takes what is before it for a key")
+                        .hint(hint),
+                );
+            }
+            let message = "between two entries in brackets there is a comma";
+            let span = Span::new(self.at, self.at);
+            return Some(Mistake::error(self.word_before(span), message).hint("put `,` before this key"));
+        }
+        let message = match self.said.contains("mismatched") {
+            true => format!("this `{opened}` is closed by another kind of bracket"),
+            false => format!("this `{opened}` is not closed"),
+        };
+        Some(Mistake::error(self.rest_of_line(at), message).hint(format!("put `{closes}` at its end")))
+    }
+
+    /// `target: team: platform` in brackets: where it stands, and what it is without the blank.
+    fn unquoted_pair(&self) -> Option<(Span, String)> {
+        let line = self.lines.line(self.number);
+        let before = line.get(..self.at - self.start())?;
+        let word =
+            before.rsplit([' ', ',', '{', '[']).next().filter(|word| matches!(*word, "team" | "owner"))?;
+        let name = line.get(before.len()..)?.strip_prefix(": ")?;
+        let name = name.split([' ', ',', '}', ']']).next()?;
+        let begin = self.at - word.len();
+        Some((Span::new(begin, self.at + 2 + name.len()), format!("{word}:{name}")))
+    }
+
+    /// A line that begins in no column in which anything above it began.
+    fn indentation(&self) -> Option<Mistake> {
+        let line = self.lines.line(self.number);
+        let indent = line.len() - line.trim_start().len();
+        let content = line.trim();
+        if let Some(entry) = entry(line)
+            && self.start() + entry.value_at < self.at
+        {
+            let message = match entry.value.starts_with(['[', '{']) {
+                true => {
+                    "for YAML, a value that begins with a bracket is a list or a map; here is more after it"
+                }
+                false => "here is more after the end of the value",
+            };
+            return Some(Mistake::error(self.rest_of_line(self.at), message).hint(quotes_for(entry)));
+        }
+        let above = self.above()?;
+        let is_item = content.starts_with("- ") || content == "-";
+        let from = self.number.saturating_sub(LINES_ABOVE).max(1);
+        let column = (from..=above).rev().find_map(|number| {
+            let line = self.lines.line(number);
+            let indent = line.len() - line.trim_start().len();
+            match is_item {
+                true => line.trim_start().starts_with("- ").then_some(indent + 1),
+                false => entry(line).map(|entry| entry.key_at + 1),
+            }
+        });
+        let at = self.start() + indent;
+        let span = match entry(line).filter(|_| !is_item) {
+            Some(entry) => {
+                Span::new(self.start() + entry.key_at, self.start() + entry.key_at + entry.key.len())
+            }
+            None => self.rest_of_line(at),
+        };
+        let message = "this line begins in a column in which nothing of this list or map begins";
+        let hint = match (is_item, column.filter(|column| *column != indent + 1)) {
+            (true, Some(column)) => {
+                Some(format!("the dashes of one list stand in the same column, here {column}"))
+            }
+            (false, Some(column)) => {
+                Some(format!("the keys of one map begin in the same column, here {column}"))
+            }
+            (_, None) => None,
+        };
+        Some(Mistake::error(span, message).maybe_hint(hint))
+    }
+
+    /// The hint for a value that needs quotes, where this line is an entry.
+    fn quotes(&self) -> Option<String> {
+        let line = self.lines.line(self.number);
+        let in_brackets = || flow_entry(line, self.at.saturating_sub(self.start()));
+        let entry = match entry(line) {
+            Some(entry) if entry.value.starts_with(['{', '[']) && !is_expression(entry.key) => {
+                in_brackets().unwrap_or(entry)
+            }
+            Some(entry) => entry,
+            None => in_brackets()?,
+        };
+        // What goes on below is not written out.
+        let next = self.lines.line(self.number + 1);
+        let goes_on = !next.trim().is_empty() && next.len() - next.trim_start().len() > entry.key_at;
+        Some(quotes_for(if goes_on { Entry { value: "", ..entry } } else { entry }))
+    }
+
+    /// The value in which the parser stopped, with the lines that go on with it; of a rule in brackets the whole. Only
+    /// values on which nothing else in the file depends.
+    fn value(&self) -> Option<Range<usize>> {
+        const ALONE: &[&str] = &["when", "at", "then", "action", "target", "rationale"];
+        let line = self.lines.line(self.number);
+        let indent = line.len() - line.trim_start().len();
+        let (column, from) = match entry(line) {
+            Some(entry) => (entry.key_at, ALONE.contains(&entry.key).then_some(entry.value_at)?),
+            None => (indent, indent + line.trim_start().strip_prefix("- {").map(|_| 2)?),
+        };
+        let from = self.start() + from;
+        // Brackets that were opened above end somewhere below.
+        let is_whole = unclosed(line).is_none() && !line.trim_end().ends_with(',');
+        if !is_whole || self.at < from {
+            return None;
+        }
+        let goes_on = |number: &usize| {
+            let next = self.lines.line(*number);
+            next.len() - next.trim_start().len() > column && !next.trim().is_empty()
+        };
+        let last =
+            (self.number + 1..self.number + LINES_ABOVE).take_while(goes_on).last().unwrap_or(self.number);
+        let end = self.lines.start(last) + self.lines.line(last).trim_end().len();
+        (end >= from + 2).then_some(from..end)
+    }
+
+    fn start(&self) -> usize {
+        self.lines.start(self.number)
+    }
+
+    /// The next line above that is neither empty nor a comment.
+    fn above(&self) -> Option<usize> {
+        let is_content = |number: &usize| {
+            let line = self.lines.line(*number).trim();
+            !line.is_empty() && !line.starts_with('#')
+        };
+        (self.number.saturating_sub(LINES_ABOVE).max(1)..self.number).rev().find(is_content)
+    }
+
+    fn rest_of_line(&self, at: usize) -> Span {
+        let rest = self.lines.text.get(at..).unwrap_or_default();
+        let rest = rest.split(['\n', '\r']).next().unwrap_or_default();
+        Span::new(at, at + rest.trim_end().len())
+    }
+
+    /// What stands at a byte, up to the next blank.
+    fn word(&self, at: usize) -> &str {
+        let rest = self.lines.text.get(at..).unwrap_or_default();
+        rest.split(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | ']')).next().unwrap_or_default()
+    }
+
+    /// The word that ends where `span` begins.
+    fn word_before(&self, span: Span) -> Span {
+        let line = self.lines.line(self.number);
+        let before = line.get(..span.start() - self.start()).unwrap_or(line);
+        let word = before.rsplit([' ', ',', '{', '[']).next().unwrap_or_default();
+        Span::new(span.start() - word.len(), span.start())
+    }
+}
+
+/// Keys whose values are expressions.
+fn is_expression(key: &str) -> bool {
+    matches!(key, "when" | "at")
+}
+
+/// `  - key: value`; none for a line in brackets or without a key.
+fn entry(line: &str) -> Option<Entry<'_>> {
+    let mut key_at = line.len() - line.trim_start().len();
+    while let Some(rest) = line[key_at..].strip_prefix("- ") {
+        key_at += 2 + rest.len() - rest.trim_start().len();
+    }
+    let (key, rest) = line[key_at..].split_once(':')?;
+    let is_key =
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let value = rest.trim_start();
+    (is_key && (rest.is_empty() || rest.starts_with([' ', '\t']))).then(|| Entry {
+        key,
+        key_at,
+        value_at: line.len() - value.len(),
+        value: value.trim_end(),
+    })
+}
+
+/// The same for an entry in brackets: the last one that begins before `column` (bytes), up to the comma or bracket after it.
+fn flow_entry(line: &str, column: usize) -> Option<Entry<'_>> {
+    let begins = line.get(..column)?.rfind(['{', ','])? + 1;
+    let part = line.get(begins..)?;
+    let entry = entry(part)?;
+    let value = entry.value.split([',', '}']).next().unwrap_or_default().trim_end();
+    Some(Entry { key_at: begins + entry.key_at, value_at: begins + entry.value_at, value, ..entry })
+}
+
+/// How to write an entry whose value needs quotes.
+fn quotes_for(entry: Entry<'_>) -> String {
+    let Entry { key, value, .. } = entry;
+    let writable = value.chars().count() <= MAX_WRITTEN && !value.chars().any(char::is_control);
+    let name = |prefix: &str| value.strip_prefix(prefix).map(str::trim).filter(|name| !name.is_empty());
+    match key {
+        "when" | "at" if writable && !value.is_empty() => {
+            format!("put the whole condition in single quotes: `{key}: {}`", in_single_quotes(value))
+        }
+        "when" | "at" => format!("put the whole condition in single quotes: `{key}: '…'`"),
+        "target" if writable && name("@").is_some() => {
+            format!("write `target: \"owner:{}\"`", name("@").unwrap_or_default())
+        }
+        "target" if writable && name("team:").is_some() => {
+            format!("write `target: \"team:{}\"`, without a blank", name("team:").unwrap_or_default())
+        }
+        "target" if writable && name("owner:").is_some() => {
+            format!("write `target: \"owner:{}\"`, without a blank", name("owner:").unwrap_or_default())
+        }
+        _ if writable && !in_quotes(value).contains(['"', '\\']) && !value.is_empty() => {
+            format!("put the value in double quotes: `{}: \"{}\"`", cut(key, 20), in_quotes(value))
+        }
+        _ => format!("put the value in quotes: `{}: '…'`", cut(key, 20)),
+    }
+}
+
+/// What stands between the quotes, where a value has such.
+fn in_quotes(value: &str) -> &str {
+    let between = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    between('\'').or_else(|| between('"')).unwrap_or(value)
+}
+
+/// A condition as a single-quoted scalar. CEL takes both quotes for text, so the inner ones become double where all are single.
+fn in_single_quotes(condition: &str) -> String {
+    let inner = whole_in_quotes(condition).unwrap_or(condition);
+    match (inner.contains('\''), inner.contains('"')) {
+        (true, false) => format!("'{}'", inner.replace('\'', "\"")),
+        (true, true) => format!("'{}'", inner.replace('\'', "''")),
+        (false, _) => format!("'{inner}'"),
+    }
+}
+
+/// `'issue.title == 'x''`: the outer quotes are meant for YAML. The first piece then ends in the middle of an expression.
+fn whole_in_quotes(condition: &str) -> Option<&str> {
+    let quote = condition.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let inner = condition.strip_prefix(quote)?.strip_suffix(quote)?;
+    let (first, _) = inner.split_once(quote)?;
+    (first.is_empty() || first.ends_with([' ', '(', '[', ',', '='])).then_some(inner)
+}
+
+/// Where the last bracket of a line stands that is not closed in it; quotes and comments are passed over.
+fn unclosed(line: &str) -> Option<usize> {
+    let (mut open, mut quote, mut before) = (Vec::new(), None, ' ');
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(opened), c) if c == opened => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
+            (None, '#') if before == ' ' => break,
+            (None, '{' | '[') => open.push(at),
+            (None, '}' | ']') => {
+                open.pop();
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    open.pop()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_put_in_quotes() {
+        for (written, better) in [
+            ("\"bug\" in issue.labels", "'\"bug\" in issue.labels'"),
+            ("'bug' in issue.labels", "'\"bug\" in issue.labels'"),
+            ("'issue.title == 'x''", "'issue.title == \"x\"'"),
+            ("\"issue.title == \"x\"\"", "'issue.title == \"x\"'"),
+            (
+                "'bug' in issue.labels && issue.priority == 'P0'",
+                "'\"bug\" in issue.labels && issue.priority == \"P0\"'",
+            ),
+            (
+                "'a' in issue.labels || \"it's\" in issue.labels",
+                "'''a'' in issue.labels || \"it''s\" in issue.labels'",
+            ),
+        ] {
+            assert_eq!(in_single_quotes(written), better);
+        }
+    }
+
+    #[test]
+    fn entries_of_lines() {
+        let entry = entry("  - id: a").unwrap();
+        assert_eq!((entry.key, entry.key_at, entry.value, entry.value_at), ("id", 4, "a", 8));
+        assert!(self::entry("  \"bug\" in x: y").is_none());
+        assert!(self::entry("id:a").is_none());
+        let line = "  then: { action: x, target: @alice }";
+        let entry = flow_entry(line, 29).unwrap();
+        assert_eq!((entry.key, entry.value), ("target", "@alice"));
+        assert_eq!(unclosed("a: { b: [1, 2], c: '}' # }"), Some(3));
+        assert_eq!(unclosed("a: { b: [1, 2] }"), None);
+    }
+}
