@@ -30,6 +30,8 @@ use crate::{
 const GROUP: &str = "executor";
 /// How long an unreachable log is left alone.
 const LOG_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Wait for more after something came.
+const SOON: Duration = Duration::from_millis(10);
 /// Longest wait after steps that failed in a row.
 const STEP_WAIT_MAX: Duration = Duration::from_secs(8);
 /// How often marks of done actions are looked through.
@@ -81,6 +83,7 @@ pub async fn run_with(
         draining: CancellationToken::new(),
         pruned_at: DateTime::UNIX_EPOCH,
         failed_at: None,
+        quiet: false,
         failures: 0,
         shaken: false,
     };
@@ -140,6 +143,8 @@ struct Executor {
     pruned_at: DateTime<Utc>,
     /// When a step last failed, until one is made.
     failed_at: Option<DateTime<Utc>>,
+    /// Whether the last poll found nothing. After one that did, the next comes soon: it says whether there is more.
+    quiet: bool,
     /// Steps that failed in a row.
     failures: u32,
     /// Whether the last of them has still to be waited for.
@@ -192,6 +197,7 @@ impl Executor {
                     self.finish(first).await?;
                 }
                 Woken::Polled(Ok(polled)) => {
+                    self.quiet = matches!(polled, Polled::Idle);
                     self.take(polled).await?;
                 }
                 Woken::Polled(Err(error @ LogError::Refused(_))) => return Err(ExecutorError::Log(error)),
@@ -214,7 +220,8 @@ impl Executor {
     fn wait(&self) -> Duration {
         let due_in = |(at, ..): &(DateTime<Utc>, u32, Arc<str>)| (*at - self.clock.now()).to_std();
         let due_in = self.parked.first().map(|first| due_in(first).unwrap_or_default());
-        due_in.map_or(self.config.idle_wait, |wait| wait.min(self.config.idle_wait))
+        let longest = if self.quiet { self.config.idle_wait } else { self.config.idle_wait.min(SOON) };
+        due_in.map_or(longest, |wait| wait.min(longest))
     }
 
     async fn take(&mut self, polled: Polled) -> Result<(), ExecutorError> {

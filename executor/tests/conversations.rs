@@ -770,3 +770,18 @@ async fn a_base_that_is_no_web_address_is_refused() {
         executor::run(log, world.clock.clone(), world.config.clone(), world.progress.clone(), stop).await;
     assert!(ended.unwrap_err().to_string().contains("CALENDAR_API_BASE"));
 }
+
+#[tokio::test]
+async fn a_start_is_progress_soon_however_long_the_log_is_waited_for() {
+    let mut world = World::new().await;
+    world.config.idle_wait = Duration::from_secs(600);
+    world.start();
+    world.until("it moves", || world.progress.moved_at() == Some(world.clock.now())).await;
+    assert_eq!(world.progress.partitions(), world::memory_log::PARTITIONS);
+    // And so after what came of an action.
+    world.publish(&action("a-1", "post_nudge")).await;
+    world.outcome().await;
+    world.advance(1);
+    world.publish(&action("a-1", "post_nudge")).await;
+    world.until("it moves again", || world.progress.moved_at() == Some(world.clock.now())).await;
+}

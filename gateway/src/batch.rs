@@ -6,14 +6,14 @@ use eventlog::{NewRecord, Step};
 use events::{Message, topic};
 use policy::Key;
 
-use crate::partition::Partition;
+use crate::{course::Lane, partition::Partition};
 
 /// What one step will write, gathered while a batch of inputs is folded.
 #[derive(Default)]
 pub(crate) struct Batch {
     messages: Vec<NewRecord>,
     /// Changed entries. Each is written once, as it is after the whole batch.
-    changed: BTreeSet<(u32, Key)>,
+    changed: BTreeSet<(u32, Lane, Key)>,
     /// Partitions that the step decides for.
     partitions: BTreeSet<u32>,
     /// Projects whose risk changed.
@@ -29,8 +29,8 @@ impl Batch {
         self.partitions.insert(partition);
     }
 
-    pub(crate) fn changes(&mut self, partition: u32, keys: impl IntoIterator<Item = Key>) {
-        self.changed.extend(keys.into_iter().map(|key| (partition, key)));
+    pub(crate) fn changes(&mut self, partition: u32, lane: Lane, keys: impl IntoIterator<Item = Key>) {
+        self.changed.extend(keys.into_iter().map(|key| (partition, lane, key)));
     }
 
     pub(crate) fn risk_changes(&mut self, partition: u32, project: &str) {
@@ -50,9 +50,9 @@ impl Batch {
     /// The step, and the projects whose risk it changes.
     pub(crate) fn into_step(self, partitions: &BTreeMap<u32, Partition>) -> (Step, BTreeSet<(u32, String)>) {
         let mut append = self.messages;
-        for (partition, key) in &self.changed {
+        for (partition, lane, key) in &self.changed {
             let Some(held) = partitions.get(partition) else { continue };
-            let (key, value) = held.state.entry(key);
+            let (key, value) = held.entry(*lane, key);
             append.push(NewRecord {
                 topic: topic::GATEWAY_STATE.into(),
                 partition: Some(*partition),

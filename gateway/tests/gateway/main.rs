@@ -1,6 +1,10 @@
 //! Conversations with a gateway on a real log: events in, time turned by hand, actions out.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+mod faulty_log;
+mod live;
+mod readiness;
+mod shadow;
 mod world;
 
 use std::sync::atomic::Ordering::SeqCst;

@@ -1,54 +1,71 @@
 //! A gateway on a real embedded log, with a clock that is turned by hand and commits that can be made to fail.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{
-    Clock, GroupOffset, Log, LogError, ManualClock, NewRecord, Polled, Position, Reader, Record, Step,
-    Subscription, SubscriptionSpec, TopicInfo, TopicSpec, embedded::EmbeddedLog,
+    Clock, GroupOffset, Log, ManualClock, NewRecord, Position, Record, TopicSpec, embedded::EmbeddedLog,
 };
-use events::{Action, IssueEvent, Outcome, topic};
-use gateway::{Gateway, GatewayError, View};
+use events::{Action, IssueEvent, Outcome, PolicyChange, topic};
+use gateway::{Gateway, GatewayError, Policies, Progress, View};
+use policy::Ruleset;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::faulty_log::FaultyLog;
+
 pub const POLICY: &str = include_str!("../../../samples/policy.yaml");
+pub const PARTITIONS: u32 = 4;
 
 pub struct World {
     dir: tempfile::TempDir,
     pub clock: Arc<ManualClock>,
     pub log: Arc<FaultyLog>,
-    policy: Arc<policy::Ruleset>,
+    pub policies: watch::Sender<Policies>,
     running: Option<(CancellationToken, JoinHandle<Result<(), GatewayError>>)>,
     pub view: Arc<View>,
+    pub progress: Arc<Progress>,
+    max_wait: Duration,
 }
 
 impl World {
     /// A gateway with the sample policy, at nine in the morning.
     pub async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::new(at("2026-03-02T09:00:00Z")));
-        let log = open(&dir, &clock);
-        log.create_topics(&topics()).await.unwrap();
-        let policy = Arc::new(policy::load(POLICY).unwrap());
-        let mut world = Self { dir, clock, log, policy, running: None, view: Arc::default() };
+        Self::with(POLICY, None).await
+    }
+
+    pub async fn with(policy: &str, shadow: Option<&str>) -> Self {
+        let mut world = Self::idle(policy, shadow).await;
         world.start();
         world
     }
 
+    /// The gateway is not yet running.
+    pub async fn idle(policy: &str, shadow: Option<&str>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(at("2026-03-02T09:00:00Z")));
+        let log = open(&dir, &clock);
+        log.create_topics(&topics()).await.unwrap();
+        let (policies, _) = watch::channel(Policies { policy: load(policy), shadow: shadow.map(load) });
+        let (view, progress) = (Arc::default(), Arc::default());
+        let max_wait = Duration::from_millis(10);
+        Self { dir, clock, log, policies, running: None, view, progress, max_wait }
+    }
+
+    /// Patience of a gateway that was not made for tests.
+    pub fn patient(mut self) -> Self {
+        self.max_wait = Duration::from_secs(600);
+        self
+    }
+
     pub fn start(&mut self) {
-        let gateway = Gateway::new(self.log.clone(), self.clock.clone(), self.policy.clone())
-            .max_wait(Duration::from_millis(10));
+        let policies = self.policies.subscribe();
+        let gateway =
+            Gateway::following(self.log.clone(), self.clock.clone(), policies).max_wait(self.max_wait);
         self.view = gateway.view();
+        self.progress = gateway.progress();
         let stop = CancellationToken::new();
         self.running = Some((stop.clone(), tokio::spawn(gateway.run(stop))));
     }
@@ -69,8 +86,25 @@ impl World {
         self.log = open(&self.dir, &self.clock);
     }
 
-    pub fn policy(&mut self, text: &str) {
-        self.policy = Arc::new(policy::load(text).unwrap());
+    /// Puts another policy in place of the one that decides.
+    pub fn policy(&self, text: &str) {
+        self.policies.send_modify(|policies| policies.policy = load(text));
+    }
+
+    /// Puts another policy on trial, or none.
+    pub fn shadow(&self, text: Option<&str>) {
+        self.policies.send_modify(|policies| policies.shadow = text.map(load));
+    }
+
+    /// Waits until every partition has changed its policy this often, the first time at the start; gives the last change of
+    /// each, by partition, and that there was no other.
+    pub async fn changes(&self, times: usize) -> Vec<PolicyChange> {
+        let count = times * PARTITIONS as usize;
+        self.until("policies take effect", async || self.records(topic::POLICIES).await.len() >= count).await;
+        let all: Vec<PolicyChange> = self.read(topic::POLICIES).await;
+        assert_eq!(all.len(), count, "one change a partition");
+        let last = |partition| all.iter().rfind(|change| change.partition == partition).unwrap().clone();
+        (0..PARTITIONS).map(last).collect()
     }
 
     pub fn turn(&self, by: TimeDelta) {
@@ -171,6 +205,20 @@ impl World {
             .collect()
     }
 
+    /// The newest value of each key of `gateway-state` that begins with `prefix`.
+    pub async fn state(&self, prefix: &str) -> BTreeMap<(u32, String), Value> {
+        let mut state = BTreeMap::new();
+        for record in self.records(topic::GATEWAY_STATE).await {
+            let key = (record.partition, String::from_utf8(record.key.to_vec()).unwrap());
+            match record.value {
+                _ if !key.1.starts_with(prefix) => continue,
+                Some(value) => state.insert(key, serde_json::from_slice(&value).unwrap()),
+                None => state.remove(&key),
+            };
+        }
+        state
+    }
+
     /// Every action so far, as `action target`.
     pub async fn actions(&self) -> Vec<String> {
         let actions: Vec<Action> = self.read(topic::ACTIONS).await;
@@ -181,6 +229,10 @@ impl World {
         self.until("actions appear", async || self.actions().await.len() >= count).await;
         self.actions().await
     }
+}
+
+pub fn load(text: &str) -> Arc<Ruleset> {
+    Arc::new(policy::load(text).unwrap())
 }
 
 pub fn at(text: &str) -> DateTime<Utc> {
@@ -196,116 +248,9 @@ fn topics() -> Vec<TopicSpec> {
         .iter()
         .map(|name| TopicSpec {
             name: (*name).into(),
-            partitions: 4,
+            partitions: PARTITIONS,
             compacted: topic::COMPACTED.contains(name),
             retention: None,
         })
         .collect()
-}
-
-/// The embedded log, whose next commits can be made to fail before or after they were made.
-pub struct FaultyLog {
-    inner: Option<Arc<EmbeddedLog>>,
-    /// Commits to fail before anything was written.
-    pub fail_before: Arc<AtomicU32>,
-    /// Commits to make, and then report as failed.
-    pub fail_after: Arc<AtomicU32>,
-    /// Questions whether the end of a partition other than the first is reached, that go unanswered.
-    pub fail_asking: Arc<AtomicU32>,
-}
-
-impl FaultyLog {
-    fn over(inner: Option<EmbeddedLog>) -> Self {
-        Self {
-            inner: inner.map(Arc::new),
-            fail_before: Arc::default(),
-            fail_after: Arc::default(),
-            fail_asking: Arc::default(),
-        }
-    }
-
-    fn inner(&self) -> &Arc<EmbeddedLog> {
-        self.inner.as_ref().unwrap()
-    }
-}
-
-#[async_trait]
-impl Log for FaultyLog {
-    async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
-        self.inner().create_topics(topics).await
-    }
-
-    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
-        self.inner().append(records).await
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
-        self.inner().topics().await
-    }
-
-    async fn groups(&self) -> Result<Vec<GroupOffset>, LogError> {
-        self.inner().groups().await
-    }
-
-    async fn read(&self, topic: &str, from: &[(u32, u64)]) -> Result<Box<dyn Reader>, LogError> {
-        self.inner().read(topic, from).await
-    }
-
-    async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>, LogError> {
-        Ok(Box::new(FaultySubscription {
-            log: self.inner().clone(),
-            inner: Some(self.inner().subscribe(spec.clone()).await?),
-            spec,
-            fail_before: self.fail_before.clone(),
-            fail_after: self.fail_after.clone(),
-            fail_asking: self.fail_asking.clone(),
-        }))
-    }
-}
-
-struct FaultySubscription {
-    log: Arc<EmbeddedLog>,
-    inner: Option<Box<dyn Subscription>>,
-    spec: SubscriptionSpec,
-    fail_before: Arc<AtomicU32>,
-    fail_after: Arc<AtomicU32>,
-    fail_asking: Arc<AtomicU32>,
-}
-
-fn take(left: &AtomicU32) -> bool {
-    left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
-}
-
-#[async_trait]
-impl Subscription for FaultySubscription {
-    async fn poll(&mut self, max_records: usize, max_wait: Duration) -> Result<Polled, LogError> {
-        if self.inner.is_none() {
-            self.inner = Some(self.log.subscribe(self.spec.clone()).await?);
-        }
-        self.inner.as_mut().unwrap().poll(max_records, max_wait).await
-    }
-
-    async fn commit(&mut self, step: Step) -> Result<(), LogError> {
-        if take(&self.fail_before) {
-            self.inner = None;
-            return Err(LogError::Lost("made to fail before the step".into()));
-        }
-        self.inner.as_mut().unwrap().commit(step).await?;
-        if take(&self.fail_after) {
-            self.inner = None;
-            return Err(LogError::Lost("made to fail after the step".into()));
-        }
-        Ok(())
-    }
-
-    async fn caught_up(&mut self, topic: &str, partition: u32) -> Result<bool, LogError> {
-        if partition > 0 && take(&self.fail_asking) {
-            return Err(LogError::Unavailable("made to fail".into()));
-        }
-        self.inner.as_mut().unwrap().caught_up(topic, partition).await
-    }
-
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
-        self.inner.as_mut().unwrap().pause(partition, paused).await
-    }
 }

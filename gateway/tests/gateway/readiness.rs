@@ -1,0 +1,61 @@
+//! Progress is what readiness is made of: it must come soon, and must not come while steps fail.
+
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+
+use chrono::TimeDelta;
+use eventlog::Clock;
+use serde_json::json;
+
+use crate::world::{POLICY, World};
+
+#[tokio::test]
+async fn a_start_is_progress_soon_however_long_the_log_is_waited_for() {
+    let mut world = World::idle(POLICY, None).await.patient();
+    world.start();
+    world.changes(1).await;
+    // The second start finds everything as it was: it makes no step.
+    world.stop().await;
+    world.start();
+    world.until("it moves", async || world.progress.moved_at().is_some()).await;
+    assert_eq!(world.progress.partitions(), 4);
+    // And so after each batch.
+    world.turn(TimeDelta::seconds(20));
+    world.say("e-1", json!({})).await;
+    world.until("it moves again", async || world.progress.moved_at() == Some(world.clock.now())).await;
+}
+
+#[tokio::test]
+async fn while_a_step_keeps_failing_a_quiet_log_is_no_progress() {
+    let world = World::new().await;
+    world.changes(1).await;
+    // The one poll under way may still be quiet: whatever it gave, the event is in the next.
+    world.log.fail_before.store(1_000, SeqCst);
+    world.say("e-1", json!({})).await;
+    world.until("a step fails", async || world.log.fail_before.load(SeqCst) < 1_000).await;
+    let moved_at = world.progress.moved_at();
+    for failures in 2..5 {
+        world.turn(TimeDelta::seconds(5));
+        world.until("steps fail", async || world.log.fail_before.load(SeqCst) <= 1_000 - failures).await;
+        assert_eq!(world.progress.moved_at(), moved_at, "after {failures} failures");
+    }
+    world.log.fail_before.store(0, SeqCst);
+    world.until_actions(1).await;
+    world.until("it moves", async || world.progress.moved_at() == Some(world.clock.now())).await;
+}
+
+#[tokio::test]
+async fn after_a_step_that_failed_a_quiet_log_is_progress_in_a_while() {
+    let world = World::new().await;
+    world.changes(1).await;
+    world.log.fail_after.store(1, SeqCst);
+    world.say("e-1", json!({})).await;
+    world.until("the step fails", async || world.log.fail_after.load(SeqCst) == 0).await;
+    // It was made all the same, so nothing is left to decide.
+    let moved_at = world.progress.moved_at();
+    world.until("the partitions are back", async || world.progress.partitions() == 4).await;
+    world.turn(TimeDelta::seconds(9));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.progress.moved_at(), moved_at);
+    world.turn(TimeDelta::seconds(2));
+    world.until("it moves", async || world.progress.moved_at() == Some(world.clock.now())).await;
+}
