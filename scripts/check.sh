@@ -43,6 +43,9 @@ lines=$(wc -l <README.md)
 env -u REDPANDA_BROKERS cargo run --release --locked -- serve --demo --exit | tee target/demo.log
 grep -q '^demo complete$' target/demo.log
 
+step "the sample policies do what their cases say"
+cargo run --release --locked --quiet -- policy test samples
+
 step "the flow, embedded log"
 env -u REDPANDA_BROKERS scripts/start-all.sh
 env -u REDPANDA_BROKERS scripts/test-flow.sh

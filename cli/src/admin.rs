@@ -20,7 +20,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+
+use crate::live::Report;
 
 /// How long a role may go without moving before the process is not ready. A role moves at least once a second.
 const STALLED_AFTER: TimeDelta = TimeDelta::seconds(15);
@@ -68,7 +70,7 @@ impl Health {
     }
 
     /// Whether the process is ready, and what that is made of.
-    pub(crate) async fn ready(&self) -> (bool, Value) {
+    pub(crate) async fn ready(&self) -> (bool, Map<String, Value>) {
         let log = self.log_answers().await;
         let mut ready = log.is_ok();
         let mut detail = Map::new();
@@ -80,18 +82,26 @@ impl Health {
             detail.insert((*role).into(), json!({"moves": moves, "moved_at": moved_at}));
         }
         detail.insert("ready".into(), ready.into());
-        (ready, Value::Object(detail))
+        (ready, detail)
     }
 }
 
-/// `GET /health`, `/health/live`, `/health/ready`, `/metrics`: on every listener, without token.
-pub(crate) fn public(health: Arc<Health>, metrics: PrometheusHandle) -> Router {
-    let ready = |State(health): State<Arc<Health>>| async move {
-        let (ready, detail) = health.ready().await;
+/// `GET /health`, `/health/live`, `/health/ready`, `/metrics`: on every listener, without token. What `report` says
+/// of the policies goes with it; it names files and repeats pieces of them, which is nothing for the receivers' listener.
+pub(crate) fn public(
+    health: Arc<Health>,
+    metrics: PrometheusHandle,
+    report: Option<watch::Receiver<Report>>,
+) -> Router {
+    let ready = move |State(health): State<Arc<Health>>| async move {
+        let (ready, mut detail) = health.ready().await;
+        if let Some(report) = report {
+            detail.append(&mut said(&report.borrow()));
+        }
         (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(detail))
     };
     Router::new()
-        .route("/health", get(ready))
+        .route("/health", get(ready.clone()))
         .route("/health/ready", get(ready))
         .route("/health/live", get(|| async { Json(json!({"live": true})) }))
         .with_state(health)
@@ -101,6 +111,14 @@ pub(crate) fn public(health: Arc<Health>, metrics: PrometheusHandle) -> Router {
                 ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
             }),
         )
+}
+
+fn said(report: &Report) -> Map<String, Value> {
+    match serde_json::to_value(report) {
+        Ok(Value::Object(said)) => said,
+        // A struct of strings cannot fail to be an object.
+        _ => Map::new(),
+    }
 }
 
 /// The admin API: with a token for whoever has it, without one for loopback only.

@@ -90,6 +90,9 @@ pub(crate) struct Serve {
     /// Policy file [env: BREAKDOWN_POLICY] [default: built in, samples/policy.yaml]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Policy file to try out: it decides the same events onto the topic actions-shadow, and nothing is done
+    #[arg(long, value_name = "FILE")]
+    shadow: Option<PathBuf>,
     /// Address of the webhook receivers [env: BREAKDOWN_WEBHOOKS_LISTEN] [default: 127.0.0.1:7000]
     #[arg(long, value_name = "ADDR")]
     webhooks_listen: Option<SocketAddr>,
@@ -105,6 +108,7 @@ impl Serve {
     pub(crate) fn flags(&self, common: &Common) -> Flags {
         Flags {
             policy: self.policy.clone(),
+            shadow: self.shadow.clone(),
             webhooks_listen: self.webhooks_listen,
             admin_listen: self.admin_listen,
             calendar_listen: self.calendar_listen,

@@ -1,6 +1,6 @@
 //! Configuration: flags beat environment beats `breakdown.toml` beats defaults.
 //!
-//! Every key of the file has one environment variable, and most have a flag; `breakdown.example.toml` shows them all.
+//! Most keys of the file have an environment variable, a flag, or both; `breakdown.example.toml` shows them all.
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +23,7 @@ pub const DEFAULT_FILE: &str = "breakdown.toml";
 struct File {
     data_dir: Option<String>,
     policy: Option<String>,
+    shadow: Option<String>,
     project_id: Option<String>,
     listen: Listen,
     admin: Admin,
@@ -108,6 +109,8 @@ pub struct Flags {
     pub brokers: Option<String>,
     /// `--policy`.
     pub policy: Option<PathBuf>,
+    /// `--shadow`.
+    pub shadow: Option<PathBuf>,
     /// `--webhooks-listen`.
     pub webhooks_listen: Option<SocketAddr>,
     /// `--admin-listen`.
@@ -163,6 +166,8 @@ pub struct Settings {
     pub data_dir_chosen: bool,
     /// The policy file; `None`: the built-in one.
     pub policy: Option<PathBuf>,
+    /// The policy file on trial.
+    pub shadow: Option<PathBuf>,
     /// Project of whatever `projects` does not map.
     pub project_id: String,
     /// Webhook receivers.
@@ -245,6 +250,7 @@ impl Settings {
             data_dir_chosen: data_dir.is_some(),
             data_dir: data_dir.unwrap_or_else(|| "./data".into()),
             policy: flags.policy.clone().or(pick("BREAKDOWN_POLICY", file.policy).map(PathBuf::from)),
+            shadow: flags.shadow.clone().or(file.shadow.filter(|path| !path.is_empty()).map(PathBuf::from)),
             project_id,
             webhooks_listen: address(
                 flags.webhooks_listen,
@@ -385,16 +391,18 @@ mod tests {
 
     #[test]
     fn flags_beat_environment_beats_file_beats_defaults() {
-        let file = "data_dir = \"f\"\n[listen]\nadmin = \"127.0.0.1:1\"\n";
+        let file = "data_dir = \"f\"\nshadow = \"f.yaml\"\n[listen]\nadmin = \"127.0.0.1:1\"\n";
         let vars = [("BREAKDOWN_DATA_DIR", "e"), ("PROJECT_ID", "")];
-        let flags = Flags { data_dir: Some("x".into()), ..Flags::default() };
+        let flags = Flags { data_dir: Some("x".into()), shadow: Some("x.yaml".into()), ..Flags::default() };
         let all = load(file, &vars, flags).unwrap();
+        assert_eq!(all.shadow, Some("x.yaml".into()));
         assert_eq!(all.data_dir, PathBuf::from("x"));
         assert_eq!(all.project_id, "alpha", "an empty variable counts as unset");
         let no_flag = load(file, &vars, Flags::default()).unwrap();
         assert_eq!(no_flag.data_dir, PathBuf::from("e"));
         let file_only = load(file, &[], Flags::default()).unwrap();
         assert_eq!(file_only.data_dir, PathBuf::from("f"));
+        assert_eq!(file_only.shadow, Some("f.yaml".into()));
         assert_eq!(file_only.admin_listen, Address { at: "127.0.0.1:1".parse().unwrap(), chosen: true });
         assert_eq!(file_only.webhooks_listen.at.port(), 7000);
     }
@@ -429,6 +437,7 @@ mod tests {
         for key in [
             "data_dir",
             "policy",
+            "shadow",
             "project_id",
             "webhooks",
             "admin",

@@ -18,6 +18,8 @@ mod commands;
 pub mod config;
 mod demo;
 mod error;
+mod history;
+mod live;
 mod logs;
 mod running;
 mod serve;

@@ -1,13 +1,18 @@
 //! Roles at work, and how they end.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    io::{IsTerminal, stdin},
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::error::Failure;
 
@@ -17,11 +22,13 @@ const DRAIN: Duration = Duration::from_secs(40);
 /// On Linux and macOS.
 const SIGXFSZ: i32 = 25;
 
-/// SIGINT, SIGTERM and SIGHUP (a terminal that closes), watched for since this was made.
+/// SIGINT, SIGTERM and SIGHUP, watched for since this was made.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    /// Somebody sits there.
+    at_terminal: bool,
     /// Taken so that it does not end the process: a file that may not grow is like a full disk, which is answered 503.
     _file_size: Option<Signal>,
 }
@@ -35,16 +42,31 @@ impl Signals {
             interrupt: watch(SignalKind::interrupt())?,
             terminate: watch(SignalKind::terminate())?,
             hang_up: watch(SignalKind::hangup())?,
+            at_terminal: stdin().is_terminal(),
             _file_size: signal(SignalKind::from_raw(SIGXFSZ)).ok(),
         })
     }
 
-    /// The next signal's name.
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hang_up.recv() => "SIGHUP",
+    /// The name of the next signal that ends the process. SIGHUP sets off `reload`, where there is one, and ends the process
+    /// only when it came because the terminal closed: nobody is left to press Ctrl-C.
+    pub(crate) async fn next(&mut self, reload: Option<&Notify>) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.hang_up.recv() => {}
+            }
+            // A terminal that was hung up is none any more.
+            if self.at_terminal && !stdin().is_terminal() {
+                return "SIGHUP";
+            }
+            match reload {
+                Some(reload) => {
+                    info!("SIGHUP: reading the policy again");
+                    reload.notify_one();
+                }
+                None => info!("SIGHUP: no policy file is watched here, so there is nothing to reload"),
+            }
         }
     }
 }

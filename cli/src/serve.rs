@@ -16,10 +16,11 @@ use crate::{
     admin::{self, Health, MovedAt},
     args::{Role, Serve},
     clock::SystemClock,
-    commands, config,
+    config,
     config::{Address, Settings},
     demo,
     error::Failure,
+    live::Live,
     logs::{self, Access},
     running::{Running, Signals},
     telemetry,
@@ -40,8 +41,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
     // All that can be wrong is found before anything runs: configuration, log, addresses.
-    let ruleset =
-        has(Role::Gateway).then(|| commands::policy::load(settings.policy.as_deref())).transpose()?;
+    let live = has(Role::Gateway).then(|| Live::load(&settings, clock.clone())).transpose()?;
     let receivers = has(Role::Webhooks).then(|| receivers(&settings)).transpose()?;
     let chosen_base = settings.calendar_api_base.as_deref().map(parse_base).transpose()?;
     // calendar-mock alone needs no log.
@@ -70,12 +70,9 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     if args.dry_run {
         say!("  dry run    actions are decided and recorded, and nothing outside is touched");
     }
-    if let Some(ruleset) = &ruleset {
-        let file = settings.policy.as_ref().map_or("built in".into(), |path| path.display().to_string());
-        say!("  policy     {file}: {} rules, hash {}", ruleset.rules().count(), &ruleset.hash()[..12]);
-    }
-    let gateway = match (&log, ruleset) {
-        (Some(log), Some(ruleset)) => Some(Gateway::new(log.clone(), clock.clone(), Arc::new(ruleset))),
+    live.iter().for_each(Live::print);
+    let gateway = match (&log, &live) {
+        (Some(log), Some(live)) => Some(Gateway::following(log.clone(), clock.clone(), live.policies())),
         _ => None,
     };
     let executor = match (&log, has(Role::Executor), base) {
@@ -101,11 +98,13 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         moving.push(("gateway", Box::new(move || progress.moved_at())));
     }
     let health = Arc::new(Health::new(log.clone(), clock.clone(), moving));
-    let public = admin::public(health, metrics);
+    let report = live.as_ref().map(Live::report);
+    let reload = live.as_ref().and_then(Live::reload);
+    let public = admin::public(health.clone(), metrics.clone(), None);
     let (listener, at) = admin;
     say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
     let view = gateway.as_ref().map(Gateway::view);
-    let router = public.clone().merge(admin::api(view, settings.admin_token.clone()));
+    let router = admin::public(health, metrics, report).merge(admin::api(view, settings.admin_token.clone()));
     running.start("admin", |stop| serve_admin(listener, router, stop));
     if let Some((listener, at)) = calendar {
         say!("  calendar   http://{at}/api  (calendar-mock: keeps meetings and nudges in memory)");
@@ -114,6 +113,9 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     }
     if let Some((log, config)) = executor {
         running.start("executor", |stop| executor::run(log, clock.clone(), config, moved, stop));
+    }
+    if let (Some(live), Some(_)) = (live, &reload) {
+        running.start("policy watcher", |stop| live.run(stop));
     }
     if let Some(gateway) = gateway {
         running.start("gateway", |stop| gateway.run(stop));
@@ -145,7 +147,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         Ok(())
     };
     let result = tokio::select! {
-        name = signals.next() => {
+        name = signals.next(reload.as_deref()) => {
             info!(signal = name, "draining");
             Ok(())
         }
@@ -154,7 +156,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     };
     tokio::select! {
         () = running.stop() => result.map(|()| ExitCode::SUCCESS),
-        name = signals.next() => Err(Failure::failed(format!("{name} a second time: stopped without draining"))),
+        name = signals.next(reload.as_deref()) => Err(Failure::failed(format!("{name} a second time: stopped without draining"))),
     }
 }
 

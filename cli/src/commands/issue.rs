@@ -18,31 +18,8 @@ use crate::{
 /// Prints facts, deciding rule, timers, actions, outcomes. Reads the log only, so it works beside a server.
 pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Failure> {
     let log = logs::open(settings, Access::Read).await?;
-    let mut states: BTreeMap<u32, State> = BTreeMap::new();
-    let mut broken = None;
-    read_all(&*log, topic::GATEWAY_STATE, |record| {
-        let state = states.entry(record.partition).or_default();
-        if let Err(error) = state.restore(&record.key, record.value.as_deref()) {
-            broken.get_or_insert((record.partition, record.offset, error));
-        }
-    })
-    .await?;
-    if let Some((partition, offset, error)) = broken {
-        return Err(Failure::failed(format!(
-            "the state on {} partition {partition} offset {offset} cannot be read: {error}; was it written by another \
-             version of breakdown?",
-            topic::GATEWAY_STATE
-        )));
-    }
-    let issue =
-        states.values().flat_map(State::issues).find(|(_, issue_ref, _)| *issue_ref == args.issue_ref);
-    let Some((project, _, issue)) = issue else {
-        return Err(Failure::failed(format!(
-            "issue {:?} is not known here; a reference looks like github:owner/repo#12 or jira:host/KEY-7, and an issue is \
-             known from its first event on",
-            args.issue_ref
-        )));
-    };
+    let (project, state) = known(&*log, &args.issue_ref).await?;
+    let issue = state.issue(&project, &args.issue_ref);
     let mut actions: Vec<Action> = Vec::new();
     read_all(&*log, topic::ACTIONS, |record| {
         let action = record.value.as_deref().and_then(|value| serde_json::from_slice::<Action>(value).ok());
@@ -96,6 +73,41 @@ async fn pending(log: &dyn Log) -> Result<BTreeMap<String, Value>, Failure> {
     })
     .await?;
     Ok(pending)
+}
+
+/// The state that knows an issue, and the issue's project.
+///
+/// # Errors
+/// When no event named the issue, or the state on the log cannot be read.
+pub(crate) async fn known(log: &dyn Log, issue_ref: &str) -> Result<(String, State), Failure> {
+    let mut states: BTreeMap<u32, State> = BTreeMap::new();
+    let mut broken = None;
+    read_all(log, topic::GATEWAY_STATE, |record| {
+        if gateway::is_of_shadow(&record.key) {
+            return;
+        }
+        let state = states.entry(record.partition).or_default();
+        if let Err(error) = state.restore(&record.key, record.value.as_deref()) {
+            broken.get_or_insert((record.partition, record.offset, error));
+        }
+    })
+    .await?;
+    if let Some((partition, offset, error)) = broken {
+        return Err(Failure::failed(format!(
+            "the state on {} partition {partition} offset {offset} cannot be read: {error}; was it written by another \
+             version of breakdown?",
+            topic::GATEWAY_STATE
+        )));
+    }
+    let project_of = |state: &State| {
+        state.issues().find(|(_, known, _)| *known == issue_ref).map(|(project, ..)| project.to_owned())
+    };
+    states.into_values().find_map(|state| Some((project_of(&state)?, state))).ok_or_else(|| {
+        Failure::failed(format!(
+            "issue {issue_ref:?} is not known here; a reference looks like github:owner/repo#12 or jira:host/KEY-7, and an issue \
+             is known from its first event on"
+        ))
+    })
 }
 
 /// JSON as lines for a person: `key: value`, nested by two spaces; text stays quoted, so it stays inert.

@@ -9,7 +9,7 @@ pub(crate) mod topics;
 
 use std::time::Duration;
 
-use eventlog::{Log, Record};
+use eventlog::{Bounds, Log, Record};
 use serde_json::Value;
 
 use crate::error::Failure;
@@ -62,10 +62,16 @@ pub(crate) async fn read_all(
 pub(crate) async fn starts(
     log: &dyn Log,
     topic: &str,
-    place: impl Fn(eventlog::Bounds) -> u64,
+    place: impl Fn(Bounds) -> u64,
 ) -> Result<Vec<(u32, u64)>, Failure> {
-    let topics = log.topics().await?;
-    let Some(info) = topics.iter().find(|info| info.name == topic) else {
+    let partitions = bounds(log, topic).await?;
+    Ok((0_u32..).zip(partitions.into_iter().map(place)).collect())
+}
+
+/// The ends of each partition of `topic`.
+pub(crate) async fn bounds(log: &dyn Log, topic: &str) -> Result<Vec<Bounds>, Failure> {
+    let mut topics = log.topics().await?;
+    let Some(place) = topics.iter().position(|info| info.name == topic) else {
         let names: Vec<_> = topics.iter().map(|info| info.name.as_str()).collect();
         return Err(Failure::failed(format!(
             "topic {topic:?} is not on this log; there are: {}",
@@ -76,7 +82,7 @@ pub(crate) async fn starts(
             }
         )));
     };
-    Ok((0_u32..).zip(info.partitions.iter().map(|bounds| place(*bounds))).collect())
+    Ok(topics.swap_remove(place).partitions)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `breakdown publish`: events from files onto `issues`.
 
-use std::{collections::BTreeSet, io::Read, process::ExitCode, sync::LazyLock};
+use std::{io::Read, process::ExitCode};
 
 use eventlog::NewRecord;
-use events::{EventType, IssueEvent, Source, clean_text, id, issue_ref_of_github, issue_ref_of_jira, topic};
+use events::{IssueEvent, Source, id, issue_ref_of_github, issue_ref_of_jira, topic};
 use serde_json::{Deserializer, Value, json};
 
 use crate::{
@@ -102,57 +102,25 @@ fn parse(bytes: &[u8], name: &str) -> Result<Vec<IssueEvent>, Failure> {
 }
 
 /// Derives what a sample may leave out (`issue_ref`, `event_id`), then reads the event as strictly as the gateway will.
-fn complete(mut value: Value) -> Result<IssueEvent, String> {
+pub(crate) fn complete(mut value: Value) -> Result<IssueEvent, String> {
     let Some(fields) = value.as_object_mut() else {
         return Err("an event is a JSON object".into());
     };
-    // Readers of the topic ignore unknown fields; by hand they are mistakes.
-    if let Some(unknown) = fields.keys().find(|name| !known_fields().contains(name.as_str())) {
-        let webhook = if fields.contains_key("issue") {
-            "; this looks like a webhook: `breakdown deliver`"
-        } else {
-            ""
-        };
-        return Err(format!(
-            "unknown field {:?}{webhook}; the shape is in events/schemas/issues.json",
-            clean_text(unknown)
-        ));
-    }
     // Canonical: serde_json's map keeps its keys sorted, and writes no white space.
     let canonical = serde_json::to_vec(fields).map_err(|error| error.to_string())?;
-    if !fields.contains_key("issue_ref") {
+    // What looks like a webhook is said before what an event would need.
+    if fields.contains_key("issue") {
+        return Err("this looks like a webhook: `breakdown deliver`; an event's shape is in events/schemas/issues.json".into());
+    }
+    if !fields.contains_key("issue_ref")
+        && fields.keys().all(|name| IssueEvent::field_names().any(|known| known == name))
+    {
         let derived = derive_issue_ref(&Value::Object(fields.clone()))?;
         fields.insert("issue_ref".into(), derived.into());
     }
     fields.entry("event_id").or_insert_with(|| id::published_event(&canonical).into());
-    let event: IssueEvent = serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let at = if path == "." { String::new() } else { format!("{path}: ") };
-        format!("{at}{}; the shape is in events/schemas/issues.json", error.inner())
-    })?;
-    if let EventType::Other(word) = &event.event_type {
-        let known = EventType::KNOWN.join(", ");
-        return Err(format!("type: {:?} is no event type; there are {known}", clean_text(word)));
-    }
-    for (field, text) in
-        [("event_id", &event.event_id), ("project_id", &event.project_id), ("issue_ref", &event.issue_ref)]
-    {
-        if text.is_empty() || text.len() > 512 {
-            return Err(format!("{field} must have 1 to 512 bytes"));
-        }
-    }
-    Ok(event)
-}
-
-/// The fields of an event, as its schema names them.
-fn known_fields() -> &'static BTreeSet<String> {
-    static FIELDS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-        let schemas = events::schema::all();
-        let issues = schemas.iter().find(|(topic, _)| *topic == topic::ISSUES);
-        let properties = issues.and_then(|(_, schema)| schema.get("properties")?.as_object());
-        properties.into_iter().flat_map(|fields| fields.keys().cloned()).collect()
-    });
-    &FIELDS
+    IssueEvent::by_hand(std::mem::take(fields))
+        .map_err(|mistake| format!("{mistake}; the shape is in events/schemas/issues.json"))
 }
 
 fn derive_issue_ref(value: &Value) -> Result<String, String> {

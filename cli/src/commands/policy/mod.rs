@@ -1,13 +1,23 @@
 //! `breakdown policy …`: one file a command.
 
+mod backtest;
 mod check;
+pub(crate) mod diagnostics;
+mod schema;
+mod test;
 
-use std::{fs::File, io::Read, path::Path, process::ExitCode};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read, stderr},
+    path::Path,
+    process::ExitCode,
+};
 
 use ::policy::{Diagnostic, Ruleset};
 use clap::{Args, Subcommand};
 
-use crate::{config::Settings, error::Failure};
+use self::diagnostics::{in_source, is_coloured};
+use crate::{commands::inert, config::Settings, error::Failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Policy {
@@ -19,6 +29,12 @@ pub(crate) struct Policy {
 enum Command {
     /// Report every mistake in policy files, with line, column and a hint
     Check(check::Check),
+    /// Print the JSON Schema of policy files, by which editors complete them
+    Schema(schema::Schema),
+    /// Run the cases that stand beside policies, in *.test.yaml
+    Test(test::Test),
+    /// Replay history through a candidate and the current policy, and show the difference
+    Backtest(backtest::Backtest),
 }
 
 /// Works with policy files. `settings` are read only by what needs them.
@@ -26,33 +42,65 @@ pub(crate) async fn run(
     args: Policy,
     settings: impl FnOnce() -> Result<Settings, Failure>,
 ) -> Result<ExitCode, Failure> {
-    let _ = &settings;
     match args.command {
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => Ok(check::run(&args)),
+        Command::Schema(_) => Ok(schema::run()),
+        Command::Test(args) => test::run(&args),
+        Command::Backtest(args) => backtest::run(args, settings).await,
     }
 }
 
-pub(crate) fn read(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    // A byte more than is allowed is enough to be told so.
-    File::open(path)
-        .and_then(|file| file.take(::policy::MAX_TEXT_BYTES as u64 + 1).read_to_string(&mut text))
-        .map_err(|error| Failure::usage(format!("the policy {} cannot be read: {error}", path.display())))?;
-    Ok(text)
+/// A policy file's text; of one that is too large, enough for the loader to say so.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn read(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(::policy::MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return Err(match error.kind() {
+            ErrorKind::IsADirectory => "it is a directory".to_owned(),
+            ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ => error.to_string(),
+        });
+    }
+    String::from_utf8(bytes).or_else(|error| {
+        let bytes = error.as_bytes();
+        if bytes.len() > ::policy::MAX_TEXT_BYTES {
+            return Ok(String::from_utf8_lossy(bytes).into_owned());
+        }
+        if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+            return Err("it is UTF-16; save it as UTF-8".to_owned());
+        }
+        let good = &bytes[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Err(format!("line {line} is not UTF-8; save the file as UTF-8"))
+    })
 }
 
 /// The policy that `serve` runs: the file, or the built-in one.
 pub(crate) fn load(path: Option<&Path>) -> Result<Ruleset, Failure> {
     let (name, text) = match path {
-        Some(path) => (path.display().to_string(), read(path)?),
+        Some(path) => {
+            let text = read(path).map_err(|why| {
+                Failure::usage(format!(
+                    "the policy {} cannot be read: {why}",
+                    inert(&path.display().to_string())
+                ))
+            })?;
+            (path.display().to_string(), text)
+        }
         None => {
             ("the built-in policy".to_owned(), include_str!("../../../../samples/policy.yaml").to_owned())
         }
     };
     let ruleset = ::policy::load(&text).map_err(|diagnostics: Vec<Diagnostic>| {
-        let lines: Vec<_> = diagnostics.iter().map(|diagnostic| format!("{name}:{diagnostic}")).collect();
-        Failure::usage(format!("the policy {name} has mistakes:\n{}", lines.join("\n")))
+        let shown = in_source(&name, &text, &diagnostics, is_coloured(&stderr()));
+        Failure::usage(format!("the policy {} has mistakes\n\n{shown}", inert(&name)))
     })?;
-    ruleset.warnings().iter().for_each(|warning| tracing::warn!("{name}:{warning}"));
+    for warning in ruleset.warnings() {
+        tracing::warn!("{}", inert(&format!("{name}:{warning}").replace("\n  hint: ", "; hint: ")));
+    }
     Ok(ruleset)
 }

@@ -1,0 +1,280 @@
+//! A backtest's report for a person.
+
+use std::{cmp::Reverse, fmt::Write};
+
+use ::policy::backtest::{Both, Busiest, Counts, Example, Load, Made, Report, RuleReport};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{Backtest, Named, Replayed};
+use crate::commands::inert;
+
+/// How many targets are listed: those whose days change most.
+const MAX_TARGETS: usize = 20;
+/// How many rules without any action are named.
+const MAX_IDLE: usize = 12;
+/// How much of a title, rationale or name is shown, in characters.
+const MAX_CHARS: usize = 80;
+
+const CAVEAT: &str = "People would have reacted to other actions, and other events would have come: this is the first-order difference only.";
+
+pub(super) fn text(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String {
+    let report = &replayed.report;
+    let parts = [
+        head(args, policies, replayed),
+        counts(report),
+        targets(report),
+        examples(report),
+        rules_that_failed(report),
+        CAVEAT.to_owned(),
+    ];
+    parts.iter().filter(|part| !part.is_empty()).map(|part| part.trim_end()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// What was replayed through what, and what was out of the ordinary with it.
+fn head(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String {
+    let Both { current, candidate } = policies;
+    let Replayed { report, skipped, .. } = replayed;
+    let history = &report.history;
+    let mut lines = vec![format!("{} against {}", inert(&candidate.name), inert(&current.name))];
+    if current.ruleset.hash() == candidate.ruleset.hash() {
+        lines.push("Both are the same text.".into());
+    }
+    let (Some(first_at), Some(last_at), Some(to)) = (history.first_at, history.last_at, replayed.to) else {
+        lines.push("There was no event to replay.".into());
+        return lines.join("\n");
+    };
+    let end = match args.to {
+        Some(_) => "",
+        None => ", with the last event (--to sets another end)",
+    };
+    lines.push(format!(
+        "{} events about {} issues, from {} to {}",
+        history.events,
+        history.issues,
+        instant(first_at),
+        instant(last_at)
+    ));
+    lines.push(format!("The replay ends at {}{end}", instant(to)));
+    if let Some(from) = args.from {
+        lines.push(format!(
+            "Reported is what was decided from {} on: {} events",
+            instant(from),
+            history.reported
+        ));
+    }
+    for (count, what) in [
+        (history.duplicates, "events had been counted before and changed nothing"),
+        (history.late, "events came late: older than what was known of their issue"),
+        (skipped.unreadable, "records cannot be read as events; a gateway makes them dead letters"),
+        (skipped.other_topics, "lines are records of other topics and were passed over"),
+        (
+            skipped.raised,
+            "stamps were earlier than the one before and were raised to it; is the file in order of time?",
+        ),
+    ] {
+        if count > 0 {
+            lines.push(format!("{count} {what}"));
+        }
+    }
+    if args.against.is_none()
+        && let Some(last) = replayed.last_policy.as_deref().filter(|last| *last != current.ruleset.hash())
+    {
+        lines.push(format!(
+            "The policy last in force on this log is another one ({:.12}) than {} ({:.12}); --against names what to compare with",
+            last,
+            inert(&current.name),
+            current.ruleset.hash()
+        ));
+    }
+    lines.join("\n")
+}
+
+/// In all, by rule and by project; what differs most stands first.
+fn counts(report: &Report) -> String {
+    let mut rules: Vec<_> =
+        report.rules.iter().filter(|(_, rule)| rule.counts != Counts::default()).collect();
+    rules.sort_by_key(|(_, rule)| Reverse(difference(&rule.counts)));
+    let mut projects: Vec<_> = report.projects.iter().collect();
+    projects.sort_by_key(|(_, counts)| Reverse(difference(counts)));
+
+    let names = rules.iter().map(|(id, _)| id).chain(projects.iter().map(|(id, _)| id));
+    let width = names.map(|name| name.chars().count() + 2).max().unwrap_or_default().clamp(11, MAX_CHARS);
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "current", "candidate", "added", "removed", "changed", "same"
+    );
+    let mut row = |name: &str, counts: &Counts, remark: &str| {
+        let Counts { actions, added, removed, changed, unchanged, .. } = counts;
+        let [added, removed, changed] = [("+", added), ("-", removed), ("~", changed)]
+            .map(|(sign, count)| if *count == 0 { "0".into() } else { format!("{sign}{count}") });
+        let line = format!(
+            "{:width$} {:>9} {:>9} {added:>9} {removed:>9} {changed:>9} {unchanged:>9}  {remark}",
+            short(name),
+            actions.current,
+            actions.candidate,
+        );
+        out.push_str(line.trim_end());
+        out.push('\n');
+    };
+    row("all actions", &report.total, "");
+    for (id, rule) in rules {
+        let remark = match rule.defined {
+            Both { current: true, candidate: true } => "",
+            Both { current: false, candidate: _ } => "new rule",
+            Both { current: true, candidate: false } => "rule is gone",
+        };
+        row(&format!("  {id}"), &rule.counts, remark);
+    }
+    if projects.len() > 1 {
+        row_of_projects(&mut row, projects.into_iter());
+    }
+    let idle = |rule: &RuleReport| rule.defined.candidate && rule.counts.actions.candidate == 0;
+    let idle: Vec<_> = report.rules.iter().filter(|(_, rule)| idle(rule)).map(|(id, _)| short(id)).collect();
+    if !idle.is_empty() {
+        let more = idle.len().saturating_sub(MAX_IDLE);
+        let named = idle.into_iter().take(MAX_IDLE).collect::<Vec<_>>().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(out, "The candidate makes no action by: {named}{more}");
+    }
+    if report.total.reworded > 0 {
+        let _ = writeln!(out, "Of the same, {} have another rationale", report.total.reworded);
+    }
+    out
+}
+
+fn row_of_projects<'a>(
+    row: &mut impl FnMut(&str, &Counts, &str),
+    projects: impl Iterator<Item = (&'a String, &'a Counts)>,
+) {
+    projects.for_each(|(id, counts)| row(&format!("  {id}"), counts, "project"));
+}
+
+/// Whom it asks more or less of.
+fn targets(report: &Report) -> String {
+    let mut targets: Vec<(&String, &Load, Both<u64>, Both<Option<Busiest>>)> =
+        report.targets.iter().map(|(name, load)| (name, load, load.actions(), load.busiest())).collect();
+    targets.retain(|(_, load, ..)| load.differs());
+    if targets.is_empty() {
+        return String::new();
+    }
+    let day = |busiest: &Option<Busiest>| busiest.map_or(0, |busiest| busiest.actions);
+    targets.sort_by_key(|(_, _, actions, busiest)| {
+        let by_day = day(&busiest.current).abs_diff(day(&busiest.candidate));
+        Reverse((by_day, actions.current.abs_diff(actions.candidate)))
+    });
+    let more = targets.len().saturating_sub(MAX_TARGETS);
+    let width =
+        targets.iter().take(MAX_TARGETS).map(|(name, ..)| short(name).chars().count()).max().unwrap_or(0);
+    let mut out = "What is asked of whom, in all and on the busiest day (UTC)\n".to_owned();
+    for (name, _, actions, busiest) in targets.into_iter().take(MAX_TARGETS) {
+        let day = |busiest: Option<Busiest>| {
+            busiest
+                .map_or_else(|| "0".to_owned(), |busiest| format!("{} on {}", busiest.actions, busiest.day))
+        };
+        let _ = writeln!(
+            out,
+            "  {:width$}  {:>6} → {:<6} {} → {}",
+            short(name),
+            actions.current,
+            actions.candidate,
+            day(busiest.current),
+            day(busiest.candidate)
+        );
+    }
+    if more > 0 {
+        let _ = writeln!(out, "  and {more} more (--json lists all)");
+    }
+    out
+}
+
+/// The first differences of each rule.
+fn examples(report: &Report) -> String {
+    let mut out = String::new();
+    for (id, rule) in &report.rules {
+        let examples = &rule.examples;
+        let all = [&examples.added, &examples.removed, &examples.changed];
+        if all.iter().all(|list| list.is_empty()) {
+            continue;
+        }
+        let _ = writeln!(out, "{}", short(id));
+        for (sign, list) in ["+", "-", "~"].iter().zip(all) {
+            list.iter().for_each(|example| out.push_str(&shown(sign, example)));
+        }
+    }
+    match out.is_empty() {
+        true => out,
+        false => format!("Examples (+ added, - removed, ~ changed)\n{out}"),
+    }
+}
+
+fn shown(sign: &str, example: &Example) -> String {
+    let title = example.title.as_deref().map(|title| format!("  {}", short(title))).unwrap_or_default();
+    let mut out = format!("  {sign} {}  {}{title}\n", instant(example.at), short(&example.issue_ref));
+    let made = |made: &Made| format!("{} {}", short(&made.action), short(&made.target));
+    match (&example.current, &example.candidate) {
+        (Some(current), Some(candidate)) => {
+            let rule = |of: &Made| match current.rule == candidate.rule {
+                true => String::new(),
+                false => format!(" by {}", short(&of.rule)),
+            };
+            let differs: Vec<_> = example.differs.iter().map(|name| short(name)).collect();
+            let _ = writeln!(
+                out,
+                "      {}{} → {}{} ({})\n      {}",
+                made(current),
+                rule(current),
+                made(candidate),
+                rule(candidate),
+                differs.join(", "),
+                short(&candidate.rationale)
+            );
+        }
+        (one, other) => {
+            if let Some(of) = one.as_ref().or(other.as_ref()) {
+                let _ = writeln!(out, "      {}: {}", made(of), short(&of.rationale));
+            }
+        }
+    }
+    out
+}
+
+/// Rules that could not do what they say.
+fn rules_that_failed(report: &Report) -> String {
+    let mut out = String::new();
+    for (what, of) in [
+        (
+            "conditions that erred, and so did not hold",
+            (|rule| rule.condition_errors) as fn(&RuleReport) -> Both<u64>,
+        ),
+        ("actions without a target that resolves", |rule| rule.unresolved),
+        ("firings that a cooldown suppressed", |rule| rule.suppressed),
+    ] {
+        for (id, rule) in report.rules.iter().filter(|(_, rule)| of(rule) != Both::default()) {
+            let Both { current, candidate } = of(rule);
+            let _ = writeln!(out, "  {}: {what}: {current} → {candidate}", short(id));
+        }
+    }
+    match out.is_empty() {
+        true => out,
+        false => format!("Rules that did not act where they might have, current → candidate\n{out}"),
+    }
+}
+
+fn difference(counts: &Counts) -> u64 {
+    counts.added + counts.removed + counts.changed
+}
+
+/// Text from events and policies, inert and short.
+fn short(text: &str) -> String {
+    let text = inert(text);
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    }
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
