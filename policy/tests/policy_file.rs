@@ -399,6 +399,78 @@ fn words() -> impl Strategy<Value = String> {
     proptest::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+/// Signs that mean something to YAML or to a condition.
+fn any_sign() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(vec![
+        "",
+        " ",
+        "  ",
+        "\n",
+        "\n\n",
+        "\t",
+        "\"",
+        "'",
+        ":",
+        ": ",
+        "-",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "@",
+        "!",
+        "*",
+        "&",
+        "#",
+        " #",
+        "`",
+        "%",
+        "|",
+        ">",
+        "\\",
+        "\\d",
+        "?",
+        "? ",
+        "<<: ",
+        "---\n",
+        "...\n",
+        "ü",
+        "\u{1F600}",
+        "\u{FEFF}",
+        "\0",
+        "~",
+        "x: y",
+        "issue",
+    ])
+}
+
+/// What is wrong with the diagnostics of a text, if anything.
+fn misplaced(text: &str) -> Option<String> {
+    let diagnostics = match load(text) {
+        Ok(ruleset) => ruleset.warnings().to_vec(),
+        Err(diagnostics) => diagnostics,
+    };
+    let bare = text.trim_start_matches('\u{FEFF}').replace("\r\n", "\n").replace('\r', "\n");
+    let lines: Vec<&str> = bare.split('\n').collect();
+    let is_wrong = |diagnostic: &&Diagnostic| {
+        let Diagnostic { line, column, end_line, end_column, span, message, .. } = diagnostic;
+        let is_in = |line: usize, column: usize| {
+            line >= 1
+                && column >= 1
+                && lines.get(line - 1).is_some_and(|line| column <= line.chars().count() + 1)
+        };
+        message.contains("fault")
+            || text.get(span.clone()).is_none()
+            || (line, column) > (end_line, end_column)
+            || !is_in(*line, *column)
+            || !is_in(*end_line, *end_column)
+            || (line == end_line && text[span.clone()].chars().count() != end_column - column)
+    };
+    diagnostics.iter().find(is_wrong).map(|diagnostic| format!("{diagnostic:?}\n{text}"))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -411,10 +483,21 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_loaded_or_refused(text in "[ -~\n\t\u{85}ü{}:&*|>!%@`\\[\\]]{0,200}") {
-        if let Err(diagnostics) = load(&text) {
-            let said = format!("{diagnostics:?}");
-            prop_assert!(!said.contains("fault"), "{said}");
+    fn a_slip_anywhere_is_told(
+        slips in proptest::collection::vec((0..SAMPLE.len(), 0_usize..3, any_sign()), 1..4),
+        ends in proptest::sample::select(vec!["\n", "\r\n", "\r"]),
+    ) {
+        let mut text: Vec<char> = SAMPLE.chars().collect();
+        for (at, taken, sign) in slips {
+            let at = at % text.len();
+            text.splice(at..(at + taken).min(text.len()), sign.chars());
         }
+        let text = text.into_iter().collect::<String>().replace('\n', ends);
+        prop_assert_eq!(misplaced(&text), None);
+    }
+
+    #[test]
+    fn any_text_is_loaded_or_refused(text in "[ -~\n\t\u{85}ü{}:&*|>!%@`\\[\\]]{0,200}") {
+        prop_assert_eq!(misplaced(&text), None);
     }
 }

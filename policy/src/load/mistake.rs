@@ -127,7 +127,7 @@ impl<'t> Report<'t> {
                 Some(first) => self.joined(node.at, self.head(first)),
                 None => node.at,
             },
-            Value::Map(_) | Value::List(_) if node.at == node.used => self.bracketed(node.at),
+            Value::Map(_) | Value::List(_) => self.bracketed(node.at),
             _ => node.at,
         }
     }

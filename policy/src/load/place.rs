@@ -67,7 +67,10 @@ impl<'t> Lines<'t> {
 
     /// A line and column as a byte; what lies outside is brought to the line's or the text's end.
     pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
-        let (line, text) = (line.clamp(1, self.starts.len()), self.line(line));
+        if line > self.starts.len() {
+            return self.text.len();
+        }
+        let (line, text) = (line.max(1), self.line(line.max(1)));
         let within = text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
         self.starts[line - 1] + within
     }

@@ -14,8 +14,8 @@ use super::{
 
 /// How many values are blanked.
 const MAX_BLANKED: usize = 20;
-/// How many bytes are parsed again on their account.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// How many bytes are parsed again on their account: no slip makes loading take longer than the largest file does.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// The tree, unless the report says why there is none.
 pub(crate) fn parse(report: &mut Report<'_>) -> Option<Node> {

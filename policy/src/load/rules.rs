@@ -79,6 +79,8 @@ pub(super) fn read(
     let goes_on = fields.get("continue").is_some_and(|node| report.truth(node, "`continue`"));
     let on_closed = fields.get("on_closed").is_some_and(|node| report.truth(node, "`on_closed`"));
     let (id, id_place) = id?;
+    // A repeated rule stands where it is repeated.
+    let begins = if node.used == node.at { report.head(node) } else { node.used };
     let rule = condition.map(|condition| Rule {
         id: id.clone(),
         rationale: rationale.unwrap_or_default(),
@@ -89,7 +91,7 @@ pub(super) fn read(
         cooldown: cooldown.unwrap_or(DEFAULT_COOLDOWN),
         goes_on,
         on_closed,
-        line: report.lines.number(report.head(node).start()),
+        line: report.lines.number(begins.start()),
     });
     Some((id, id_place, rule))
 }

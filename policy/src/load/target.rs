@@ -79,6 +79,10 @@ fn read_one(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) -> Op
         format!("write \"team:{}\"", cut(name, 40))
     } else if !name.is_empty() && (name != word || is_member()) {
         format!("write \"owner:{}\"", cut(name, 40))
+    } else if let Some((prefix, name)) = word.split_once(':')
+        && let Some(meant) = report.closest(prefix, ["team", "owner"].into_iter())
+    {
+        format!("did you mean \"{meant}:{}\"?", cut(name, 40))
     } else {
         match report.closest(word, ["assignee"].into_iter()) {
             Some(_) => "did you mean `assignee`?".to_owned(),

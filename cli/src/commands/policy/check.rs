@@ -120,11 +120,11 @@ impl Checked {
         if let Some(ruleset) = &self.ruleset {
             parts.push(count(ruleset.rules().count(), "rule"));
         }
-        parts.extend(
-            [(errors, "error"), (warnings, "warning")]
-                .into_iter()
-                .filter_map(|(number, word)| (number > 0).then(|| count(number, word))),
-        );
+        for (number, word) in [(errors, "error"), (warnings, "warning")] {
+            if number > 0 {
+                parts.push(count(number, word));
+            }
+        }
         if self.diagnostics.is_empty() {
             parts.push("no mistakes".to_owned());
         }

@@ -3,10 +3,17 @@
 //! The parser says where it could not go on, which is often after the slip. The line and those above it mostly show what the
 //! slip was; where they do not, the parser's own sentence stands, cut and without control characters.
 
+mod line;
+mod quotes;
+
 use std::ops::Range;
 
 use serde_saphyr::{Error, budget::BudgetBreach as Breach};
 
+use self::{
+    line::{Entry, entry, flow_entry, is_expression, unclosed},
+    quotes::quotes_for,
+};
 use super::{
     mistake::Mistake,
     place::{Lines, Span},
@@ -16,8 +23,6 @@ use crate::diagnostic::{cut, quoted};
 
 /// How far up a bracket or quote is searched that was left open.
 const LINES_ABOVE: usize = 50;
-/// The longest text that a hint writes out, in characters.
-const MAX_WRITTEN: usize = 90;
 
 /// A mistake, and the value (bytes) that would have to be quoted or put right; without it the rest may well be readable.
 pub(super) struct Explained {
@@ -90,16 +95,6 @@ struct Slip<'t> {
     said: &'t str,
 }
 
-/// `key: value` on a line.
-#[derive(Clone, Copy)]
-struct Entry<'t> {
-    key: &'t str,
-    /// Where key and value begin in the line, in bytes.
-    key_at: usize,
-    value_at: usize,
-    value: &'t str,
-}
-
 impl Slip<'_> {
     fn explain(&self) -> Option<Mistake> {
         let says = |words: &str| self.said.contains(words);
@@ -108,21 +103,68 @@ impl Slip<'_> {
         {
             return Some(mistake);
         }
-        if says("unsupported tag") {
+        if says("unsupported tag") || says("scanning a tag") {
             return Some(self.tag());
+        }
+        if says("scanning a directive") {
+            let message = "for YAML, a line that begins with `%` is a directive";
+            return Some(Mistake::error(self.rest_of_line(self.start()), message).hint("take it away"));
+        }
+        if says("scanning an anchor or alias") {
+            let message = "for YAML, a value that begins with `*` or `&` is a repetition";
+            let hint = self.quotes().unwrap_or_else(|| "put the value in quotes".to_owned());
+            return Some(Mistake::error(self.rest_of_line(self.at), message).hint(hint));
+        }
+        if says("BOM") {
+            let span = Span::new(self.at, self.at + '\u{FEFF}'.len_utf8());
+            let span = if self.lines.text.get(span.range()) == Some("\u{FEFF}") {
+                span
+            } else {
+                Span::new(self.at, self.at)
+            };
+            return Some(
+                Mistake::error(span, "a byte order mark stands within the text").hint("take it away"),
+            );
+        }
+        if says("misplaced bracket") {
+            let mistake = Mistake::error(self.rest_of_line(self.at), "this bracket closes nothing");
+            return Some(mistake.maybe_hint(self.quotes()));
+        }
+        if says("is only valid inside a block") {
+            let hint = "between brackets, entries are separated by commas";
+            return Some(
+                Mistake::error(self.rest_of_line(self.at), "between brackets there are no dashes").hint(hint),
+            );
+        }
+        if says("comment intercepting") {
+            let message = "a comment stands within a value of several lines";
+            return Some(Mistake::error(self.rest_of_line(self.at), message).hint("put the value in quotes"));
+        }
+        if says("mapping keys are not allowed") {
+            let message = "for YAML, `? ` begins a key, and here can be none";
+            return Some(Mistake::error(self.rest_of_line(self.at), message).maybe_hint(self.quotes()));
+        }
+        if says("unexpected EOF") {
+            let message = "the file ends before this list or map does";
+            return Some(Mistake::error(self.rest_of_line(self.at), message));
         }
         if says("unexpected character") {
             return Some(self.character());
         }
         if says("mapping values are not allowed") {
-            return self.colon();
+            return Some(self.colon().unwrap_or_else(|| {
+                let mistake = Mistake::error(self.rest_of_line(self.at), "here can be no key");
+                mistake.hint("a text that holds `: ` stands in quotes")
+            }));
         }
         if says("invalid trailing content after") {
             let message = "here is more after the closing quote";
             return Some(Mistake::error(self.rest_of_line(self.at), message).maybe_hint(self.quotes()));
         }
         if says("unclosed quote") || says("indentation in multiline quoted") {
-            return self.open_quote();
+            return Some(self.open_quote().unwrap_or_else(|| {
+                Mistake::error(self.rest_of_line(self.at), "a quote is opened above and not closed")
+            }));
         }
         if says("escape character") || says("hexadecimal number") {
             return self.escape();
@@ -170,7 +212,7 @@ impl Slip<'_> {
 
     /// A tab in the indentation of this line or the next.
     fn tab(&self) -> Option<Mistake> {
-        let line = [self.number, self.number + 1].into_iter().find_map(|number| {
+        let line = [self.number, self.number + 1, self.number - 1].into_iter().find_map(|number| {
             let line = self.lines.line(number);
             let indent = line.len() - line.trim_start().len();
             line[..indent].find('\t').map(|tab| self.lines.start(number) + tab)
@@ -265,7 +307,7 @@ impl Slip<'_> {
             let quote = self.lines.text.get(self.at..)?.chars().next()?;
             matches!(quote, '"' | '\'').then_some((self.at, quote))
         })?;
-        let mistake = Mistake::error(self.rest_of_line(at), format!("this quote is not closed on its line"));
+        let mistake = Mistake::error(self.rest_of_line(at), "this quote is not closed on its line");
         Some(mistake.hint(format!("put `{quote}` at the end of the value")))
     }
 
@@ -363,7 +405,14 @@ impl Slip<'_> {
                 }
                 false => "here is more after the end of the value",
             };
-            return Some(Mistake::error(self.rest_of_line(self.at), message).hint(quotes_for(entry)));
+            // Brackets are hardly ever meant as text, but in a condition.
+            let hint =
+                (is_expression(entry.key) || !entry.value.starts_with(['[', '{'])).then(|| quotes_for(entry));
+            return Some(Mistake::error(self.rest_of_line(self.at), message).maybe_hint(hint));
+        }
+        if entry(line).is_none() && self.lines.line(self.number - 1).trim_start().starts_with('#') {
+            let message = "the comment above ends the value, and here is more of it";
+            return Some(Mistake::error(self.rest_of_line(self.at), message).hint("move the comment"));
         }
         let above = self.above()?;
         let is_item = content.starts_with("- ") || content == "-";
@@ -470,145 +519,5 @@ impl Slip<'_> {
         let before = line.get(..span.start() - self.start()).unwrap_or(line);
         let word = before.rsplit([' ', ',', '{', '[']).next().unwrap_or_default();
         Span::new(span.start() - word.len(), span.start())
-    }
-}
-
-/// Keys whose values are expressions.
-fn is_expression(key: &str) -> bool {
-    matches!(key, "when" | "at")
-}
-
-/// `  - key: value`; none for a line in brackets or without a key.
-fn entry(line: &str) -> Option<Entry<'_>> {
-    let mut key_at = line.len() - line.trim_start().len();
-    while let Some(rest) = line[key_at..].strip_prefix("- ") {
-        key_at += 2 + rest.len() - rest.trim_start().len();
-    }
-    let (key, rest) = line[key_at..].split_once(':')?;
-    let is_key =
-        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    let value = rest.trim_start();
-    (is_key && (rest.is_empty() || rest.starts_with([' ', '\t']))).then(|| Entry {
-        key,
-        key_at,
-        value_at: line.len() - value.len(),
-        value: value.trim_end(),
-    })
-}
-
-/// The same for an entry in brackets: the last one that begins before `column` (bytes), up to the comma or bracket after it.
-fn flow_entry(line: &str, column: usize) -> Option<Entry<'_>> {
-    let begins = line.get(..column)?.rfind(['{', ','])? + 1;
-    let part = line.get(begins..)?;
-    let entry = entry(part)?;
-    let value = entry.value.split([',', '}']).next().unwrap_or_default().trim_end();
-    Some(Entry { key_at: begins + entry.key_at, value_at: begins + entry.value_at, value, ..entry })
-}
-
-/// How to write an entry whose value needs quotes.
-fn quotes_for(entry: Entry<'_>) -> String {
-    let Entry { key, value, .. } = entry;
-    let writable = value.chars().count() <= MAX_WRITTEN && !value.chars().any(char::is_control);
-    let name = |prefix: &str| value.strip_prefix(prefix).map(str::trim).filter(|name| !name.is_empty());
-    match key {
-        "when" | "at" if writable && !value.is_empty() => {
-            format!("put the whole condition in single quotes: `{key}: {}`", in_single_quotes(value))
-        }
-        "when" | "at" => format!("put the whole condition in single quotes: `{key}: '…'`"),
-        "target" if writable && name("@").is_some() => {
-            format!("write `target: \"owner:{}\"`", name("@").unwrap_or_default())
-        }
-        "target" if writable && name("team:").is_some() => {
-            format!("write `target: \"team:{}\"`, without a blank", name("team:").unwrap_or_default())
-        }
-        "target" if writable && name("owner:").is_some() => {
-            format!("write `target: \"owner:{}\"`, without a blank", name("owner:").unwrap_or_default())
-        }
-        _ if writable && !in_quotes(value).contains(['"', '\\']) && !value.is_empty() => {
-            format!("put the value in double quotes: `{}: \"{}\"`", cut(key, 20), in_quotes(value))
-        }
-        _ => format!("put the value in quotes: `{}: '…'`", cut(key, 20)),
-    }
-}
-
-/// What stands between the quotes, where a value has such.
-fn in_quotes(value: &str) -> &str {
-    let between = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
-    between('\'').or_else(|| between('"')).unwrap_or(value)
-}
-
-/// A condition as a single-quoted scalar. CEL takes both quotes for text, so the inner ones become double where all are single.
-fn in_single_quotes(condition: &str) -> String {
-    let inner = whole_in_quotes(condition).unwrap_or(condition);
-    match (inner.contains('\''), inner.contains('"')) {
-        (true, false) => format!("'{}'", inner.replace('\'', "\"")),
-        (true, true) => format!("'{}'", inner.replace('\'', "''")),
-        (false, _) => format!("'{inner}'"),
-    }
-}
-
-/// `'issue.title == 'x''`: the outer quotes are meant for YAML. The first piece then ends in the middle of an expression.
-fn whole_in_quotes(condition: &str) -> Option<&str> {
-    let quote = condition.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let inner = condition.strip_prefix(quote)?.strip_suffix(quote)?;
-    let (first, _) = inner.split_once(quote)?;
-    (first.is_empty() || first.ends_with([' ', '(', '[', ',', '='])).then_some(inner)
-}
-
-/// Where the last bracket of a line stands that is not closed in it; quotes and comments are passed over.
-fn unclosed(line: &str) -> Option<usize> {
-    let (mut open, mut quote, mut before) = (Vec::new(), None, ' ');
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            (Some(opened), c) if c == opened => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
-            (None, '#') if before == ' ' => break,
-            (None, '{' | '[') => open.push(at),
-            (None, '}' | ']') => {
-                open.pop();
-            }
-            _ => {}
-        }
-        before = c;
-    }
-    open.pop()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions_are_put_in_quotes() {
-        for (written, better) in [
-            ("\"bug\" in issue.labels", "'\"bug\" in issue.labels'"),
-            ("'bug' in issue.labels", "'\"bug\" in issue.labels'"),
-            ("'issue.title == 'x''", "'issue.title == \"x\"'"),
-            ("\"issue.title == \"x\"\"", "'issue.title == \"x\"'"),
-            (
-                "'bug' in issue.labels && issue.priority == 'P0'",
-                "'\"bug\" in issue.labels && issue.priority == \"P0\"'",
-            ),
-            (
-                "'a' in issue.labels || \"it's\" in issue.labels",
-                "'''a'' in issue.labels || \"it''s\" in issue.labels'",
-            ),
-        ] {
-            assert_eq!(in_single_quotes(written), better);
-        }
-    }
-
-    #[test]
-    fn entries_of_lines() {
-        let entry = entry("  - id: a").unwrap();
-        assert_eq!((entry.key, entry.key_at, entry.value, entry.value_at), ("id", 4, "a", 8));
-        assert!(self::entry("  \"bug\" in x: y").is_none());
-        assert!(self::entry("id:a").is_none());
-        let line = "  then: { action: x, target: @alice }";
-        let entry = flow_entry(line, 29).unwrap();
-        assert_eq!((entry.key, entry.value), ("target", "@alice"));
-        assert_eq!(unclosed("a: { b: [1, 2], c: '}' # }"), Some(3));
-        assert_eq!(unclosed("a: { b: [1, 2] }"), None);
     }
 }
