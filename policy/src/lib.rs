@@ -18,6 +18,7 @@
 //!   [`State::entry`] and [`State::restore`] carry it through a changelog and back, exactly.
 //! - [`backtest`] puts a history through two policies and tells what differs.
 //! - [`cases`] puts written conversations to a policy and tells where it does something else than was expected.
+//! - [`explain()`] says why a decision is as it is, rule by rule, and what would have changed it.
 //! - [`switch_policy`] puts another policy in force without firing anything; [`expire`] forgets what no decision can
 //!   look at any more.
 //!
@@ -28,6 +29,7 @@ pub mod cases;
 mod condition;
 pub mod decide;
 mod diagnostic;
+pub mod explain;
 mod fold;
 mod load;
 mod rule;
@@ -35,6 +37,7 @@ mod state;
 
 pub use decide::{Changes, Decision, Input, Note, decide, expire, switch_policy};
 pub use diagnostic::{Diagnostic, Severity};
+pub use explain::{Explanation, explain};
 pub use fold::{Decided, Repeats, fire_timers, take_event, take_outcome};
 pub use load::{MAX_DIAGNOSTICS, MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
 pub(crate) use rule::{At, Target, Then};

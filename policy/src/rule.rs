@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use events::ActionKind;
 
 use crate::{
-    Diagnostic, Facts,
+    Diagnostic, Facts, Issue,
     condition::{Condition, field::Field},
 };
 
@@ -83,6 +83,11 @@ impl Rule {
     /// True when the condition reads `event`: the rule decides single inputs, not the issue.
     pub fn is_momentary(&self) -> bool {
         self.condition.reads_event()
+    }
+
+    /// Whether it is for this issue at all.
+    pub(crate) fn concerns(&self, issue: &Issue) -> bool {
+        self.on_closed || issue.is_open()
     }
 
     /// The line of the file on which it begins, from 1.

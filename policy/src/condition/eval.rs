@@ -224,7 +224,10 @@ impl<'v, 'a> Scope<'v, 'a> {
 }
 
 /// `&&` (decisive: false) or `||` (decisive: true).
-fn join(parts: impl Iterator<Item = Result<bool, EvalError>>, decisive: bool) -> Result<bool, EvalError> {
+pub(crate) fn join(
+    parts: impl Iterator<Item = Result<bool, EvalError>>,
+    decisive: bool,
+) -> Result<bool, EvalError> {
     let mut verdict = Ok(!decisive);
     for part in parts {
         match part {

@@ -18,8 +18,8 @@
 
 mod at;
 mod cost;
-mod eval;
-mod expr;
+pub(crate) mod eval;
+pub(crate) mod expr;
 pub(crate) mod field;
 mod lower;
 mod pattern;
@@ -80,6 +80,11 @@ impl Condition {
     /// What it says.
     pub(crate) fn formula(&self) -> &Formula {
         &self.formula
+    }
+
+    /// How many steps an evaluation can take; one takes some ten nanoseconds.
+    pub(crate) fn steps(&self) -> u64 {
+        cost::formula(&self.formula)
     }
 
     /// Whether the condition reads `event`.

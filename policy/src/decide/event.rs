@@ -21,20 +21,23 @@ pub(super) fn decide(
     ruleset: &Ruleset,
 ) -> Decision {
     let mut work = Work::begin(state, ruleset, now);
+    take(&mut work, event, payload_hash);
+    work.decision
+}
+
+pub(super) fn take<'a>(work: &mut Work<'a>, event: &'a IssueEvent, payload_hash: Option<&str>) {
     // A record's header can hold anything; a hash is short.
     let payload_hash = payload_hash.filter(|hash| hash.len() <= 128);
-    if let Some(first) = state.seen(&event.project_id, &event.event_id, payload_hash, work.now) {
-        work.note(Note::Duplicate { of: first.to_owned() });
-        return work.decision;
+    if let Some(first) = work.state.seen(&event.project_id, &event.event_id, payload_hash, work.now) {
+        return work.note(Note::Duplicate { of: first.to_owned() });
     }
     let seen = Seen { at: work.now, payload_hash: payload_hash.map(SmolStr::from) };
     work.set(Key::seen(&event.project_id, &event.event_id), Entry::Seen(seen));
     if event.event_type == EventType::MilestoneUpdated {
-        decide_milestone(&mut work, event, payload_hash);
+        decide_milestone(work, event, payload_hash);
     } else {
-        decide_issue(&mut work, event, payload_hash);
+        decide_issue(work, event, payload_hash);
     }
-    work.decision
 }
 
 fn decide_issue<'a>(work: &mut Work<'a>, event: &'a IssueEvent, payload_hash: Option<&str>) {
@@ -58,7 +61,7 @@ fn decide_issue<'a>(work: &mut Work<'a>, event: &'a IssueEvent, payload_hash: Op
         Arc::make_mut(&mut subject.issue.facts).state = Said::Value(IssueState::Closed);
     }
     match standing {
-        Standing::Current => work.walk(&mut subject, event),
+        Standing::Current => work.walk(&mut subject, Some(event)),
         Standing::Late => {
             work.note(Note::Stale { issue_ref: event.issue_ref.clone() });
             if as_of(event, work.now).is_some_and(|at| at + SEEN_AFTER > work.now) {
@@ -94,7 +97,7 @@ fn decide_milestone<'a>(work: &mut Work<'a>, event: &'a IssueEvent, payload_hash
     for issue_ref in state.milestone_issues(&event.project_id, &event.issue_ref) {
         let mut subject = work.subject(&event.project_id, issue_ref);
         if move_due(&mut subject.issue, &event.due_at, at) {
-            work.walk(&mut subject, event);
+            work.walk(&mut subject, Some(event));
             work.schedule(&mut subject, None);
             work.put(subject);
         }

@@ -42,6 +42,7 @@ mod event;
 mod expire;
 mod outcome;
 mod schedule;
+mod sight;
 mod switch;
 mod timer;
 mod walk;
@@ -50,7 +51,9 @@ pub use changes::Changes;
 use chrono::{DateTime, Utc};
 use events::{Action, IssueEvent, Outcome};
 pub use expire::expire;
+pub(crate) use sight::{Asked, Sight, Watch, watch};
 pub use switch::switch_policy;
+pub(crate) use walk::Turn;
 
 use crate::{Entry, Issue, Key, Member, Ruleset, State, Timer};
 
@@ -189,6 +192,8 @@ struct Work<'a> {
     ruleset: &'a Ruleset,
     now: DateTime<Utc>,
     decision: Decision,
+    /// Where an explanation listens.
+    watch: Option<Watch>,
 }
 
 /// One issue in a decision.
@@ -204,7 +209,7 @@ impl<'a> Work<'a> {
     /// `now` is clamped to the state's clock, and becomes it.
     fn begin(state: &'a State, ruleset: &'a Ruleset, now: DateTime<Utc>) -> Self {
         let now = state.clock().map_or(now, |clock| clock.max(now));
-        let mut work = Self { state, ruleset, now, decision: Decision::default() };
+        let mut work = Self { state, ruleset, now, decision: Decision::default(), watch: None };
         if state.clock() != Some(now) {
             work.set(Key::clock(), Entry::Clock(now));
         }

@@ -3,15 +3,21 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    Decision, Note, Work,
+    Asked, Decision, Note, Subject, Work,
     schedule::{turn, turns_by},
 };
-use crate::{Ruleset, State, Timer, TimerKind, condition::View, state::IssueTimer};
+use crate::{Rule, Ruleset, State, Timer, TimerKind, condition::View, state::IssueTimer};
 
 pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset: &Ruleset) -> Decision {
     let mut work = Work::begin(state, ruleset, super::within_calendar(timer.due_at));
+    take(&mut work, timer, until);
+    work.decision
+}
+
+pub(super) fn take<'a>(work: &mut Work<'a>, timer: &'a Timer, until: DateTime<Utc>) {
     let mut subject = work.subject(&timer.project_id, &timer.issue_ref);
-    let rule = ruleset.rule(&timer.rule).filter(|rule| subject.issue.has(timer) && subject.concerns(rule));
+    let rule =
+        work.ruleset.rule(&timer.rule).filter(|rule| subject.issue.has(timer) && subject.concerns(rule));
     let Some(rule) = rule else {
         work.note(Note::Obsolete { rule: timer.rule.clone(), issue_ref: timer.issue_ref.to_string() });
         // Whatever the reason (the issue may have been forgotten since), a timer that was decided is gone.
@@ -19,7 +25,7 @@ pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset
             work.schedule(&mut subject, Some(timer));
             work.put(subject);
         }
-        return work.decision;
+        return;
     };
 
     if let (TimerKind::Repeat, Some(from), Some(repeat)) =
@@ -42,27 +48,42 @@ pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset
                 count: missed.unsigned_abs(),
             });
             work.put(subject);
-            return work.decision;
+            return;
         }
     }
 
-    let view = View::new(subject.project, subject.issue_ref, &subject.issue, None, work.now);
-    match timer.kind {
-        TimerKind::At => {
-            let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
-            let its_turn = at == Some(timer.due_at) && subject.firing(rule).at_done != at;
-            if its_turn && work.holds(&subject, rule, &view) {
-                subject.firing_mut(rule).at_done = at;
-                work.fire_unless_cooling(&mut subject, rule, &timer.id());
-            }
-        }
-        TimerKind::Repeat => {
-            if subject.repeats(rule) && work.holds(&subject, rule, &view) {
-                work.fire(&mut subject, rule, &timer.id());
-            }
-        }
-    }
+    work.look(&mut subject, rule, timer);
     work.schedule(&mut subject, Some(timer));
     work.put(subject);
-    work.decision
+}
+
+impl Work<'_> {
+    /// Looks at the rule that set a timer, and at no other.
+    pub(super) fn look(&mut self, subject: &mut Subject<'_>, rule: &Rule, timer: &Timer) {
+        self.watched(subject, || Asked::Timer(timer.clone()), None);
+        let view = View::new(subject.project, subject.issue_ref, &subject.issue, None, self.now);
+        if !subject.is_turn_of(rule, timer) || !self.holds(subject, rule, &view) {
+            return;
+        }
+        match timer.kind {
+            TimerKind::At => {
+                subject.firing_mut(rule).at_done = Some(timer.due_at);
+                self.fire_unless_cooling(subject, rule, &timer.id());
+            }
+            TimerKind::Repeat => self.fire(subject, rule, &timer.id()),
+        }
+    }
+}
+
+impl Subject<'_> {
+    /// Whether what set a timer is still so.
+    pub(super) fn is_turn_of(&self, rule: &Rule, timer: &Timer) -> bool {
+        match timer.kind {
+            TimerKind::At => {
+                let at = rule.at.and_then(|at| at.of(&self.issue.facts));
+                at == Some(timer.due_at) && self.firing(rule).at_done != at
+            }
+            TimerKind::Repeat => self.repeats(rule),
+        }
+    }
 }

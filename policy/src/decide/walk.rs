@@ -5,29 +5,41 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use events::IssueEvent;
 
-use super::{Note, Subject, Work};
+use super::{Asked, Note, Subject, Work};
 use crate::{Firing, Rule, condition::View};
 
+/// Whether a lasting rule that holds has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It comes to decide the issue, or its `at` has a new value.
+    Fires,
+    /// It decides the issue already.
+    Decides,
+    /// It has had its turn for this value of `at`.
+    Done,
+}
+
 impl<'a> Work<'a> {
-    /// Walks a current event through the rules, fires those that it is the turn of, and notes which decide the issue now.
-    pub(super) fn walk(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
-        let met = self.met(subject, Some(event), |_| true);
+    /// Walks a current event through the rules, fires those that it is the turn of, and notes which decide the issue now. Without an
+    /// event the lasting rules alone are asked.
+    pub(super) fn walk(&mut self, subject: &mut Subject<'_>, event: Option<&IssueEvent>) {
+        let asked = if event.is_some() { Asked::Every } else { Asked::Lasting };
+        self.watched(subject, || asked.clone(), event);
+        let cause = event.map_or("", |event| &event.event_id);
+        let met = self.met(subject, event, |rule| asked.asks(rule));
         let mut deciding = BTreeMap::new();
         for &rule in &met {
             if rule.is_momentary() {
-                self.fire_unless_cooling(subject, rule, &event.event_id);
+                self.fire_unless_cooling(subject, rule, cause);
                 continue;
             }
             let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
-            let before = subject.issue.deciding.get(&rule.id);
-            let turns = before.is_none_or(|before| at.is_some() && *before != at);
-            let done = at.is_some() && subject.firing(rule).at_done == at;
             deciding.insert(rule.id.clone(), at);
-            if turns && !done {
+            if subject.turn(rule) == Turn::Fires {
                 if at.is_some() {
                     subject.firing_mut(rule).at_done = at;
                 }
-                self.fire_unless_cooling(subject, rule, &event.event_id);
+                self.fire_unless_cooling(subject, rule, cause);
             }
         }
         if let Some(last) = met.last().filter(|last| last.is_momentary() && !last.goes_on) {
@@ -43,21 +55,22 @@ impl<'a> Work<'a> {
 
     /// Walks a late event through the momentary rules.
     pub(super) fn walk_late(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
-        for rule in self.met(subject, Some(event), Rule::is_momentary) {
+        self.watched(subject, || Asked::Momentary, Some(event));
+        for rule in self.met(subject, Some(event), |rule| Asked::Momentary.asks(rule)) {
             self.fire_unless_cooling(subject, rule, &event.event_id);
         }
     }
 
     /// The lasting rules that decide an issue as it is, without any event.
     pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> BTreeMap<String, Option<DateTime<Utc>>> {
-        let met = self.met(subject, None, |rule| !rule.is_momentary());
+        let met = self.met(subject, None, |rule| Asked::Lasting.asks(rule));
         met.into_iter()
             .map(|rule| (rule.id.clone(), rule.at.and_then(|at| at.of(&subject.issue.facts))))
             .collect()
     }
 
     /// The rules among those asked whose condition holds, down to the first that does not go on.
-    fn met(
+    pub(super) fn met(
         &mut self,
         subject: &Subject<'_>,
         event: Option<&IssueEvent>,
@@ -105,7 +118,17 @@ impl<'a> Work<'a> {
 impl Subject<'_> {
     /// Whether a rule is for this issue at all.
     pub(super) fn concerns(&self, rule: &Rule) -> bool {
-        rule.on_closed || self.issue.is_open()
+        rule.concerns(&self.issue)
+    }
+
+    /// Whether a lasting rule that holds has its turn.
+    pub(super) fn turn(&self, rule: &Rule) -> Turn {
+        let at = rule.at.and_then(|at| at.of(&self.issue.facts));
+        match self.issue.deciding.get(&rule.id) {
+            Some(before) if at.is_none() || *before == at => Turn::Decides,
+            _ if at.is_some() && self.firing(rule).at_done == at => Turn::Done,
+            _ => Turn::Fires,
+        }
     }
 
     pub(super) fn firing(&self, rule: &Rule) -> Firing {
