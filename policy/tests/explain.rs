@@ -281,7 +281,13 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
             Some(Became::Suppressed { until }) => {
                 notes.push(Note::Suppressed { rule: rule.id.clone(), issue_ref: issue_ref(), until: *until });
             }
-            _ => {}
+            Some(Became::DecidedAlready) => assert!(rule.before.decided && !rule.momentary, "{rule:?}"),
+            Some(Became::AtDone { at }) => {
+                assert_eq!((rule.before.at, rule.before.at_done), (Some(*at), Some(*at)), "{rule:?}");
+                assert!(!rule.momentary, "{rule:?}");
+            }
+            Some(Became::NotItsTurn) => assert_eq!(of_issue.asked, AskedRules::OfTimer),
+            None => {}
         }
     }
     assert_eq!(said, fired);
@@ -325,9 +331,17 @@ fn follow(history: &[(i64, IssueEvent)]) -> usize {
             assert_eq!(rules, explanation.issues.len() * RULESET.rules().count(), "every rule");
             for issue in &explanation.issues {
                 agrees(issue, decided.decision);
-                let mut timers = State::clone(decided.before);
-                timers.apply(decided.decision.clone());
-                let set = timers.next_timer().filter(|timer| timer.issue_ref == issue.issue_ref);
+                let mut after = State::clone(decided.before);
+                after.apply(decided.decision.clone());
+                // The lasting rules that were asked and hold decide the issue now.
+                let deciding = after.issue(&issue.project_id, &issue.issue_ref).map(|issue| &issue.deciding);
+                let is_deleted = issue.state == "deleted";
+                for rule in issue.rules.iter().filter(|_| issue.asked == AskedRules::Every && !is_deleted) {
+                    let decides = deciding.unwrap().contains_key(&rule.id);
+                    let asked = rule.not_asked.is_none() && !rule.momentary;
+                    assert!(!asked || decides == rule.became.is_some(), "{rule:?}");
+                }
+                let set = after.next_timer().filter(|timer| timer.issue_ref == issue.issue_ref);
                 if let Some(set) = set {
                     assert_eq!((set.due_at, &set.rule), (issue.timers[0].due_at, &issue.timers[0].rule));
                 }
