@@ -35,7 +35,7 @@ use serde_json::{Map, Value, json};
 struct Told {
     #[serde(rename = "about")]
     _about: String,
-    /// The text, or `sample` for samples/policy.yaml.
+    /// The text, or `shared` for shared/policy.yaml.
     policy: String,
     steps: Vec<Step>,
     rule: Option<String>,
@@ -52,10 +52,10 @@ struct Step {
     issue: Option<String>,
 }
 
-const SAMPLE: &str = include_str!("../../samples/policy.yaml");
+const SHARED: &str = include_str!("explanations/shared/policy.yaml");
 
 fn ruleset(text: &str) -> Ruleset {
-    load(if text.trim() == "sample" { SAMPLE } else { text }).unwrap_or_else(|diagnostics| {
+    load(if text.trim() == "shared" { SHARED } else { text }).unwrap_or_else(|diagnostics| {
         panic!("{}", diagnostics.iter().map(|d| format!("{d}\n")).collect::<String>())
     })
 }
