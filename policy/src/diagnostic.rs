@@ -77,11 +77,16 @@ pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a s
     (distance <= 1 + word.chars().count() / 4).then(|| format!("did you mean `{candidate}`?"))
 }
 
-/// `word` in back ticks, cut to what a message can carry, without control characters.
+/// Whether a character is one that a terminal obeys, or that nobody sees.
+pub(crate) fn unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// `word` in back ticks, cut to what a message can carry, without characters that are [`unseen`].
 pub(crate) fn quoted(word: &str) -> String {
     const MAX: usize = 40;
-    let mut cut: String =
-        word.chars().take(MAX).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
+    let mut cut: String = word.chars().take(MAX).map(|c| if unseen(c) { '\u{FFFD}' } else { c }).collect();
     if word.chars().nth(MAX).is_some() {
         cut.push('…');
     }

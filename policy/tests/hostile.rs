@@ -215,6 +215,7 @@ fn odd_characters_numbers_and_times() {
         ("true &&\u{200b}true", "U+200B"),
         ("issue.\u{202e}title == 'x'", "U+202E"),
         ("issue.title == '\n'", "no closing"),
+        ("event.type == 'issue_\u{202e}opened'", "is never"),
         (r"issue.title == '\q'", "escape"),
         (r"issue.title == '\u12'", "escape"),
         (r"issue.title == '\U00110000'", "escape"),

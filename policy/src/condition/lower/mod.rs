@@ -22,7 +22,7 @@ use super::{
     function,
     span::span,
 };
-use crate::diagnostic::quoted;
+use crate::diagnostic::{quoted, unseen};
 
 /// The formula, and whether it reads `event`.
 pub(super) fn lower(
@@ -322,12 +322,6 @@ impl Lowering<'_> {
         let terms = terms.into_iter().map(|term| if caseless { term.lowered() } else { term }.it);
         Some(Typed { it: List::Of(terms.collect()), value_type, caseless })
     }
-}
-
-/// What a terminal would obey, or nobody would see.
-fn unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 fn plural(value_type: Type) -> &'static str {
