@@ -105,15 +105,21 @@ pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     (distance <= allowed).then_some(candidate)
 }
 
-/// `word` in back ticks, cut to what a message can carry, without control characters.
+/// Whether a character is one that a terminal obeys, or that nobody sees.
+pub(crate) fn unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// `word` in back ticks, cut to what a message can carry, without characters that are [`unseen`].
 pub(crate) fn quoted(word: &str) -> String {
     format!("`{}`", cut(word, 40))
 }
 
-/// The first `most` characters, without control characters.
+/// The first `most` characters, without those that are [`unseen`].
 pub(crate) fn cut(text: &str, most: usize) -> String {
     let mut cut: String =
-        text.chars().take(most).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
+        text.chars().take(most).map(|c| if unseen(c) { '\u{FFFD}' } else { c }).collect();
     if text.chars().nth(most).is_some() {
         cut.push('…');
     }

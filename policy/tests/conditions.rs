@@ -94,6 +94,11 @@ fn verdicts() {
         (r#"issue.created_at + duration("87600h") + duration("-1h") > now"#, Some(true)),
         (r#"timestamp("9999-12-31T23:00:00Z") + duration("2h") > now"#, None),
         (r#"now - duration("8760h") - issue.created_at < duration("0s")"#, Some(true)),
+        // Other than RE2, which CEL names: classes know all scripts.
+        (r#"!"٣".matches("[0-9]") && "٣".matches("^\\d$") && "ü".matches("^\\w$")"#, Some(true)),
+        // Beyond 292 years a duration is none.
+        (r#"timestamp("9000-01-01T00:00:00Z") - now > duration("1h")"#, None),
+        (r#"timestamp("2318-01-01T00:00:00Z") - now > duration("1h")"#, Some(true)),
         // Null in a list, in a choice, for a list.
         (
             r#"issue.status in [null, "x"] && !(issue.title in [null, "x"]) && issue.labels != null"#,

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use super::{
     Problem,
     field::{Field, Type, fields_of},
-    parse,
+    parse, slip,
     span::span,
 };
 use crate::{
@@ -18,18 +18,23 @@ use crate::{
     rule::At,
 };
 
+/// The most words, signs and literals: three durations.
+const MAX_TOKENS: usize = 24;
+const REFUSED: &str = "`at` is a time of the issue, plus or minus a duration";
+const EXAMPLE: &str = "such as `issue.due_at` or `issue.due_at - duration(\"24h\")`";
+
 /// Parses an `at`. Call it on a thread with a large stack.
 pub(crate) fn parse_at(text: &str) -> Result<At, Vec<Problem>> {
+    if slip::count_tokens(text) > MAX_TOKENS {
+        return Err(vec![Problem::new(None, REFUSED).hint(EXAMPLE)]);
+    }
     let (tree, positions) = parse(text)?;
     at(text, &tree, &positions).map_err(|problem| vec![problem])
 }
 
 fn at(text: &str, tree: &IdedExpr, positions: &SourceInfo) -> Result<At, Problem> {
     let place = |node: &IdedExpr| span(text, positions, node);
-    let refuse = |node: &IdedExpr| {
-        Problem::new(place(node), "`at` is a time of the issue, plus or minus a duration")
-            .hint("such as `issue.due_at` or `issue.due_at - duration(\"24h\")`")
-    };
+    let refuse = |node: &IdedExpr| Problem::new(place(node), REFUSED).hint(EXAMPLE);
     // From the outside in: the parser nests sums to the left.
     let (mut node, mut shift) = (tree, TimeDelta::zero());
     loop {

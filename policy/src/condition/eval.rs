@@ -7,8 +7,8 @@
 //! | `!a`, `c ? a : b` | an error where `a` is one, where `c` is one |
 //! | `exists`, `all` | as `\|\|` and `&&` over the elements |
 //!
-//! Errors come from null where a value is needed (an order, `in` a list, a function) and from times outside the years 1 to
-//! 9999. `==` and `!=` never fail on null.
+//! Errors come from null where a value is needed (an order, `in` a list, a function), from times outside the years 1 to
+//! 9999, and from durations of more than 292 years. `==` and `!=` never fail on null.
 
 use std::borrow::Cow;
 
@@ -33,7 +33,7 @@ impl std::fmt::Display for EvalError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Null => "null where a value is needed",
-            Self::Range => "a time outside the years 1 to 9999",
+            Self::Range => "a time outside the years 1 to 9999, or a duration of more than 292 years",
         })
     }
 }
@@ -260,15 +260,19 @@ fn sum<'v>(left: &Value<'_>, right: &Value<'_>, minus: bool) -> Result<Value<'v>
     let time = |time: Option<DateTime<Utc>>| {
         time.filter(|time| (1..=9999).contains(&time.year())).map(Value::Time).ok_or(EvalError::Range)
     };
+    // CEL's durations are what 64 bits of nanoseconds hold.
+    let duration = |duration: Option<TimeDelta>| {
+        let within = duration.filter(|duration| duration.num_nanoseconds().is_some());
+        within.map(Value::Duration).ok_or(EvalError::Range)
+    };
     match (left, right) {
         (Value::Time(at), Value::Duration(by)) if minus => time(at.checked_sub_signed(*by)),
         (Value::Time(at), Value::Duration(by)) | (Value::Duration(by), Value::Time(at)) => {
             time(at.checked_add_signed(*by))
         }
-        (Value::Time(a), Value::Time(b)) => Ok(Value::Duration(a.signed_duration_since(*b))),
+        (Value::Time(a), Value::Time(b)) => duration(Some(a.signed_duration_since(*b))),
         (Value::Duration(a), Value::Duration(b)) => {
-            let sum = if minus { a.checked_sub(b) } else { a.checked_add(b) };
-            sum.map(Value::Duration).ok_or(EvalError::Range)
+            duration(if minus { a.checked_sub(b) } else { a.checked_add(b) })
         }
         _ => Err(EvalError::Null),
     }

@@ -53,6 +53,7 @@ impl Type {
     }
 
     /// As CEL calls it.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for docs/policy.md"))]
     pub(crate) fn cel_name(self) -> &'static str {
         match self {
             Self::Text => "string",
@@ -77,7 +78,7 @@ pub(crate) struct Spec {
     pub(crate) caseless: bool,
     /// Every value that it can have, where these are few.
     pub(crate) values: Option<&'static [&'static str]>,
-    /// For docs/policy.md.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for docs/policy.md"))]
     pub(crate) meaning: &'static str,
 }
 
@@ -131,7 +132,12 @@ pub(crate) static FIELDS: [Spec; 23] = [
     issue(Field::Status, "status", Type::Text, "the provider's word"),
     one_of(
         STATES,
-        issue(Field::State, "state", Type::Text, "Jira counts as closed in the status category *done*"),
+        issue(
+            Field::State,
+            "state",
+            Type::Text,
+            "whether it is still to be done; Jira counts as closed in the status category *done*",
+        ),
     ),
     issue(Field::CreatedAt, "created_at", Type::Time, "when the issue was created"),
     issue(Field::UpdatedAt, "updated_at", Type::Time, "when the provider last changed it"),
@@ -141,7 +147,15 @@ pub(crate) static FIELDS: [Spec; 23] = [
         Type::Time,
         "when it is due: Jira's due date, the due date of GitHub's milestone, 23:59:59 in the project's zone",
     ),
-    one_of(EventType::KNOWN, event(Field::EventType, "type", Type::Text, "what happened")),
+    one_of(
+        EventType::KNOWN,
+        event(
+            Field::EventType,
+            "type",
+            Type::Text,
+            "what happened; a new issue is `issue_opened` on GitHub, `issue_created` in Jira; whatever has no word of its own is `issue_updated`",
+        ),
+    ),
     one_of(SOURCES, event(Field::EventSource, "source", Type::Text, "the provider")),
     event(Field::EventActor, "actor", Type::Text, "who did it"),
     list(event(
@@ -159,7 +173,8 @@ pub(crate) static FIELDS: [Spec; 23] = [
     ))),
 ];
 
-/// What `now` is, for docs/policy.md.
+/// What `now` is.
+#[cfg_attr(not(test), allow(dead_code, reason = "for docs/policy.md"))]
 pub(crate) const NOW: &str = "when the log took the event; for a timer, when it was due";
 
 impl Field {

@@ -4,10 +4,13 @@ use std::ops::Range;
 
 use cel::ParseErrors;
 
+use super::slip;
+
 /// What is wrong with one expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// Where, in bytes from the expression's start; `None` where no place can be named. Empty where the end is not known.
+    /// Where, in bytes from the expression's start; `None` where no place can be named. Empty where
+    /// something is missing.
     pub(crate) span: Option<Range<usize>>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
@@ -34,32 +37,7 @@ impl Problem {
             return Self::new(None, "this is not an expression");
         };
         let (line, column) = error.pos;
-        let offset = offset_of(text, line, column);
-        let said = error.msg.to_lowercase();
-        if said.contains("recursion") {
-            return Self::new(Some(offset..offset), "the expression nests too deeply")
-                .hint("at most 32 levels; split the rule, or take away parentheses");
-        }
-        let rest = text.get(offset..).unwrap_or_default();
-        let problem = match rest.chars().next() {
-            None => Self::new(Some(offset..offset), "the expression ends too early"),
-            // Only what a person can have mistyped is repeated, and only one character of it.
-            Some(c) if c.is_ascii_graphic() => {
-                Self::new(Some(offset..offset), format!("syntax error at `{c}`"))
-            }
-            Some(_) => Self::new(Some(offset..offset), "syntax error"),
-        };
-        match rest.get(..2) {
-            Some("= ") => problem.hint("write `==` to compare"),
-            Some("& ") => problem.hint("write `&&`"),
-            Some("| ") => problem.hint("write `||`"),
-            _ => match rest.split(|c: char| !c.is_ascii_alphanumeric()).next() {
-                Some("and") => problem.hint("write `&&`"),
-                Some("or") => problem.hint("write `||`"),
-                Some("not") => problem.hint("write `!`"),
-                _ => problem,
-            },
-        }
+        slip::explain(text, offset_of(text, line, column), &error.msg)
     }
 }
 

@@ -40,6 +40,11 @@ fn gather(
         let (mut start, mut end) = (start as usize, last as usize + 1);
         // Of a field there is the dot, of a call the parenthesis: the name is looked for beside them.
         match &node.expr {
+            // Of `has(a.b)` there is the parenthesis.
+            Expr::Select(select) if select.test => {
+                let before = text.get(..start).unwrap_or_default().trim_end();
+                start = if before.ends_with("has") { before.len() - 3 } else { start };
+            }
             Expr::Select(select) => {
                 let after = text.get(end..).unwrap_or_default();
                 let blanks = after.len() - after.trim_start().len();
@@ -208,6 +213,7 @@ mod tests {
                     "e",
                 ],
             ),
+            ("has( a.b ) || c", vec!["has( a.b ) || c", "has( a.b )", "a", "c"]),
             ("size( i.l ) > 1", vec!["size( i.l ) > 1", "size( i.l )", "i.l", "i", "1"]),
             ("i.t.contains(\"a)b\")", vec!["i.t.contains(\"a)b\")", "i.t", "i", "\"a)b\""]),
             ("'ü' in ['ü', \"y\"]", vec!["'ü' in ['ü', \"y\"]", "'ü'", "['ü', \"y\"]", "'ü'", "\"y\""]),

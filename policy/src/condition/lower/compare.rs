@@ -1,14 +1,17 @@
 //! Comparisons and `in`: operands of one type.
 
-use cel::IdedExpr;
+use cel::{
+    IdedExpr,
+    common::ast::{Expr, operators as op},
+};
 
-use super::{Lowered, Lowering, Typed};
+use super::{Lowered, Lowering, Typed, hint};
 use crate::{
     condition::{
-        expr::{Comparison, List, Term, Test},
+        expr::{Comparison, Formula, List, Logic, Term, Test},
         field::Type,
     },
-    diagnostic::{did_you_mean, quoted},
+    diagnostic::quoted,
 };
 
 impl Lowering<'_> {
@@ -19,6 +22,13 @@ impl Lowering<'_> {
         left: &IdedExpr,
         right: &IdedExpr,
     ) -> Option<Test> {
+        if is_negation(left) {
+            return self.negated_operand(node, left);
+        }
+        if let Some(call) = [left, right].into_iter().find(|side| asks_for_type(side)) {
+            // What it is compared with is no value either.
+            return self.expression(call).and(None);
+        }
         let (left_lowered, right_lowered) = (self.expression(left), self.expression(right));
         match (left_lowered?, right_lowered?) {
             (Lowered::Term(a), Lowered::Term(b)) => self.compare_terms(op, node, (left, a), (right, b)),
@@ -30,26 +40,60 @@ impl Lowering<'_> {
                     List::Of(_) => self.refuse(node, "a list that is written out is never null", None),
                 }
             }
-            (Lowered::List(_), Lowered::Term(_)) => {
-                let hint =
-                    format!("ask `{} in {}`", self.brief(right, "\"…\""), self.brief(left, "issue.labels"));
+            (Lowered::List(_), Lowered::Term(term)) => {
+                let (list, value) = (self.brief(left, "issue.labels"), self.brief(right, "\"…\""));
+                let hint = hint::for_list(op, &list, &value, term.value_type);
                 self.refuse(node, "a list is not compared with a single value", hint)
             }
-            (Lowered::Term(_), Lowered::List(_)) => {
-                let hint =
-                    format!("ask `{} in {}`", self.brief(left, "\"…\""), self.brief(right, "issue.labels"));
+            (Lowered::Term(term), Lowered::List(_)) => {
+                let (list, value) = (self.brief(right, "issue.labels"), self.brief(left, "\"…\""));
+                let hint = hint::for_list(op.mirrored(), &list, &value, term.value_type);
                 self.refuse(node, "a single value is not compared with a list", hint)
             }
-            (Lowered::List(_), Lowered::List(_)) => {
-                let hint = "ask for elements with `in`, `exists`, `all`, for the number of them with `size`"
-                    .to_owned();
+            (Lowered::List(a), Lowered::List(b)) => {
+                let (left, right) = (self.brief(left, "a"), self.brief(right, "b"));
+                let hint = hint::for_lists((&left, &a.it), (&right, &b.it), op);
                 self.refuse(node, "lists are not compared with each other", hint)
             }
-            _ => {
-                let hint = "write the condition by itself, or with `!` before it".to_owned();
+            (Lowered::Formula(_), Lowered::Term(_)) if is_comparison(left) => self.chained(node, left, right),
+            (a, b) => {
+                let (left_text, right_text) =
+                    (self.brief(left, "the condition"), self.brief(right, "the condition"));
+                let hint = match (always(&a), always(&b)) {
+                    (Some(_), _) if !matches!(b, Lowered::Formula(_)) => {
+                        hint::as_formula(&b, &right_text, false)
+                    }
+                    (_, Some(_)) if !matches!(a, Lowered::Formula(_)) => {
+                        hint::as_formula(&a, &left_text, false)
+                    }
+                    (Some(always), _) => alone(always == (op == Comparison::Equal), &right_text),
+                    (_, Some(always)) => alone(always == (op == Comparison::Equal), &left_text),
+                    _ => "join them with `&&`, `||` and `!`".to_owned(),
+                };
                 self.refuse(node, "true and false are not compared", hint)
             }
         }
+    }
+
+    /// `!a == b`, which the parser takes for `(!a) == b`.
+    fn negated_operand(&mut self, node: &IdedExpr, left: &IdedExpr) -> Option<Test> {
+        let whole = self.brief(node, "!…");
+        let hint = format!("write `!({})`", whole.trim_start_matches('!').trim_start());
+        self.refuse(left, "`!` stands before a condition, not before a part of a comparison", hint)
+    }
+
+    /// `a < b < c`, which the parser takes for `(a < b) < c`.
+    fn chained(&mut self, node: &IdedExpr, left: &IdedExpr, right: &IdedExpr) -> Option<Test> {
+        let middle = match &left.expr {
+            Expr::Call(call) => call.args.get(1).map(|middle| self.brief(middle, "b")),
+            _ => None,
+        };
+        let (left, middle) = (self.brief(left, "a < b"), middle.unwrap_or_default());
+        let right = self.brief(right, "c");
+        let Expr::Call(call) = &node.expr else { return None };
+        let symbol = call.func_name.trim_matches('_');
+        let hint = format!("write `{left} && {middle} {symbol} {right}`");
+        self.refuse(node, "comparisons are not chained", hint)
     }
 
     fn compare_terms(
@@ -63,15 +107,15 @@ impl Lowering<'_> {
             && x != y
         {
             let message = format!("{} is not compared with {}", x.name(), y.name());
-            let hint = conversion(&a, self.written(left)).or_else(|| conversion(&b, self.written(right)));
-            return self.refuse(node, message, hint.filter(|_| x == Type::Text || y == Type::Text));
+            let (left, right) = (self.brief(left, "…"), self.brief(right, "…"));
+            return self.refuse(node, message, hint::for_types((&a, &left), (&b, &right)));
         }
         let ordered = !matches!(op, Comparison::Equal | Comparison::NotEqual);
         if ordered && (a.value_type.is_none() || b.value_type.is_none()) {
-            let hint = "ask `== null` or `!= null`".to_owned();
+            let hint = "write `== null` or `!= null`".to_owned();
             return self.refuse(
                 node,
-                format!("null is neither more nor less: `{}` always fails", op.symbol()),
+                format!("null has no order: `{}` always fails on it", op.symbol()),
                 hint,
             );
         }
@@ -84,16 +128,31 @@ impl Lowering<'_> {
     }
 
     pub(super) fn is_in(&mut self, node: &IdedExpr, left: &IdedExpr, right: &IdedExpr) -> Option<Test> {
-        let (term, list) = (self.term(left), self.expression(right));
+        if is_negation(left) {
+            return self.negated_operand(node, left);
+        }
+        let (term, list) = (self.expression(left), self.expression(right));
         let (term, list) = (term?, list?);
+        let term = match term {
+            Lowered::Term(term) => term,
+            Lowered::List(_) => {
+                let (left, right) = (self.brief(left, "[…]"), self.brief(right, "issue.labels"));
+                let hint = format!("write `{left}.exists(x, x in {right})`, or `all`");
+                return self.refuse(node, "`in` looks for a single value, not for a list", hint);
+            }
+            Lowered::Formula(_) => {
+                let hint = "such as `\"bug\" in issue.labels`".to_owned();
+                return self.refuse(node, "`in` looks for a value, not for true or false", hint);
+            }
+        };
         let list = match list {
             Lowered::List(list) => list,
             Lowered::Term(Typed { value_type: Some(Type::Text), .. }) => {
-                let hint = format!(
-                    "for a part of a text ask `{}.contains({})`, to compare it write `==`",
-                    self.brief(right, "issue.title"),
-                    self.brief(left, "\"…\"")
-                );
+                let (part, text) = (self.brief(left, "\"…\""), self.brief(right, "issue.title"));
+                let hint = match list_it_is(right) {
+                    true => format!("write `{part} in [{text}]`, or `{part} == {text}`"),
+                    false => format!("write `{text}.contains({part})`, or `{text} == {part}`"),
+                };
                 return self.refuse(node, "`in` looks into a list, not into a text", hint);
             }
             other => {
@@ -105,11 +164,15 @@ impl Lowering<'_> {
             && x != y
         {
             let message = format!("{} is not found in a list of {}", x.name(), super::plural(y));
-            return self.refuse(node, message, None);
+            let hint = match x == Type::Text || y == Type::Text {
+                true => "text stands in quotes, numbers stand without".to_owned(),
+                false => "the elements are of the type that is looked for".to_owned(),
+            };
+            return self.refuse(node, message, hint);
         }
         match &list.it {
             List::Field(field) if term.value_type.is_none() => {
-                let hint = format!("whether there is a list at all: `{field} == null`");
+                let hint = format!("whether there is a list at all is `{field} == null`");
                 return self.refuse(node, "null is in no list", hint);
             }
             List::Field(field) if term.caseless && !list.caseless => {
@@ -151,23 +214,37 @@ impl Lowering<'_> {
         if values.contains(&&**word) {
             return Some(());
         }
-        let hint = did_you_mean(word, values.iter().copied())
-            .unwrap_or_else(|| format!("it is one of {}", values.join(", ")));
-        self.refuse(at, format!("`{field}` is never {}", quoted(word)), hint)
+        self.refuse(at, format!("`{field}` is never {}", quoted(word)), hint::for_value(*field, word, values))
     }
 }
 
-/// How a text is written that is meant as a time or a duration.
-fn conversion(term: &Typed<Term>, written: &str) -> Option<String> {
-    let Term::Text(text) = &term.it else { return None };
-    if written.len() > 60 || written.contains(char::is_control) {
-        return None;
+fn is_comparison(node: &IdedExpr) -> bool {
+    let comparisons =
+        [op::EQUALS, op::NOT_EQUALS, op::LESS, op::LESS_EQUALS, op::GREATER, op::GREATER_EQUALS];
+    matches!(&node.expr, Expr::Call(call) if comparisons.contains(&call.func_name.as_str()))
+}
+
+fn is_negation(node: &IdedExpr) -> bool {
+    matches!(&node.expr, Expr::Call(call) if call.func_name == op::LOGICAL_NOT)
+}
+
+fn asks_for_type(node: &IdedExpr) -> bool {
+    matches!(&node.expr, Expr::Call(call) if call.func_name == "type" && call.target.is_none())
+}
+
+/// A condition that is written out as `true` or `false`.
+fn always(it: &Lowered) -> Option<bool> {
+    match it {
+        Lowered::Formula(Formula { logic: Logic::Always(always), .. }) => Some(*always),
+        _ => None,
     }
-    if text.bytes().next().is_some_and(|b| b.is_ascii_digit()) && text.contains('-') {
-        return Some(format!("a time is written `timestamp({written})`"));
-    }
-    if crate::load::duration::of_file(text).is_ok() {
-        return Some(format!("a duration is written `duration({written})`"));
-    }
-    text.parse::<i64>().is_ok().then(|| "a number stands without quotes".to_owned())
+}
+
+fn alone(holds: bool, written: &str) -> String {
+    if holds { format!("write `{written}`") } else { format!("write `!({written})`") }
+}
+
+/// A text in quotes right of `in` is meant as a list of one.
+fn list_it_is(node: &IdedExpr) -> bool {
+    super::text_of(node).is_some()
 }

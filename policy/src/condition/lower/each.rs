@@ -31,16 +31,14 @@ impl Lowering<'_> {
             _ => None,
         };
         let (Some(quantifier), Some(body)) = (quantifier, body) else {
-            let hint =
-                "write `exists` or `all`, such as `issue.labels.exists(label, label.startsWith(\"area/\"))`";
-            let message = "of the functions over lists there are only `exists` and `all`";
-            return self.refuse(node, message, hint.to_owned());
+            return self.other_loop(node, it);
         };
         let list = match self.expression(&it.iter_range)? {
             Lowered::List(list) => list,
-            _ => {
-                let hint = "such as `issue.labels`, or [\"a\", \"b\"]".to_owned();
-                return self.refuse(&it.iter_range, "`exists` and `all` go over a list", hint);
+            other => {
+                let message = format!("`exists` and `all` go over a list, not over {}", other.name());
+                let hint = "such as `issue.labels`, or `[\"a\", \"b\"]`".to_owned();
+                return self.refuse(&it.iter_range, message, hint);
             }
         };
         let name = it.iter_var.as_str();
@@ -61,5 +59,33 @@ impl Lowering<'_> {
         self.variables.pop();
         let span = self.span(node).unwrap_or_default();
         Some(Formula { logic: Logic::Each { quantifier, list: list.it, body: Box::new(body?) }, span })
+    }
+
+    /// Macros over lists that are not part of the language.
+    fn other_loop(&mut self, node: &IdedExpr, it: &ComprehensionExpr) -> Option<Formula> {
+        let list = self.brief(&it.iter_range, "issue.labels");
+        let written = self.written(node);
+        let name = ["exists_one", "existsOne", "filter", "map", "transformList", "transformMap"]
+            .into_iter()
+            .find(|name| written.contains(&format!(".{name}")));
+        let (message, hint) = match name {
+            _ if it.iter_var2.is_some() && name.is_none() => (
+                "`exists` and `all` have one name for the element".to_owned(),
+                format!("write `{list}.exists(x, x == \"…\")`"),
+            ),
+            Some("exists_one" | "existsOne") => (
+                "`exists_one` is not part of the language".to_owned(),
+                format!("write `{list}.exists(x, …)`"),
+            ),
+            Some(name) => (
+                format!("`{name}` is not part of the language"),
+                format!("ask what its elements are: `{list}.exists(x, …)`, or `{list}.all(x, …)`"),
+            ),
+            None => (
+                "of the functions over lists there are `exists` and `all`".to_owned(),
+                format!("write `{list}.exists(x, …)`, or `{list}.all(x, …)`"),
+            ),
+        };
+        self.refuse(node, message, hint)
     }
 }

@@ -3,7 +3,10 @@
 mod call;
 mod compare;
 mod each;
+mod hint;
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -16,9 +19,10 @@ use super::{
     Budget, MAX_DEPTH, Problem, cost,
     expr::{Formula, List, Logic, Term},
     field::Type,
+    function,
     span::span,
 };
-use crate::diagnostic::quoted;
+use crate::diagnostic::{quoted, unseen};
 
 /// The formula, and whether it reads `event`.
 pub(super) fn lower(
@@ -65,6 +69,9 @@ pub(super) fn lower(
         }
     }
 }
+
+/// More than anyone mends in one condition at one go.
+const MAX_PROBLEMS: usize = 20;
 
 struct Lowering<'a> {
     text: &'a str,
@@ -148,7 +155,7 @@ impl Lowering<'_> {
     /// As it was written, where that is short enough to be repeated in a hint; else `otherwise`.
     fn brief(&self, node: &IdedExpr, otherwise: &str) -> String {
         let written = self.written(node);
-        let plain = !written.is_empty() && written.len() <= 60 && !written.contains(char::is_control);
+        let plain = !written.is_empty() && written.len() <= 60 && !written.contains(unseen);
         if plain { written } else { otherwise }.to_owned()
     }
 
@@ -164,17 +171,15 @@ impl Lowering<'_> {
     }
 
     fn formula(&mut self, node: &IdedExpr) -> Option<Formula> {
+        self.formula_or(node, false)
+    }
+
+    /// A formula; `negated` where `!` stands before it.
+    fn formula_or(&mut self, node: &IdedExpr, negated: bool) -> Option<Formula> {
         match self.expression(node)? {
             Lowered::Formula(formula) => Some(formula),
             other => {
-                let written = self.brief(node, "the field");
-                let hint = match &other {
-                    Lowered::Term(Typed { value_type: Some(Type::Text), .. }) => {
-                        format!("compare it, such as `{written} == \"…\"`")
-                    }
-                    Lowered::List(_) => format!("ask `\"…\" in {written}`, or `size({written}) > 0`"),
-                    _ => "compare it with `==`, `<` and the like".to_owned(),
-                };
+                let hint = hint::as_formula(&other, &self.brief(node, "issue.title"), negated);
                 self.refuse(node, format!("a condition is true or false; this is {}", other.name()), hint)
             }
         }
@@ -183,11 +188,21 @@ impl Lowering<'_> {
     fn term(&mut self, node: &IdedExpr) -> Option<Typed<Term>> {
         match self.expression(node)? {
             Lowered::Term(term) => Some(term),
-            other => self.refuse(node, format!("here stands a single value, not {}", other.name()), None),
+            Lowered::List(_) => {
+                let hint = "of a list one asks `in`, `exists`, `all` and `size`".to_owned();
+                self.refuse(node, "a single value belongs here, not a list", hint)
+            }
+            Lowered::Formula(_) => {
+                let hint = "true and false are joined with `&&`, `||` and `!` only".to_owned();
+                self.refuse(node, "a value belongs here, not true or false", hint)
+            }
         }
     }
 
     fn expression(&mut self, node: &IdedExpr) -> Option<Lowered> {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return None;
+        }
         if self.depth > MAX_DEPTH {
             if !self.problems.iter().any(|problem| problem.message.contains("nests too deeply")) {
                 let problem = Problem::new(None, "the expression nests too deeply")
@@ -215,17 +230,19 @@ impl Lowering<'_> {
                     }
                     self.field(node, root, &select.field)
                 }
-                _ => {
-                    let message = format!("a value has no field {}", quoted(&select.field));
-                    self.refuse(node, message, call::did_you_mean_method(&select.field))
-                }
+                _ => self.no_field(node, &select.operand, &select.field),
             },
             Expr::Call(call) => self.call(node, call),
             Expr::Comprehension(comprehension) => self.each(node, comprehension).map(Lowered::Formula),
             Expr::List(list) => self.list(&list.elements).map(Lowered::List),
-            Expr::Map(_) | Expr::Struct(_) => {
+            Expr::Map(_) => {
                 self.refuse(node, "maps are not part of the language", "compare fields one by one".to_owned())
             }
+            Expr::Struct(_) => self.refuse(
+                node,
+                "messages are not part of the language",
+                "compare fields one by one".to_owned(),
+            ),
             Expr::Unspecified => self.refuse(node, "this is not an expression", None),
         }
     }
@@ -241,17 +258,41 @@ impl Lowering<'_> {
             }
             LiteralValue::Int(number) => Lowered::Term(Typed::new(Term::Int(*number.inner()), Type::Int)),
             LiteralValue::Null => Lowered::Term(Typed::null()),
-            LiteralValue::Double(_) | LiteralValue::UInt(_) => {
-                return self.refuse(node, "numbers are whole here", "such as 12".to_owned());
+            LiteralValue::Double(_) => {
+                return self.refuse(node, "numbers are whole here", "such as `12`".to_owned());
+            }
+            LiteralValue::UInt(number) => {
+                let hint = format!("write `{}`", number.inner());
+                return self.refuse(node, "numbers are written without `u` here", hint);
             }
             LiteralValue::Bytes(_) => {
-                return self.refuse(
-                    node,
-                    "bytes cannot be compared with anything",
-                    "write a text: \"…\"".to_owned(),
-                );
+                let hint = "write a text, without the `b` before it".to_owned();
+                return self.refuse(node, "bytes are not part of the language", hint);
             }
         })
+    }
+
+    /// Something after a dot that is no field of `issue` or `event`.
+    fn no_field(&mut self, node: &IdedExpr, operand: &IdedExpr, name: &str) -> Option<Lowered> {
+        let lowered = self.expression(operand)?;
+        let written = self.brief(operand, "issue.title");
+        if let Some(function) = function::find(name) {
+            let hint = match (&lowered, name) {
+                (Lowered::List(_), "contains") => format!("ask `\"…\" in {written}`"),
+                (_, "size") => format!("write `size({written})`"),
+                _ => format!("such as `{}`", function.example),
+            };
+            return self.refuse(node, format!("{} is called with parentheses", quoted(name)), hint);
+        }
+        let hint = match &lowered {
+            Lowered::List(_) => Some(format!("ask for an element: `\"…\" in {written}`")),
+            _ => None,
+        };
+        self.refuse(
+            node,
+            format!("{} has no field {}: it is {}", quoted(&written), quoted(name), lowered.name()),
+            hint,
+        )
     }
 
     /// A list that is written out.

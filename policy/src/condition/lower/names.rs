@@ -34,9 +34,17 @@ impl Lowering<'_> {
                 let variables = self.variables.iter().map(|variable| variable.name.as_str());
                 let bare = fields_of("issue").chain(fields_of("event")).find(|spec| spec.name == name);
                 let hint = match bare {
+                    None if ["none", "nil", "undefined", "nothing"]
+                        .contains(&name.to_lowercase().as_str()) =>
+                    {
+                        "did you mean `null`?".to_owned()
+                    }
+                    None if ["today", "yesterday", "tomorrow"].contains(&name.to_lowercase().as_str()) => {
+                        "there is `now`, and `now + duration(\"24h\")`".to_owned()
+                    }
                     Some(spec) => format!("did you mean `{}`?", spec.field),
                     None => did_you_mean(name, known.into_iter().chain(variables)).unwrap_or_else(|| {
-                        "a condition reads `issue`, `event` and `now`; text stands in quotes".into()
+                        format!("text stands in quotes: \"{}\"", quoted(name).trim_matches('`'))
                     }),
                 };
                 self.refuse(node, format!("unknown name {}", quoted(name)), hint)
@@ -50,7 +58,12 @@ impl Lowering<'_> {
             return self.refuse(node, "`now` is a time and has no fields", hint);
         }
         if fields_of(root).next().is_none() {
-            let hint = did_you_mean(root, ["issue", "event", "now"]);
+            let hint = did_you_mean(root, ["issue", "event"]).unwrap_or_else(|| {
+                match Field::find("issue", name).or_else(|| Field::find("event", name)) {
+                    Some(field) => format!("did you mean `{field}`?"),
+                    None => "there are `issue.…`, `event.…` and `now`; text stands in quotes".to_owned(),
+                }
+            });
             return self.refuse(node, format!("unknown name {}", quoted(root)), hint);
         }
         let Some(field) = Field::find(root, name) else {

@@ -1,0 +1,303 @@
+//! Conditions agree with CEL: random conditions over random events have the verdict that the `cel` crate's interpreter gives,
+//! true, false or an error.
+//!
+//! Ours is asked end to end, through `load` and `decide`; CEL is asked over maps that are made here from the event's JSON.
+//! A condition and an event are each made of a list of numbers ([`choices::Choices`]), which proptest shrinks. What fails names
+//! the seed; `PROPTEST_RNG_SEED=… PROPTEST_CASES=…` repeat a run or lengthen it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
+
+#[path = "agreement/choices.rs"]
+mod choices;
+#[path = "agreement/grammar.rs"]
+mod grammar;
+#[path = "agreement/world.rs"]
+mod world;
+
+use std::{
+    cell::Cell,
+    collections::hash_map::RandomState,
+    fmt::Debug,
+    hash::{BuildHasher, Hasher},
+    thread,
+};
+
+use cel::{Context, Program, Value};
+use choices::Choices;
+use grammar::Grammar;
+use policy::{Input, Note, Ruleset, State, decide, load};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{RngSeed, TestCaseError, TestError, TestRunner},
+};
+use serde_json::json;
+use world::World;
+
+/// What is said of one condition and one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    True,
+    False,
+    Error,
+}
+
+/// A policy of these conditions, each of which is asked.
+fn policy_of(conditions: &[String]) -> Result<Ruleset, String> {
+    let rules: Vec<_> = conditions
+        .iter()
+        .enumerate()
+        .map(|(place, condition)| {
+            json!({
+                "id": format!("r{place}"), "when": condition, "rationale": "r", "continue": true, "on_closed": true,
+                "cooldown": "0s", "then": { "action": "post_nudge", "target": "owner:x" },
+            })
+        })
+        .collect();
+    // JSON is YAML.
+    load(&json!({ "version": 1, "rules": rules }).to_string()).map_err(|diagnostics| {
+        let said: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+        said.join("\n")
+    })
+}
+
+/// What we say.
+fn ours(ruleset: &Ruleset, world: &World) -> Vec<Verdict> {
+    let input = Input::Event { event: &world.event, payload_hash: None };
+    let decision = decide(&State::default(), input, world.now, ruleset);
+    let mut verdicts = vec![Verdict::False; ruleset.rules().count()];
+    let place = |rule: &str| rule[1..].parse::<usize>().unwrap();
+    for action in &decision.actions {
+        verdicts[place(action.rule.as_deref().unwrap())] = Verdict::True;
+    }
+    for note in &decision.notes {
+        match note {
+            Note::ConditionError { rule, .. } => verdicts[place(rule)] = Verdict::Error,
+            other => panic!("{other:?}"),
+        }
+    }
+    verdicts
+}
+
+/// What CEL says.
+fn theirs(program: &Program, world: &World) -> Verdict {
+    let mut context = Context::default();
+    context.add_variable_from_value("issue", world.issue.clone());
+    context.add_variable_from_value("event", world.happening.clone());
+    context.add_variable_from_value("now", Value::Timestamp(world.now.fixed_offset()));
+    match program.execute(&context) {
+        Ok(Value::Bool(true)) => Verdict::True,
+        Ok(Value::Bool(false)) => Verdict::False,
+        Ok(other) => panic!("a condition is {other:?}"),
+        Err(_) => Verdict::Error,
+    }
+}
+
+/// Fails where a condition has another verdict than CEL's. Returns how often each verdict was given.
+fn compare(conditions: &[String], worlds: &[World]) -> Result<[u64; 3], TestCaseError> {
+    let ruleset = policy_of(conditions).map_err(|said| {
+        let alone = conditions.iter().find_map(|condition| {
+            let said = policy_of(std::slice::from_ref(condition)).err()?;
+            Some(format!("{condition}\n{said}"))
+        });
+        TestCaseError::fail(format!("refused: {}", alone.unwrap_or(said)))
+    })?;
+    let programs: Vec<_> = conditions.iter().map(|condition| Program::compile(condition).unwrap()).collect();
+    let mut counts = [0; 3];
+    for world in worlds {
+        let ours = ours(&ruleset, world);
+        for ((condition, program), ours) in conditions.iter().zip(&programs).zip(ours) {
+            let theirs = theirs(program, world);
+            prop_assert_eq!(
+                ours,
+                theirs,
+                "ours, CEL's\n{}\n{}\nat {}",
+                condition,
+                serde_json::to_string(&world.event).unwrap(),
+                world.now
+            );
+            counts[ours as usize] += 1;
+        }
+    }
+    Ok(counts)
+}
+
+/// Runs a property on a thread whose stack is enough for cel's parser.
+fn check<S>(
+    cases: u32,
+    strategy: S,
+    property: impl Fn(S::Value) -> Result<(), TestCaseError> + Send + 'static,
+) where
+    S: Strategy + Send + 'static,
+    S::Value: Debug,
+{
+    let run = move || {
+        let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+        if std::env::var_os("PROPTEST_CASES").is_none() {
+            config.cases = cases;
+        }
+        let seed = match config.rng_seed {
+            RngSeed::Fixed(seed) => seed,
+            RngSeed::Random => RandomState::new().build_hasher().finish(),
+        };
+        config.rng_seed = RngSeed::Fixed(seed);
+        config.max_shrink_iters = 20_000;
+        match TestRunner::new(config).run(&strategy, property) {
+            Ok(()) => {}
+            // The numbers that it was made of say nothing to a reader.
+            Err(TestError::Fail(why, _)) => panic!("PROPTEST_RNG_SEED={seed}\n{why}"),
+            Err(TestError::Abort(why)) => panic!("PROPTEST_RNG_SEED={seed}\n{why}"),
+        }
+    };
+    let thread = thread::Builder::new().stack_size(256 * 1024 * 1024).spawn(run).unwrap();
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Lists of numbers: for each of some conditions, and for each of some events.
+fn tapes(conditions: usize) -> impl Strategy<Value = (bool, Vec<Vec<u32>>, Vec<Vec<u32>>)> {
+    let tape = |length| vec(any::<u32>(), 0..length);
+    (any::<bool>(), vec(tape(100), 1..=conditions), vec(tape(60), 1..=12))
+}
+
+fn worlds(lower: bool, loud: bool, tapes: &[Vec<u32>]) -> Vec<World> {
+    tapes.iter().map(|tape| World::new(&mut Choices::new(tape), lower, loud)).collect()
+}
+
+fn condition(lower: bool, odd: bool, tape: &[u32]) -> String {
+    Grammar::new(Choices::new(tape), lower, odd).condition()
+}
+
+#[test]
+fn conditions_agree_with_cel() {
+    let counts = Cell::new([0_u64; 3]);
+    check(100, tapes(20), move |(lower, conditions, events)| {
+        let conditions: Vec<_> = conditions.iter().map(|tape| condition(lower, false, tape)).collect();
+        let found = compare(&conditions, &worlds(lower, false, &events))?;
+        let [yes, no, error] = counts.get();
+        counts.set([yes + found[0], no + found[1], error + found[2]]);
+        if std::env::var_os("AGREEMENT_COUNTS").is_some() {
+            eprintln!("true, false, error: {:?}", counts.get());
+        }
+        Ok(())
+    });
+}
+
+/// Wider than CEL: the case of labels and priorities does not count.
+#[test]
+fn case_of_labels_and_priorities_does_not_count() {
+    check(30, tapes(20), |(_, conditions, events)| {
+        let conditions: Vec<_> = conditions.iter().map(|tape| condition(true, false, tape)).collect();
+        compare(&conditions, &worlds(true, true, &events)).map(|_| ())
+    });
+}
+
+/// What is outside the language is refused; and if some of it is not, then it says what CEL says.
+#[test]
+fn what_is_odd_is_refused_or_agrees_with_cel() {
+    let counts = Cell::new([0_u64; 2]);
+    check(100, tapes(10), move |(lower, conditions, events)| {
+        let worlds = worlds(lower, false, &events);
+        for tape in &conditions {
+            let condition = condition(lower, true, tape);
+            let [mut refused, mut taken] = counts.get();
+            match policy_of(std::slice::from_ref(&condition)) {
+                Err(said) => {
+                    prop_assert!(!said.contains("fault"), "{condition}\n{said}");
+                    refused += 1;
+                }
+                Ok(_) => {
+                    compare(&[condition], &worlds)?;
+                    taken += 1;
+                }
+            }
+            counts.set([refused, taken]);
+        }
+        if std::env::var_os("AGREEMENT_COUNTS").is_some() {
+            eprintln!("refused, taken: {:?}", counts.get());
+        }
+        Ok(())
+    });
+}
+
+/// The generator makes what the language has: were it to lose a part, agreement would be proven for less.
+#[test]
+fn the_grammar_covers_the_language() {
+    let mut rng = proptest::test_runner::TestRunner::deterministic();
+    let mut all = String::new();
+    let mut longest = 0;
+    for _ in 0..3000 {
+        let tape = vec(any::<u32>(), 100).new_tree(&mut rng).unwrap().current();
+        let condition = condition(true, false, &tape);
+        longest = longest.max(condition.len());
+        all.push_str(&condition);
+        all.push('\n');
+    }
+    for part in [
+        "&&",
+        "||",
+        "!(",
+        "==",
+        "!=",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        " in ",
+        " ? ",
+        " + ",
+        " - ",
+        "size(",
+        ".size()",
+        ".startsWith(",
+        ".endsWith(",
+        ".contains(",
+        ".matches(",
+        ".exists(",
+        ".all(",
+        "timestamp(",
+        "duration(",
+        "null",
+        "true",
+        "false",
+        "now",
+        "in [",
+        "r\"",
+        "r'",
+        "\"\"\"",
+        "\\u",
+        "\\x",
+        "-9223372036854775808",
+        "9223372036854775807",
+        "0x",
+        "//",
+        "\n",
+        "issue.ref",
+        "issue.project",
+        "issue.source",
+        "issue.repo",
+        "issue.number",
+        "issue.key",
+        "issue.title",
+        "issue.url",
+        "issue.labels",
+        "issue.assignee",
+        "issue.assignees",
+        "issue.priority",
+        "issue.status",
+        "issue.state",
+        "issue.created_at",
+        "issue.updated_at",
+        "issue.due_at",
+        "event.type",
+        "event.source",
+        "event.actor",
+        "event.changed",
+        "event.labels_added",
+        "event.labels_removed",
+    ] {
+        assert!(all.contains(part), "no condition has {part}");
+    }
+    assert!(longest < 8 * 1024, "{longest}");
+}
