@@ -19,10 +19,10 @@
 mod at;
 mod cost;
 mod eval;
-mod expr;
+pub(crate) mod expr;
 pub(crate) mod field;
 mod lower;
-mod pattern;
+pub(crate) mod pattern;
 mod problem;
 mod span;
 mod view;
