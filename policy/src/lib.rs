@@ -24,6 +24,7 @@
 //!
 //! What the rules mean is written at [`mod@decide`]; what an event does to what is known of an issue, at [`Issue`].
 
+mod analysis;
 pub mod backtest;
 pub mod cases;
 mod condition;

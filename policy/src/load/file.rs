@@ -11,7 +11,12 @@ use super::{
     shape,
     yaml::{Node, Value},
 };
-use crate::{Ruleset, Target, condition::Budget, diagnostic::quoted};
+use crate::{
+    Ruleset, Target,
+    analysis::{self, Finding},
+    condition::Budget,
+    diagnostic::quoted,
+};
 
 /// The longest id, team or member name, in characters.
 pub(super) const MAX_NAME_CHARS: usize = 100;
@@ -136,6 +141,7 @@ fn read_rules(node: &Node, ruleset: &mut Ruleset, report: &mut Report<'_>) -> Ve
     ruleset.rules.reserve(list.len());
     let mut first: HashMap<String, Span> = HashMap::with_capacity(list.len());
     let mut shared = Shared { teams: &ruleset.teams, owners: Vec::new(), budget: Budget::default() };
+    let mut read = Vec::with_capacity(list.len());
     for node in list {
         if report.is_full() {
             break;
@@ -157,8 +163,24 @@ fn read_rules(node: &Node, ruleset: &mut Ruleset, report: &mut Report<'_>) -> Ve
         }
         ruleset.places.insert(id, at);
         ruleset.rules.push(rule);
+        read.push(node);
     }
-    shared.owners
+    let owners = shared.owners;
+    // Where some rules could not be read, which of the others are reached cannot be said.
+    for finding in analysis::findings(&ruleset.rules, !report.has_errors()) {
+        warn_of(&finding, read[finding.rule], ruleset.rules[finding.rule].condition.text(), report);
+    }
+    owners
+}
+
+/// Says what was found in a rule's condition, or in the rule as a whole.
+fn warn_of(finding: &Finding, rule: &Node, text: &str, report: &mut Report<'_>) {
+    let Value::Map(entries) = &rule.value else { return };
+    let when = entries.iter().find(|(key, _)| matches!(&key.value, Value::Text(key) if key == "when"));
+    let Some((_, when)) = when else { return };
+    let part = finding.span.clone().unwrap_or(0..text.len());
+    let span = report.within(when, text, part);
+    report.add(Mistake::warning(span, finding.message.as_str()).maybe_hint(finding.hint.as_deref()));
 }
 
 fn warn_of_idle_teams(ruleset: &Ruleset, places: &[(String, Span)], report: &mut Report<'_>) {
