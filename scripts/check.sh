@@ -46,6 +46,9 @@ grep -q '^demo complete$' target/demo.log
 step "the sample policies do what their cases say"
 cargo run --release --locked --quiet -- policy test samples
 
+step "a rule from its first line to the explanation of its action"
+scripts/test-policy.sh
+
 step "the flow, embedded log"
 env -u REDPANDA_BROKERS scripts/start-all.sh
 env -u REDPANDA_BROKERS scripts/test-flow.sh

@@ -3,6 +3,7 @@
 mod backtest;
 mod check;
 pub(crate) mod diagnostics;
+mod explain;
 mod schema;
 mod test;
 
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Test),
     /// Replay history through a candidate and the current policy, and show the difference
     Backtest(backtest::Backtest),
+    /// Say why an action was decided, or what a policy makes of an issue or an event
+    Explain(explain::Explain),
 }
 
 /// Works with policy files. `settings` are read only by what needs them.
@@ -47,6 +50,7 @@ pub(crate) async fn run(
         Command::Schema(_) => Ok(schema::run()),
         Command::Test(args) => test::run(&args),
         Command::Backtest(args) => backtest::run(args, settings).await,
+        Command::Explain(args) => explain::run(args, settings).await,
     }
 }
 
