@@ -25,9 +25,12 @@ mod condition;
 pub mod decide;
 mod diagnostic;
 mod fold;
+mod index;
 mod load;
 mod rule;
 mod state;
+#[doc(hidden)]
+pub mod trial;
 
 pub use decide::{Decision, Input, Note, decide, expire, switch_policy};
 pub use diagnostic::{Diagnostic, Severity};

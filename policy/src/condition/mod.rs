@@ -19,7 +19,7 @@
 mod at;
 mod cost;
 mod eval;
-mod expr;
+pub(crate) mod expr;
 pub(crate) mod field;
 mod lower;
 mod pattern;

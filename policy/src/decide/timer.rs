@@ -6,7 +6,7 @@ use super::{
     Decision, Note, Work,
     schedule::{turn, turns_by},
 };
-use crate::{Ruleset, State, Timer, TimerKind, condition::View, state::IssueTimer};
+use crate::{Ruleset, State, Timer, TimerKind, state::IssueTimer};
 
 pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset: &Ruleset) -> Decision {
     let mut work = Work::begin(state, ruleset, super::within_calendar(timer.due_at));
@@ -46,18 +46,17 @@ pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset
         }
     }
 
-    let view = View::new(subject.project, subject.issue_ref, &subject.issue, None, work.now);
     match timer.kind {
         TimerKind::At => {
             let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
             let its_turn = at == Some(timer.due_at) && subject.firing(rule).at_done != at;
-            if its_turn && work.holds(&subject, rule, &view) {
+            if its_turn && work.holds(&subject, rule) {
                 subject.firing_mut(rule).at_done = at;
                 work.fire_unless_cooling(&mut subject, rule, &timer.id());
             }
         }
         TimerKind::Repeat => {
-            if subject.repeats(rule) && work.holds(&subject, rule, &view) {
+            if subject.repeats(rule) && work.holds(&subject, rule) {
                 work.fire(&mut subject, rule, &timer.id());
             }
         }

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use events::IssueEvent;
 
 use super::{Note, Subject, Work};
-use crate::{Firing, Rule, condition::View};
+use crate::{Firing, Rule, condition::View, index::Asked, rule::Met};
 
 impl<'a> Work<'a> {
     /// Walks a current event through the rules, fires those that it is the turn of, and notes which decide the issue now.
     pub(super) fn walk(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
-        let met = self.met(subject, Some(event), |_| true);
+        let met = self.met(subject, Some(event), true, true);
         let mut deciding = BTreeMap::new();
         for &rule in &met {
             if rule.is_momentary() {
@@ -43,14 +43,14 @@ impl<'a> Work<'a> {
 
     /// Walks a late event through the momentary rules.
     pub(super) fn walk_late(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
-        for rule in self.met(subject, Some(event), Rule::is_momentary) {
+        for rule in self.met(subject, Some(event), true, false) {
             self.fire_unless_cooling(subject, rule, &event.event_id);
         }
     }
 
     /// The lasting rules that decide an issue as it is, without any event.
     pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> BTreeMap<String, Option<DateTime<Utc>>> {
-        let met = self.met(subject, None, |rule| !rule.is_momentary());
+        let met = self.met(subject, None, false, true);
         met.into_iter()
             .map(|rule| (rule.id.clone(), rule.at.and_then(|at| at.of(&subject.issue.facts))))
             .collect()
@@ -61,30 +61,26 @@ impl<'a> Work<'a> {
         &mut self,
         subject: &Subject<'_>,
         event: Option<&IssueEvent>,
-        asked: impl Fn(&Rule) -> bool,
-    ) -> Vec<&'a Rule> {
+        momentary: bool,
+        lasting: bool,
+    ) -> Met<'a> {
         let ruleset = self.ruleset;
         let view = View::new(subject.project, subject.issue_ref, &subject.issue, event, self.now);
-        let mut met = Vec::new();
-        for rule in ruleset.rules.iter().filter(|rule| subject.concerns(rule) && asked(rule)) {
-            if self.holds(subject, rule, &view) {
-                met.push(rule);
-                if !rule.goes_on {
-                    break;
-                }
-            }
-        }
-        met
+        let asked = Asked { open: subject.issue.is_open(), momentary, lasting };
+        ruleset.met(&view, asked, |rule| self.note_error(subject, rule))
     }
 
-    pub(super) fn holds(&mut self, subject: &Subject<'_>, rule: &Rule, view: &View<'_>) -> bool {
-        rule.condition.holds(view).unwrap_or_else(|_| {
-            self.note(Note::ConditionError {
-                rule: rule.id.clone(),
-                issue_ref: subject.issue_ref.to_owned(),
-            });
+    /// Whether a rule's condition holds without any event.
+    pub(super) fn holds(&mut self, subject: &Subject<'_>, rule: &Rule) -> bool {
+        let view = View::new(subject.project, subject.issue_ref, &subject.issue, None, self.now);
+        rule.condition.holds(&view).unwrap_or_else(|_| {
+            self.note_error(subject, rule);
             false
         })
+    }
+
+    fn note_error(&mut self, subject: &Subject<'_>, rule: &Rule) {
+        self.note(Note::ConditionError { rule: rule.id.clone(), issue_ref: subject.issue_ref.to_owned() });
     }
 
     pub(super) fn fire_unless_cooling(&mut self, subject: &mut Subject<'_>, rule: &Rule, cause: &str) {

@@ -12,6 +12,7 @@ use crate::{
     Diagnostic, Ruleset, Severity, Target,
     condition::Budget,
     diagnostic::{did_you_mean, quoted},
+    index::Index,
 };
 
 /// The longest id, team or member name, in characters.
@@ -29,6 +30,7 @@ pub(super) fn read(tree: &Spanned<Node>, report: &mut Report<'_>) -> Ruleset {
         places: HashMap::new(),
         timed: Vec::new(),
         warnings: Vec::new(),
+        index: Index::default(),
     };
     let Some(file) = report.map(tree, "a policy", &["version", "teams", "rules"], &["version", "rules"])
     else {

@@ -14,7 +14,7 @@ mod yaml;
 
 use std::thread;
 
-use crate::{Diagnostic, Ruleset, Severity};
+use crate::{Diagnostic, Ruleset, Severity, index::Index};
 
 /// The longest policy file, in bytes.
 pub const MAX_TEXT_BYTES: usize = 2 * 1024 * 1024;
@@ -66,6 +66,7 @@ fn load_here(text: &str) -> Result<Ruleset, Vec<Diagnostic>> {
     }
     diagnostics.truncate(MAX_DIAGNOSTICS);
     ruleset.warnings = diagnostics;
+    ruleset.index = Index::new(&ruleset.rules);
     ruleset.text = text.to_owned();
     ruleset.hash = events::id::payload_hash(text.as_bytes());
     Ok(ruleset)
