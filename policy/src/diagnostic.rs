@@ -118,8 +118,7 @@ pub(crate) fn quoted(word: &str) -> String {
 
 /// The first `most` characters, without those that are [`unseen`].
 pub(crate) fn cut(text: &str, most: usize) -> String {
-    let mut cut: String =
-        text.chars().take(most).map(|c| if unseen(c) { '\u{FFFD}' } else { c }).collect();
+    let mut cut: String = text.chars().take(most).map(|c| if unseen(c) { '\u{FFFD}' } else { c }).collect();
     if text.chars().nth(most).is_some() {
         cut.push('…');
     }

@@ -32,9 +32,12 @@ pub mod decide;
 mod diagnostic;
 pub mod explain;
 mod fold;
+mod index;
 mod load;
 mod rule;
 mod state;
+#[doc(hidden)]
+pub mod trial;
 
 pub use decide::{Changes, Decision, Input, Note, decide, expire, switch_policy};
 pub use diagnostic::{Diagnostic, Severity};

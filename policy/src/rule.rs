@@ -1,14 +1,22 @@
 //! A loaded policy.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::ActionKind;
+use smallvec::SmallVec;
 
 use crate::{
     Diagnostic, Facts, Issue,
-    condition::{Condition, field::Field},
+    condition::{Condition, View, field::Field},
+    index::{Asks, Index},
 };
+
+/// Rules that hold, in file order: one, but for those that go on.
+pub(crate) type Met<'r> = SmallVec<[&'r Rule; 4]>;
 
 /// A loaded policy.
 #[derive(Debug)]
@@ -21,6 +29,8 @@ pub struct Ruleset {
     /// Places of the rules that can set a timer.
     pub(crate) timed: Vec<usize>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Of `rules`, made when all are there.
+    pub(crate) index: Index,
 }
 
 impl Ruleset {
@@ -51,6 +61,28 @@ impl Ruleset {
 
     pub(crate) fn team(&self, name: &str) -> &[String] {
         self.teams.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rules among those asked whose condition holds, down to the first that does not go on. `erred` hears of the rules on the
+    /// way whose condition was an error.
+    pub(crate) fn met(&self, view: &View<'_>, asked: Asks, mut erred: impl FnMut(&Rule)) -> Met<'_> {
+        let mut met = Met::new();
+        self.index.candidates(view, asked, |place| match self.rules.get(place) {
+            Some(rule) => rule.joins(&mut met, view, &mut erred),
+            None => ControlFlow::Continue(()),
+        });
+        met
+    }
+
+    /// As [`Self::met`], rule by rule: what the index is measured by.
+    pub(crate) fn met_by_scan(&self, view: &View<'_>, asked: Asks, mut erred: impl FnMut(&Rule)) -> Met<'_> {
+        let mut met = Met::new();
+        for rule in self.rules.iter().filter(|rule| asked.asks(rule)) {
+            if rule.joins(&mut met, view, &mut erred).is_break() {
+                break;
+            }
+        }
+        met
     }
 
     /// The rules that can set a timer.
@@ -93,6 +125,24 @@ impl Rule {
     /// The line of the file on which it begins, from 1.
     pub fn line(&self) -> usize {
         self.line
+    }
+
+    /// Joins those that are met if it holds; then breaks unless it goes on.
+    fn joins<'r>(
+        &'r self,
+        met: &mut Met<'r>,
+        view: &View<'_>,
+        erred: &mut impl FnMut(&Self),
+    ) -> ControlFlow<()> {
+        match self.condition.holds(view) {
+            Ok(true) => met.push(self),
+            Ok(false) => return ControlFlow::Continue(()),
+            Err(_) => {
+                erred(self);
+                return ControlFlow::Continue(());
+            }
+        }
+        if self.goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 

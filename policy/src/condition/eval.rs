@@ -127,36 +127,47 @@ impl<'v, 'a> Scope<'v, 'a> {
 
     fn test(self, test: &'v Test) -> Result<bool, EvalError> {
         match test {
+            // What most conditions are made of, without a detour through values.
+            Test::Compare {
+                op: op @ (Comparison::Equal | Comparison::NotEqual),
+                left: Term::Field(field),
+                right: Term::Text(text),
+            } => Ok((self.view.text(*field) == Some(text)) == (*op == Comparison::Equal)),
             Test::Compare { op, left, right } => compare(*op, &self.term(left)?, &self.term(right)?),
             Test::ListIsNull { list, null } => Ok(self.view.list(*list).is_none() == *null),
             Test::In { term, list } => self.is_in(term, list),
-            Test::Text { method, text, part } => {
-                let (text, part) = (self.text(text)?, self.text(part)?);
-                Ok(match method {
-                    Method::StartsWith => text.starts_with(&*part),
-                    Method::EndsWith => text.ends_with(&*part),
-                    Method::Contains => text.contains(&*part),
-                })
+            Test::Text { method, text: Term::Field(field), part: Term::Text(part) } => {
+                Ok(method.holds(self.view.text(*field).ok_or(EvalError::Null)?, part))
             }
+            Test::Text { method, text, part } => Ok(method.holds(&self.text(text)?, &self.text(part)?)),
             Test::Matches { text, pattern } => Ok(pattern.is_match(&self.text(text)?)),
         }
     }
 
     fn is_in(self, term: &'v Term, list: &'v List) -> Result<bool, EvalError> {
-        let value = self.term(term)?;
         match list {
             List::Field(field) => {
-                let words = self.view.list(*field).ok_or(EvalError::Null)?;
-                Ok(match value {
-                    Value::Text(text) => words.iter().any(|word| *word == text),
-                    _ => false,
-                })
+                let is_there = |text: &str| {
+                    let words = self.view.list(*field).ok_or(EvalError::Null)?;
+                    Ok(words.iter().any(|word| **word == *text))
+                };
+                if let Term::Text(text) = term {
+                    return is_there(text);
+                }
+                match self.term(term)? {
+                    Value::Text(text) => is_there(&text),
+                    _ => self.view.list(*field).map(|_| false).ok_or(EvalError::Null),
+                }
             }
             List::Of(terms) => {
+                let value = self.term(term)?;
                 let mut found = false;
                 for term in terms {
                     // To the end: an element that cannot be said makes the whole list unsayable.
-                    found |= self.term(term)? == value;
+                    found |= match (term, &value) {
+                        (Term::Text(text), Value::Text(value)) => **text == **value,
+                        _ => self.term(term)? == value,
+                    };
                 }
                 Ok(found)
             }
@@ -186,6 +197,10 @@ impl<'v, 'a> Scope<'v, 'a> {
             Term::Length(text) => {
                 let text = self.text(text)?;
                 Value::Int(i64::try_from(text.chars().count()).unwrap_or(i64::MAX))
+            }
+            Term::Size(List::Field(field)) => {
+                let size = self.view.list(*field).ok_or(EvalError::Null)?.len();
+                Value::Int(i64::try_from(size).unwrap_or(i64::MAX))
             }
             Term::Size(list) => {
                 let mut size = 0;
@@ -219,6 +234,16 @@ impl<'v, 'a> Scope<'v, 'a> {
         match self.term(term)? {
             Value::Text(text) => Ok(text),
             _ => Err(EvalError::Null),
+        }
+    }
+}
+
+impl Method {
+    fn holds(self, text: &str, part: &str) -> bool {
+        match self {
+            Self::StartsWith => text.starts_with(part),
+            Self::EndsWith => text.ends_with(part),
+            Self::Contains => text.contains(part),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{borrow::Cow, cell::OnceCell};
 
 use chrono::{DateTime, Utc};
 use events::{IssueEvent, IssueState, Said};
+use smallvec::SmallVec;
 
 use super::field::Field;
 use crate::{Facts, Issue, state::MAX_LIST};
@@ -25,7 +26,9 @@ pub(crate) struct View<'a> {
 }
 
 /// A list, made when it is first asked for.
-type Words<'a> = OnceCell<Option<Vec<Cow<'a, str>>>>;
+type Words<'a> = OnceCell<Option<List<'a>>>;
+/// Most lists are short.
+type List<'a> = SmallVec<[Cow<'a, str>; 8]>;
 
 impl<'a> View<'a> {
     /// Without an event, its fields are null: only a rule that reads `event` asks for them, and such a rule is never
@@ -125,7 +128,7 @@ impl<'a> View<'a> {
     }
 }
 
-fn lower_all(words: &[String]) -> Vec<Cow<'_, str>> {
+fn lower_all(words: &[String]) -> List<'_> {
     words.iter().take(MAX_LIST).map(|word| lower(word)).collect()
 }
 

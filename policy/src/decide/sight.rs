@@ -158,7 +158,17 @@ impl Sight {
     /// The rules that hold among those that are asked, down to the one that ends the walk.
     pub(crate) fn met<'a>(&self, state: &'a State, ruleset: &'a Ruleset) -> Vec<&'a Rule> {
         let subject = self.subject();
-        self.work(state, ruleset).met(&subject, self.event.as_ref(), |rule| self.asked.asks(rule))
+        let mut work = self.work(state, ruleset);
+        let (momentary, lasting) = match &self.asked {
+            Asked::Every => (true, true),
+            Asked::Momentary => (true, false),
+            Asked::Lasting => (false, true),
+            Asked::Timer(timer) => {
+                let own = ruleset.rule(&timer.rule).filter(|rule| self.concerns(rule));
+                return own.filter(|rule| work.holds(&subject, rule)).into_iter().collect();
+            }
+        };
+        work.met(&subject, self.event.as_ref(), momentary, lasting).into_vec()
     }
 
     /// Whether a rule is for the issue at all.

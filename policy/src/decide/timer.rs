@@ -6,7 +6,7 @@ use super::{
     Asked, Decision, Note, Subject, Work,
     schedule::{turn, turns_by},
 };
-use crate::{Rule, Ruleset, State, Timer, TimerKind, condition::View, state::IssueTimer};
+use crate::{Rule, Ruleset, State, Timer, TimerKind, state::IssueTimer};
 
 pub(super) fn decide(state: &State, timer: &Timer, until: DateTime<Utc>, ruleset: &Ruleset) -> Decision {
     let mut work = Work::begin(state, ruleset, super::within_calendar(timer.due_at));
@@ -61,8 +61,7 @@ impl Work<'_> {
     /// Looks at the rule that set a timer, and at no other.
     pub(super) fn look(&mut self, subject: &mut Subject<'_>, rule: &Rule, timer: &Timer) {
         self.watched(subject, || Asked::Timer(timer.clone()), None);
-        let view = View::new(subject.project, subject.issue_ref, &subject.issue, None, self.now);
-        if !subject.is_turn_of(rule, timer) || !self.holds(subject, rule, &view) {
+        if !subject.is_turn_of(rule, timer) || !self.holds(subject, rule) {
             return;
         }
         match timer.kind {

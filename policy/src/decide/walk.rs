@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use events::IssueEvent;
 
 use super::{Asked, Note, Subject, Work};
-use crate::{Firing, Rule, condition::View};
+use crate::{Firing, Rule, condition::View, index::Asks, rule::Met};
 
 /// Whether a lasting rule that holds has its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl<'a> Work<'a> {
         let asked = if event.is_some() { Asked::Every } else { Asked::Lasting };
         self.watched(subject, || asked.clone(), event);
         let cause = event.map_or("", |event| &event.event_id);
-        let met = self.met(subject, event, |rule| asked.asks(rule));
+        let met = self.met(subject, event, event.is_some(), true);
         let mut deciding = BTreeMap::new();
         for &rule in &met {
             if rule.is_momentary() {
@@ -56,48 +56,44 @@ impl<'a> Work<'a> {
     /// Walks a late event through the momentary rules.
     pub(super) fn walk_late(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
         self.watched(subject, || Asked::Momentary, Some(event));
-        for rule in self.met(subject, Some(event), |rule| Asked::Momentary.asks(rule)) {
+        for rule in self.met(subject, Some(event), true, false) {
             self.fire_unless_cooling(subject, rule, &event.event_id);
         }
     }
 
     /// The lasting rules that decide an issue as it is, without any event.
     pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> BTreeMap<String, Option<DateTime<Utc>>> {
-        let met = self.met(subject, None, |rule| Asked::Lasting.asks(rule));
+        let met = self.met(subject, None, false, true);
         met.into_iter()
             .map(|rule| (rule.id.clone(), rule.at.and_then(|at| at.of(&subject.issue.facts))))
             .collect()
     }
 
-    /// The rules among those asked whose condition holds, down to the first that does not go on.
+    /// The rules whose condition holds, down to the first that does not go on: of the momentary ones, of the lasting ones, or of both.
     pub(super) fn met(
         &mut self,
         subject: &Subject<'_>,
         event: Option<&IssueEvent>,
-        asked: impl Fn(&Rule) -> bool,
-    ) -> Vec<&'a Rule> {
+        momentary: bool,
+        lasting: bool,
+    ) -> Met<'a> {
         let ruleset = self.ruleset;
         let view = View::new(subject.project, subject.issue_ref, &subject.issue, event, self.now);
-        let mut met = Vec::new();
-        for rule in ruleset.rules.iter().filter(|rule| subject.concerns(rule) && asked(rule)) {
-            if self.holds(subject, rule, &view) {
-                met.push(rule);
-                if !rule.goes_on {
-                    break;
-                }
-            }
-        }
-        met
+        let asks = Asks { open: subject.issue.is_open(), momentary, lasting };
+        ruleset.met(&view, asks, |rule| self.note_error(subject, rule))
     }
 
-    pub(super) fn holds(&mut self, subject: &Subject<'_>, rule: &Rule, view: &View<'_>) -> bool {
-        rule.condition.holds(view).unwrap_or_else(|_| {
-            self.note(Note::ConditionError {
-                rule: rule.id.clone(),
-                issue_ref: subject.issue_ref.to_owned(),
-            });
+    /// Whether a rule's condition holds without any event.
+    pub(super) fn holds(&mut self, subject: &Subject<'_>, rule: &Rule) -> bool {
+        let view = View::new(subject.project, subject.issue_ref, &subject.issue, None, self.now);
+        rule.condition.holds(&view).unwrap_or_else(|_| {
+            self.note_error(subject, rule);
             false
         })
+    }
+
+    fn note_error(&mut self, subject: &Subject<'_>, rule: &Rule) {
+        self.note(Note::ConditionError { rule: rule.id.clone(), issue_ref: subject.issue_ref.to_owned() });
     }
 
     pub(super) fn fire_unless_cooling(&mut self, subject: &mut Subject<'_>, rule: &Rule, cause: &str) {

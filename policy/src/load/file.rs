@@ -16,6 +16,7 @@ use crate::{
     analysis::{self, Finding},
     condition::Budget,
     diagnostic::quoted,
+    index::Index,
 };
 
 /// The longest id, team or member name, in characters.
@@ -33,6 +34,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Ruleset {
         places: HashMap::new(),
         timed: Vec::new(),
         warnings: Vec::new(),
+        index: Index::default(),
     };
     if let Value::List(_) = tree.value {
         let hint = "begin the file with `version: 1` and `rules:`, and put the list below `rules:`";

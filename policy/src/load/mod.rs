@@ -26,7 +26,7 @@ pub(crate) mod yaml;
 use std::thread;
 
 use self::{mistake::Report, place::Lines};
-use crate::{Diagnostic, Ruleset};
+use crate::{Diagnostic, Ruleset, index::Index};
 
 /// The longest policy file, in bytes.
 pub const MAX_TEXT_BYTES: usize = 2 * 1024 * 1024;
@@ -71,6 +71,7 @@ fn load_here(text: &str) -> Result<Ruleset, Vec<Diagnostic>> {
     match ruleset {
         Some(mut ruleset) if !refused => {
             ruleset.warnings = diagnostics;
+            ruleset.index = Index::new(&ruleset.rules);
             ruleset.text = text.to_owned();
             ruleset.hash = events::id::payload_hash(text.as_bytes());
             Ok(ruleset)

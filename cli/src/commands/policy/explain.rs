@@ -89,7 +89,9 @@ pub(super) async fn run(
 }
 
 fn is_action_id(subject: &str) -> bool {
-    subject.strip_prefix("a-").is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    subject
+        .strip_prefix("a-")
+        .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// A rule of the policy, or why there is none.
@@ -157,7 +159,8 @@ async fn of_action(settings: &Settings, id: &str, rule: Option<&str>) -> Result<
     let mut found: Option<(u32, Action)> = None;
     read_all(&*log, topic::ACTIONS, |record| {
         let action = record.value.as_deref().and_then(|value| serde_json::from_slice::<Action>(value).ok());
-        found = found.take().or(action.filter(|action| action.event_id == id).map(|it| (record.partition, it)));
+        found =
+            found.take().or(action.filter(|action| action.event_id == id).map(|it| (record.partition, it)));
     })
     .await?;
     let Some((partition, action)) = found else {
@@ -226,7 +229,8 @@ impl<'a> Search<'a> {
             self.change();
         }
         if let (false, Some(ruleset)) = (self.is_over(), self.ruleset.take()) {
-            let mut meet = Meet { action: self.action, rule: self.rule, ruleset: &ruleset, now: happened.timestamp };
+            let mut meet =
+                Meet { action: self.action, rule: self.rule, ruleset: &ruleset, now: happened.timestamp };
             let taken = take_event(
                 &mut self.state,
                 &happened.event,
@@ -283,9 +287,10 @@ impl<'a> Search<'a> {
     fn timers(&mut self, until: DateTime<Utc>) {
         let Some(ruleset) = self.ruleset.take().filter(|_| !self.is_over()) else { return };
         let mut meet = Meet { action: self.action, rule: self.rule, ruleset: &ruleset, now: until };
-        let fired = fire_timers(&mut self.state, until, usize::MAX, Repeats::Each, &ruleset, &mut |decided| {
-            meet.look(decided)
-        });
+        let fired =
+            fire_timers(&mut self.state, until, usize::MAX, Repeats::Each, &ruleset, &mut |decided| {
+                meet.look(decided)
+            });
         self.conclude(fired);
         self.ruleset = Some(ruleset);
     }

@@ -1,0 +1,219 @@
+//! What a condition requires.
+//!
+//! For each formula two things are worked out at once: what must be there for it to be true, and what for it to be false; `!` and
+//! `? :` exchange the two. Nothing is said about when it is an error. That an operator errs on null is not made use of either: a condition
+//! that forgets to ask whether there is a due date should be noted where it errs, and not be passed over.
+
+use super::{Key, KeyId, Vocabulary, bit};
+use crate::condition::{
+    expr::{Comparison, Formula, List, Logic, Method, Quantifier, Term, Test},
+    field::Field,
+};
+
+/// What must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Need {
+    /// At least one of these, each once and in order; of none where it can never be. `None`: no key has to be there.
+    pub(super) one_of: Option<Vec<KeyId>>,
+    /// The bits of keys all of which must be there.
+    pub(super) mask: u64,
+}
+
+impl Need {
+    const NOTHING: Self = Self { one_of: None, mask: 0 };
+
+    /// What can never be.
+    fn impossible() -> Self {
+        Self { one_of: Some(Vec::new()), mask: !0 }
+    }
+
+    fn key(key: KeyId) -> Self {
+        Self { one_of: Some(vec![key]), mask: bit(key) }
+    }
+
+    fn either(self, other: Self) -> Self {
+        let one_of = self.one_of.zip(other.one_of).map(|(mut a, b)| {
+            a.extend(b);
+            a.sort_unstable();
+            a.dedup();
+            a
+        });
+        Self { one_of, mask: self.mask & other.mask }
+    }
+}
+
+/// What must be there for a formula to be true, and for it to be false.
+struct Needs {
+    holds: Need,
+    fails: Need,
+}
+
+/// A formula being read.
+pub(super) struct Reading<'r> {
+    /// Finds or adds a key.
+    key: &'r mut dyn FnMut(Field, Key<'_>) -> Option<KeyId>,
+    cost: &'r dyn Fn(KeyId) -> u64,
+    /// The lists over which the enclosing `exists` and `all` go, innermost last; `None` for one that is written out.
+    lists: Vec<Option<Field>>,
+}
+
+impl<'r> Reading<'r> {
+    /// Every key that a formula speaks of, added to the vocabulary where it is new.
+    pub(super) fn keys(vocabulary: &mut Vocabulary, formula: &Formula) -> Vec<KeyId> {
+        let mut keys = Vec::new();
+        let mut add = |field: Field, key: Key<'_>| {
+            let id = vocabulary.add(field, key);
+            keys.push(id);
+            Some(id)
+        };
+        Reading { key: &mut add, cost: &|_| 1, lists: Vec::new() }.formula(formula);
+        keys
+    }
+
+    /// What must be there for a formula to be true; the cheapest that can be said of it. Its keys have been added before.
+    pub(super) fn need(vocabulary: &Vocabulary, cost: &dyn Fn(KeyId) -> u64, formula: &Formula) -> Need {
+        let mut find = |field: Field, key: Key<'_>| vocabulary.find(field, key);
+        Reading { key: &mut find, cost, lists: Vec::new() }.formula(formula).holds
+    }
+
+    fn formula(&mut self, it: &Formula) -> Needs {
+        match &it.logic {
+            Logic::Always(true) => Needs { holds: Need::NOTHING, fails: Need::impossible() },
+            Logic::Always(false) => Needs { holds: Need::impossible(), fails: Need::NOTHING },
+            Logic::Not(inner) => {
+                let Needs { holds, fails } = self.formula(inner);
+                Needs { holds: fails, fails: holds }
+            }
+            Logic::And(parts) => {
+                let mut needs = Needs { holds: Need::NOTHING, fails: Need::impossible() };
+                for part in parts {
+                    let part = self.formula(part);
+                    needs.holds = self.both(needs.holds, part.holds);
+                    needs.fails = needs.fails.either(part.fails);
+                }
+                needs
+            }
+            Logic::Or(parts) => {
+                let mut needs = Needs { holds: Need::impossible(), fails: Need::NOTHING };
+                for part in parts {
+                    let part = self.formula(part);
+                    needs.holds = needs.holds.either(part.holds);
+                    needs.fails = self.both(needs.fails, part.fails);
+                }
+                needs
+            }
+            Logic::If(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                let (condition, then, otherwise) =
+                    (self.formula(condition), self.formula(then), self.formula(otherwise));
+                let holds = self.both(condition.holds.clone(), then.holds);
+                let fails = self.both(condition.holds, then.fails);
+                Needs {
+                    holds: holds.either(self.both(condition.fails.clone(), otherwise.holds)),
+                    fails: fails.either(self.both(condition.fails, otherwise.fails)),
+                }
+            }
+            Logic::Each { quantifier, list, body } => {
+                self.lists.push(match list {
+                    List::Field(field) => Some(*field),
+                    List::Of(_) => None,
+                });
+                let body = self.formula(body);
+                self.lists.pop();
+                // One element decides; otherwise there may be none at all.
+                match quantifier {
+                    Quantifier::Exists => Needs { holds: body.holds, fails: Need::NOTHING },
+                    Quantifier::All => Needs { holds: Need::NOTHING, fails: body.fails },
+                }
+            }
+            Logic::Test(test) => self.test(test),
+        }
+    }
+
+    fn test(&mut self, it: &Test) -> Needs {
+        let mut needs = Needs { holds: Need::NOTHING, fails: Need::NOTHING };
+        match it {
+            Test::Compare { op: Comparison::Equal, left, right } => {
+                needs = Needs { holds: self.equal(left, right), fails: self.unequal(left, right) };
+            }
+            Test::Compare { op: Comparison::NotEqual, left, right } => {
+                needs = Needs { holds: self.unequal(left, right), fails: self.equal(left, right) };
+            }
+            Test::ListIsNull { list, null } => {
+                needs = Needs { holds: self.is(*list, Key::Null), fails: self.is(*list, Key::NotNull) };
+                if !null {
+                    std::mem::swap(&mut needs.holds, &mut needs.fails);
+                }
+            }
+            Test::In { term: Term::Text(word), list: List::Field(list) } => {
+                needs.holds = self.is(*list, Key::Word(word));
+            }
+            Test::In { term, list: List::Of(terms) } => {
+                needs.holds = Need::impossible();
+                for other in terms {
+                    needs.holds = needs.holds.either(self.equal(term, other));
+                }
+            }
+            Test::Text { method: Method::StartsWith, text, part: Term::Text(prefix) } => {
+                if let Some(field) = self.field(text)
+                    && !prefix.is_empty()
+                {
+                    needs.holds = self.is(field, Key::Prefix(prefix));
+                }
+            }
+            Test::Compare { .. } | Test::In { .. } | Test::Text { .. } | Test::Matches { .. } => {}
+        }
+        needs
+    }
+
+    /// For `a == b` to be true.
+    fn equal(&mut self, a: &Term, b: &Term) -> Need {
+        let (field, other) = match (self.field(a), self.field(b)) {
+            (Some(field), _) => (field, b),
+            (None, Some(field)) => (field, a),
+            (None, None) => return Need::NOTHING,
+        };
+        match other {
+            Term::Text(word) => self.is(field, Key::Word(word)),
+            Term::Int(number) => self.is(field, Key::Number(*number)),
+            Term::Null => self.is(field, Key::Null),
+            _ => Need::NOTHING,
+        }
+    }
+
+    /// For `a == b` to be false.
+    fn unequal(&mut self, a: &Term, b: &Term) -> Need {
+        match (a, b) {
+            (Term::Null, other) | (other, Term::Null) => {
+                self.field(other).map_or(Need::NOTHING, |field| self.is(field, Key::NotNull))
+            }
+            _ => Need::NOTHING,
+        }
+    }
+
+    /// The field whose value a term is, or one of whose elements.
+    fn field(&self, it: &Term) -> Option<Field> {
+        match it {
+            Term::Field(field) => Some(*field),
+            Term::Element(out) => {
+                let list = self.lists.len().checked_sub(out + 1).and_then(|place| self.lists.get(place));
+                list.copied().flatten()
+            }
+            _ => None,
+        }
+    }
+
+    fn is(&mut self, field: Field, key: Key<'_>) -> Need {
+        (self.key)(field, key).map_or(Need::NOTHING, Need::key)
+    }
+
+    /// All that the one and the other need: the cheaper of their alternatives.
+    fn both(&self, a: Need, b: Need) -> Need {
+        let cost = |keys: &Vec<KeyId>| keys.iter().map(|&key| (self.cost)(key)).fold(0, u64::saturating_add);
+        let one_of = match (a.one_of, b.one_of) {
+            (Some(a), Some(b)) => Some(if cost(&b) < cost(&a) { b } else { a }),
+            (a, b) => a.or(b),
+        };
+        Need { one_of, mask: a.mask | b.mask }
+    }
+}

@@ -1,0 +1,237 @@
+//! The keys that a policy asks for, and which of them an issue and its event have.
+
+use rustc_hash::FxHashMap;
+
+use crate::condition::{
+    View,
+    field::{FIELDS, Field, Type},
+};
+
+/// A key's number; 0 is [`super::ALWAYS`].
+pub(super) type KeyId = u32;
+
+/// Something that holds of an issue and its event, or does not. A field that is a list has each of its elements as a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Key<'f> {
+    Word(&'f str),
+    Prefix(&'f str),
+    Number(i64),
+    Null,
+    NotNull,
+}
+
+#[derive(Debug)]
+pub(super) struct Vocabulary {
+    /// Of the fields that are asked for.
+    fields: Vec<FieldKeys>,
+    /// Where a field's keys stand in `fields`.
+    places: [Option<u8>; FIELDS.len()],
+    /// What each key is of.
+    kinds: Vec<Kind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Always,
+    Word(Field),
+    OfNull,
+    Other,
+}
+
+#[derive(Debug)]
+struct FieldKeys {
+    field: Field,
+    words: FxHashMap<Box<str>, KeyId>,
+    prefixes: FxHashMap<Box<str>, KeyId>,
+    /// The same prefixes, for looking up.
+    sorted: Vec<Prefix>,
+    numbers: FxHashMap<i64, KeyId>,
+    null: Option<KeyId>,
+    not_null: Option<KeyId>,
+}
+
+#[derive(Debug)]
+struct Prefix {
+    text: Box<str>,
+    key: KeyId,
+    /// The longest other that this one begins with.
+    parent: Option<u32>,
+}
+
+impl Default for Vocabulary {
+    fn default() -> Self {
+        Self { fields: Vec::new(), places: [None; FIELDS.len()], kinds: vec![Kind::Always] }
+    }
+}
+
+impl Vocabulary {
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    pub(super) fn is_word_of(&self, key: KeyId, field: Field) -> bool {
+        self.kinds.get(key as usize) == Some(&Kind::Word(field))
+    }
+
+    pub(super) fn is_of_null(&self, key: KeyId) -> bool {
+        self.kinds.get(key as usize) == Some(&Kind::OfNull)
+    }
+
+    /// The number of a key, known or new.
+    pub(super) fn add(&mut self, field: Field, key: Key<'_>) -> KeyId {
+        if let Some(known) = self.find(field, key) {
+            return known;
+        }
+        let id = self.kinds.len() as KeyId;
+        self.kinds.push(match key {
+            Key::Word(_) => Kind::Word(field),
+            Key::Null | Key::NotNull => Kind::OfNull,
+            Key::Prefix(_) | Key::Number(_) => Kind::Other,
+        });
+        let place = self.places[field as usize].unwrap_or_else(|| {
+            self.fields.push(FieldKeys::new(field));
+            (self.fields.len() - 1) as u8
+        });
+        self.places[field as usize] = Some(place);
+        let keys = &mut self.fields[usize::from(place)];
+        match key {
+            Key::Word(word) => drop(keys.words.insert(word.into(), id)),
+            Key::Prefix(prefix) => drop(keys.prefixes.insert(prefix.into(), id)),
+            Key::Number(number) => drop(keys.numbers.insert(number, id)),
+            Key::Null => keys.null = Some(id),
+            Key::NotNull => keys.not_null = Some(id),
+        }
+        id
+    }
+
+    /// The number of a key that was added.
+    pub(super) fn find(&self, field: Field, key: Key<'_>) -> Option<KeyId> {
+        let keys = self.keys(field)?;
+        match key {
+            Key::Word(word) => keys.words.get(word).copied(),
+            Key::Prefix(prefix) => keys.prefixes.get(prefix).copied(),
+            Key::Number(number) => keys.numbers.get(&number).copied(),
+            Key::Null => keys.null,
+            Key::NotNull => keys.not_null,
+        }
+    }
+
+    fn keys(&self, field: Field) -> Option<&FieldKeys> {
+        self.places[field as usize].and_then(|place| self.fields.get(usize::from(place)))
+    }
+
+    /// Makes it ready for looking up. Nothing is added afterwards.
+    pub(super) fn finish(&mut self) {
+        self.fields.sort_by_key(|keys| keys.field);
+        for (place, keys) in self.fields.iter_mut().enumerate() {
+            self.places[keys.field as usize] = Some(place as u8);
+            keys.sort_prefixes();
+        }
+    }
+
+    /// The key of what a field that is a text is.
+    pub(super) fn word(&self, field: Field, view: &View<'_>) -> Option<KeyId> {
+        self.keys(field)?.words.get(view.text(field)?).copied()
+    }
+
+    /// The keys that a view has; one may come more than once.
+    pub(super) fn keys_of(&self, view: &View<'_>, mut found: impl FnMut(KeyId)) {
+        for keys in &self.fields {
+            let spec = keys.field.spec();
+            let known = if spec.is_list {
+                let words = view.list(keys.field);
+                words.into_iter().flatten().for_each(|word| keys.of_text(word, &mut found));
+                words.is_some()
+            } else {
+                match spec.value_type {
+                    Type::Text => {
+                        let text = view.text(keys.field);
+                        text.into_iter().for_each(|text| keys.of_text(text, &mut found));
+                        text.is_some()
+                    }
+                    Type::Int => {
+                        let number = view.int(keys.field);
+                        number
+                            .and_then(|number| keys.numbers.get(&number))
+                            .into_iter()
+                            .for_each(|&key| found(key));
+                        number.is_some()
+                    }
+                    Type::Time | Type::Duration => view.time(keys.field).is_some(),
+                }
+            };
+            (if known { keys.not_null } else { keys.null }).into_iter().for_each(&mut found);
+        }
+    }
+}
+
+impl FieldKeys {
+    fn new(field: Field) -> Self {
+        Self {
+            field,
+            words: FxHashMap::default(),
+            prefixes: FxHashMap::default(),
+            sorted: Vec::new(),
+            numbers: FxHashMap::default(),
+            null: None,
+            not_null: None,
+        }
+    }
+
+    fn of_text(&self, text: &str, found: &mut impl FnMut(KeyId)) {
+        if !self.words.is_empty()
+            && let Some(&key) = self.words.get(text)
+        {
+            found(key);
+        }
+        // Whatever stands between a prefix of the text and the text itself begins with that prefix: so every prefix is
+        // among the last one that is not after the text, and what that one begins with.
+        let after = self.sorted.partition_point(|prefix| *prefix.text <= *text);
+        let mut next = after.checked_sub(1);
+        while let Some(prefix) = next.and_then(|place| self.sorted.get(place)) {
+            if text.starts_with(&*prefix.text) {
+                found(prefix.key);
+            }
+            next = prefix.parent.map(|parent| parent as usize);
+        }
+    }
+
+    fn sort_prefixes(&mut self) {
+        let prefixes = std::mem::take(&mut self.prefixes);
+        let sorted = prefixes.into_iter().map(|(text, key)| Prefix { text, key, parent: None });
+        self.sorted = sorted.collect();
+        self.sorted.sort_unstable_by(|a, b| a.text.cmp(&b.text));
+        let mut open: Vec<u32> = Vec::new();
+        for place in 0..self.sorted.len() {
+            while let Some(&last) = open.last()
+                && !self.sorted[place].text.starts_with(&*self.sorted[last as usize].text)
+            {
+                open.pop();
+            }
+            self.sorted[place].parent = open.last().copied();
+            open.push(place as u32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_prefix_of_a_text_is_found() {
+        let mut vocabulary = Vocabulary::default();
+        let prefixes = ["a", "ab", "abc", "abd", "b", "area/", "area/web", "ä", "zz"];
+        let added = prefixes.map(|prefix| vocabulary.add(Field::Title, Key::Prefix(prefix)));
+        vocabulary.finish();
+        for text in ["abcd", "abce", "abzz", "ab", "area/", "area/w", "area/webby", "äb", "z", "zzz", "", "c"]
+        {
+            let mut found = Vec::new();
+            vocabulary.keys(Field::Title).unwrap().of_text(text, &mut |key| found.push(key));
+            found.sort_unstable();
+            let expected = added.iter().zip(prefixes).filter(|(_, prefix)| text.starts_with(prefix));
+            assert_eq!(found, expected.map(|(&key, _)| key).collect::<Vec<_>>(), "{text}");
+        }
+    }
+}
