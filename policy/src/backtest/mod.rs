@@ -6,10 +6,11 @@
 //!            └─► state under the candidate policy ─► actions ─┘
 //! ```
 //!
-//! Both sides go through the fold that a gateway uses ([`crate::take_event`], [`crate::fire_timers`]), in its order: every timer due at or
-//! before a record's stamp goes in before the record. They go in lockstep, one instant at a time, and the actions of an instant are
-//! paired and counted before the next one. So memory grows with what the states keep (issues, and ids for seven days) and with the
-//! report (rules, projects, targets and days), not with events or actions.
+//! Both sides are decided by the code that a gateway decides by, and in its order ([`crate::take_event`]): every timer due at or before a
+//! record's stamp goes in before the record. What an event tells of its issue is the same on both sides, so it is learnt once. They go in
+//! lockstep, one instant at a time, and the actions of an instant are paired and counted before the next one. So memory grows with
+//! what the states keep (issues, and ids for seven days) and with the report (rules, projects, targets and days), not with
+//! events or actions.
 //!
 //! History is what happened under whichever policy was in force. Had the candidate been, people would have reacted to other
 //! actions, and other events would have come: the report is the first-order difference only.
@@ -23,7 +24,11 @@ use chrono::{DateTime, Utc};
 use events::{Action, IssueEvent};
 pub use report::{Both, Busiest, Counts, Example, Examples, History, Load, Made, Report, RuleReport};
 
-use crate::{Decided, Input, Note, Repeats, Ruleset, State, fire_timers, take_event};
+use crate::{
+    Decided, Decision, Note, Repeats, Ruleset, State,
+    decide::{News, decide_news, learn, within_calendar},
+    expire, fire_timers,
+};
 
 /// One partition's history on its way through two policies.
 #[derive(Debug)]
@@ -54,11 +59,20 @@ impl Replay {
     /// Takes the partition's next event in, stamped `now`, after every timer due by then.
     pub fn take(&mut self, event: &IssueEvent, payload_hash: Option<&str>, now: DateTime<Utc>) {
         self.advance(now);
+        let leading = &self.sides.current.state;
+        let clock = leading.not_before(within_calendar(now));
+        let news = learn(leading, event, payload_hash, clock);
         for side in self.sides.each_mut() {
-            side.take(event, payload_hash, now);
+            side.hear(&news, clock);
         }
         let reported = self.reports(now);
-        self.report.count_event(now, reported, &self.sides.candidate.notes);
+        self.report.count_event(now, reported, &news.notes);
+        // Which events were seen is the same on both sides: one of them remembers it.
+        self.sides.current.state.apply(Decision { changes: news.changes, ..Decision::default() });
+        for side in self.sides.each_mut() {
+            let forgotten = expire(&side.state, clock);
+            side.state.apply(forgotten);
+        }
         self.compare(now);
     }
 
@@ -109,27 +123,21 @@ impl Side {
         Self { ruleset, state: State::default(), actions: Vec::new(), notes: Vec::new(), timers: 0 }
     }
 
-    fn take(&mut self, event: &IssueEvent, payload_hash: Option<&str>, now: DateTime<Utc>) {
-        let mut sink = sink(&mut self.actions, &mut self.notes, &mut self.timers);
-        let Ok(()) =
-            take_event(&mut self.state, event, payload_hash, now, Repeats::Each, &self.ruleset, &mut sink);
+    fn hear(&mut self, news: &News<'_>, now: DateTime<Utc>) {
+        let mut decision = decide_news(&self.state, news, now, &self.ruleset);
+        self.actions.append(&mut decision.actions);
+        self.notes.append(&mut decision.notes);
+        self.state.apply(decision);
     }
 
     fn advance(&mut self, until: DateTime<Utc>) {
-        let mut sink = sink(&mut self.actions, &mut self.notes, &mut self.timers);
-        let Ok(()) = fire_timers(&mut self.state, until, usize::MAX, Repeats::Each, &self.ruleset, &mut sink);
-    }
-}
-
-fn sink(
-    actions: &mut Vec<Action>,
-    notes: &mut Vec<Note>,
-    timers: &mut u64,
-) -> impl FnMut(Decided<'_>) -> Result<(), Infallible> {
-    move |decided| {
-        *timers += u64::from(matches!(decided.input, Input::Timer(_)));
-        actions.extend(decided.decision.actions.iter().cloned());
-        notes.extend(decided.decision.notes.iter().cloned());
-        Ok(())
+        let Self { ruleset, state, actions, notes, timers } = self;
+        let mut sink = |decided: Decided<'_>| {
+            *timers += 1;
+            actions.extend(decided.decision.actions.iter().cloned());
+            notes.extend(decided.decision.notes.iter().cloned());
+            Ok::<_, Infallible>(())
+        };
+        let Ok(()) = fire_timers(state, until, usize::MAX, Repeats::Each, ruleset, &mut sink);
     }
 }

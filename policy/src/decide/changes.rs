@@ -35,6 +35,14 @@ impl Changes {
         self.list.push((key, entry));
     }
 
+    /// Takes in what another part of the decision changes: other keys.
+    pub(crate) fn append(&mut self, others: Self) {
+        match self.is_empty() {
+            true => *self = others,
+            false => others.into_iter().for_each(|(key, entry)| self.set(key, entry)),
+        }
+    }
+
     /// A member's load, when it changes.
     pub(crate) fn member(&self, key: &Key) -> Option<Member> {
         match self.list.get(*self.members.get(key)?) {

@@ -40,6 +40,7 @@ mod action;
 mod changes;
 mod event;
 mod expire;
+mod news;
 mod outcome;
 mod schedule;
 mod sight;
@@ -49,8 +50,10 @@ mod walk;
 
 pub use changes::Changes;
 use chrono::{DateTime, Utc};
+pub(crate) use event::decide_news;
 use events::{Action, IssueEvent, Outcome};
 pub use expire::expire;
+pub(crate) use news::{News, learn};
 pub(crate) use sight::{Asked, Sight, Watch, watch};
 pub use switch::switch_policy;
 pub(crate) use walk::Turn;
@@ -180,7 +183,7 @@ pub fn decide(state: &State, input: Input<'_>, now: DateTime<Utc>, ruleset: &Rul
 }
 
 /// A broker's record can carry any stamp; sums with it must be times.
-fn within_calendar(now: DateTime<Utc>) -> DateTime<Utc> {
+pub(crate) fn within_calendar(now: DateTime<Utc>) -> DateTime<Utc> {
     const YEAR_9000: i64 = 221_845_392_000;
     let last = DateTime::from_timestamp(YEAR_9000, 0).unwrap_or(now);
     now.clamp(DateTime::UNIX_EPOCH, last.max(DateTime::UNIX_EPOCH))
@@ -208,7 +211,7 @@ struct Subject<'a> {
 impl<'a> Work<'a> {
     /// `now` is clamped to the state's clock, and becomes it.
     fn begin(state: &'a State, ruleset: &'a Ruleset, now: DateTime<Utc>) -> Self {
-        let now = state.clock().map_or(now, |clock| clock.max(now));
+        let now = state.not_before(now);
         let mut work = Self { state, ruleset, now, decision: Decision::default(), watch: None };
         if state.clock() != Some(now) {
             work.set(Key::clock(), Entry::Clock(now));
@@ -225,7 +228,10 @@ impl<'a> Work<'a> {
     }
 
     /// An issue as it is remembered now.
-    fn subject(&self, project: &'a str, issue_ref: &'a str) -> Subject<'a> {
+    fn subject<'s>(&self, project: &'s str, issue_ref: &'s str) -> Subject<'s>
+    where
+        'a: 's,
+    {
         let (key, before) = match self.state.issue_entry(project, issue_ref) {
             Some((key, issue)) => (key.clone(), Some(issue)),
             None => (Key::issue(project, issue_ref), None),
@@ -259,7 +265,9 @@ impl<'a> Work<'a> {
         if issue.deleted {
             issue = Issue { closed_at: None, ..issue.forgotten() };
         }
-        if before != Some(&issue) {
+        // Most events come with an instant of their own; the rest need not be compared then.
+        let same = |before: &Issue| before.facts.updated_at == issue.facts.updated_at && *before == issue;
+        if !before.is_some_and(same) {
             self.set(key, Entry::Issue(Box::new(issue)));
         }
     }

@@ -15,8 +15,7 @@
 //! rule to be asked at all (open, unless the rule is for closed ones; an event at hand or not). A rule with a bit that the event
 //! does not have is passed over without its condition being looked at. Keys share bits, so a bit that is there says nothing.
 //!
-//! A rule is passed over only if its condition cannot be true. It may be an error: an error is noted where a condition is
-//! evaluated, and the verdict is the same.
+//! A rule is passed over only if its condition is false: neither true nor an error, which would be noted.
 //!
 //! Size: a post for each alternative of each rule, so linear in the policy's text ([`MAX_GROUPED_POSTS`]).
 

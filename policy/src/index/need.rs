@@ -1,8 +1,8 @@
 //! What a condition requires.
 //!
-//! For each formula two things are worked out at once: what must be there for it to be true, and what for it to be false; `!` and
-//! `? :` exchange the two. Nothing is said about when it is an error. That an operator errs on null is not made use of either: a condition
-//! that forgets to ask whether there is a due date should be noted where it errs, and not be passed over.
+//! For each formula two things are worked out at once: what must be there for it to be true or an error, and what for it to be false
+//! or an error; `!` exchanges the two. Where a field is null that a test errs on, all of the field's keys count as there
+//! ([`Vocabulary::keys_of`]): a condition that forgets to ask whether there are labels is noted where it errs, and not passed over.
 
 use super::{Key, KeyId, Vocabulary, bit};
 use crate::condition::{
@@ -31,6 +31,11 @@ impl Need {
         Self { one_of: Some(vec![key]), mask: bit(key) }
     }
 
+    /// What can never be of an element can still be an error of the list.
+    fn in_a_list(self) -> Self {
+        if self.one_of.as_ref().is_some_and(Vec::is_empty) { Self::NOTHING } else { self }
+    }
+
     fn either(self, other: Self) -> Self {
         let one_of = self.one_of.zip(other.one_of).map(|(mut a, b)| {
             a.extend(b);
@@ -53,8 +58,8 @@ pub(super) struct Reading<'r> {
     /// Finds or adds a key.
     key: &'r mut dyn FnMut(Field, Key<'_>) -> Option<KeyId>,
     cost: &'r dyn Fn(KeyId) -> u64,
-    /// The lists over which the enclosing `exists` and `all` go, innermost last; `None` for one that is written out.
-    lists: Vec<Option<Field>>,
+    /// The lists over which the enclosing `exists` and `all` go, innermost last.
+    lists: Vec<Field>,
 }
 
 impl<'r> Reading<'r> {
@@ -102,28 +107,20 @@ impl<'r> Reading<'r> {
                 }
                 needs
             }
-            Logic::If(parts) => {
-                let [condition, then, otherwise] = &**parts;
-                let (condition, then, otherwise) =
-                    (self.formula(condition), self.formula(then), self.formula(otherwise));
-                let holds = self.both(condition.holds.clone(), then.holds);
-                let fails = self.both(condition.holds, then.fails);
-                Needs {
-                    holds: holds.either(self.both(condition.fails.clone(), otherwise.holds)),
-                    fails: fails.either(self.both(condition.fails, otherwise.fails)),
-                }
-            }
+            // Where the condition is an error, so is the whole, whatever the two sides need.
+            Logic::If(_) => Needs { holds: Need::NOTHING, fails: Need::NOTHING },
             Logic::Each { quantifier, list, body } => {
-                self.lists.push(match list {
-                    List::Field(field) => Some(*field),
-                    List::Of(_) => None,
-                });
+                // A list with an element that is an error is an error, too.
+                let List::Field(list) = list else {
+                    return Needs { holds: Need::NOTHING, fails: Need::NOTHING };
+                };
+                self.lists.push(*list);
                 let body = self.formula(body);
                 self.lists.pop();
                 // One element decides; otherwise there may be none at all.
                 match quantifier {
-                    Quantifier::Exists => Needs { holds: body.holds, fails: Need::NOTHING },
-                    Quantifier::All => Needs { holds: Need::NOTHING, fails: body.fails },
+                    Quantifier::Exists => Needs { holds: body.holds.in_a_list(), fails: Need::NOTHING },
+                    Quantifier::All => Needs { holds: Need::NOTHING, fails: body.fails.in_a_list() },
                 }
             }
             Logic::Test(test) => self.test(test),
@@ -148,7 +145,9 @@ impl<'r> Reading<'r> {
             Test::In { term: Term::Text(word), list: List::Field(list) } => {
                 needs.holds = self.is(*list, Key::Word(word));
             }
-            Test::In { term, list: List::Of(terms) } => {
+            Test::In { term, list: List::Of(terms) }
+                if is_never_an_error(term) && terms.iter().all(is_never_an_error) =>
+            {
                 needs.holds = Need::impossible();
                 for other in terms {
                     needs.holds = needs.holds.either(self.equal(term, other));
@@ -196,14 +195,17 @@ impl<'r> Reading<'r> {
         match it {
             Term::Field(field) => Some(*field),
             Term::Element(out) => {
-                let list = self.lists.len().checked_sub(out + 1).and_then(|place| self.lists.get(place));
-                list.copied().flatten()
+                self.lists.len().checked_sub(out + 1).and_then(|place| self.lists.get(place)).copied()
             }
             _ => None,
         }
     }
 
     fn is(&mut self, field: Field, key: Key<'_>) -> Need {
+        // Where one of the lists around is null the whole is an error: only their own keys are there then.
+        if self.lists.iter().any(|list| *list != field) {
+            return Need::NOTHING;
+        }
         (self.key)(field, key).map_or(Need::NOTHING, Need::key)
     }
 
@@ -215,5 +217,13 @@ impl<'r> Reading<'r> {
             (a, b) => a.or(b),
         };
         Need { one_of, mask: a.mask | b.mask }
+    }
+}
+
+fn is_never_an_error(it: &Term) -> bool {
+    match it {
+        Term::Lower(inner) => is_never_an_error(inner),
+        Term::Sum { .. } | Term::Length(_) | Term::Size(_) | Term::If(_) => false,
+        _ => true,
     }
 }

@@ -45,6 +45,8 @@ struct FieldKeys {
     prefixes: FxHashMap<Box<str>, KeyId>,
     /// The same prefixes, for looking up.
     sorted: Vec<Prefix>,
+    /// The keys whose tests are an error where the field is null: of a list all, of a text its prefixes.
+    on_null: Vec<KeyId>,
     numbers: FxHashMap<i64, KeyId>,
     null: Option<KeyId>,
     not_null: Option<KeyId>,
@@ -126,6 +128,8 @@ impl Vocabulary {
         self.fields.sort_by_key(|keys| keys.field);
         for (place, keys) in self.fields.iter_mut().enumerate() {
             self.places[keys.field as usize] = Some(place as u8);
+            let words = keys.words.values().filter(|_| keys.field.spec().is_list);
+            keys.on_null = words.chain(keys.prefixes.values()).copied().collect();
             keys.sort_prefixes();
         }
     }
@@ -135,19 +139,25 @@ impl Vocabulary {
         self.keys(field)?.words.get(view.text(field)?).copied()
     }
 
-    /// The keys that a view has; one may come more than once.
+    /// The keys that a view has; one may come more than once. Where a null is an error for a test, the test's keys are there.
     pub(super) fn keys_of(&self, view: &View<'_>, mut found: impl FnMut(KeyId)) {
         for keys in &self.fields {
             let spec = keys.field.spec();
             let known = if spec.is_list {
                 let words = view.list(keys.field);
-                words.into_iter().flatten().for_each(|word| keys.of_text(word, &mut found));
+                match words {
+                    Some(words) => words.iter().for_each(|word| keys.of_text(word, &mut found)),
+                    None => keys.on_null.iter().copied().for_each(&mut found),
+                }
                 words.is_some()
             } else {
                 match spec.value_type {
                     Type::Text => {
                         let text = view.text(keys.field);
-                        text.into_iter().for_each(|text| keys.of_text(text, &mut found));
+                        match text {
+                            Some(text) => keys.of_text(text, &mut found),
+                            None => keys.on_null.iter().copied().for_each(&mut found),
+                        }
                         text.is_some()
                     }
                     Type::Int => {
@@ -173,6 +183,7 @@ impl FieldKeys {
             words: FxHashMap::default(),
             prefixes: FxHashMap::default(),
             sorted: Vec::new(),
+            on_null: Vec::new(),
             numbers: FxHashMap::default(),
             null: None,
             not_null: None,

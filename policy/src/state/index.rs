@@ -10,6 +10,8 @@ use super::{CLOSED_AFTER, Entry, Issue, Key, Kind, SEEN_AFTER, Seen, Timer, key:
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Indices {
+    /// The greatest instant decided.
+    pub(super) clock: Option<DateTime<Utc>>,
     /// Every timer of every issue.
     pub(super) timers: BTreeSet<Timer>,
     /// When which entry is to be forgotten.
@@ -44,6 +46,12 @@ impl Indices {
         }
         match key.kind {
             Kind::Issue => self.update_issue(key, old.and_then(issue), new.and_then(issue)),
+            Kind::Clock => {
+                self.clock = match new {
+                    Some(Entry::Clock(clock)) => Some(*clock),
+                    _ => None,
+                }
+            }
             Kind::Seen => self.update_payload(key, old.and_then(seen), new.and_then(seen)),
             _ => {}
         }
@@ -58,10 +66,12 @@ impl Indices {
             let set = new.into_iter().flat_map(|new| &new.timers);
             self.timers.extend(set.map(|timer| timer.of(project, issue_ref)));
         }
-        let follows = |issue: &&Issue| issue.is_open() && issue.facts.due_milestone.value().is_some();
-        let [followed, follows] = [old.filter(follows), new.filter(follows)]
-            .map(|issue| issue.and_then(|issue| issue.milestone(issue_ref)).map(SmolStr::from));
-        if followed != follows {
+        // Which milestone it is follows from the number and the key.
+        let number = |issue: &Issue| issue.facts.due_milestone.value().copied().filter(|_| issue.is_open());
+        let [followed, follows] = [old, new].map(|issue| issue.filter(|issue| number(issue).is_some()));
+        if followed.and_then(number) != follows.and_then(number) {
+            let name = |issue: &Issue| issue.milestone(issue_ref).map(SmolStr::from);
+            let [followed, follows] = [followed, follows].map(|issue| issue.and_then(name));
             let entry = |milestone: SmolStr| (project.clone(), milestone, issue_ref.clone());
             followed.into_iter().for_each(|milestone| _ = self.milestones.remove(&entry(milestone)));
             self.milestones.extend(follows.map(entry));

@@ -59,7 +59,7 @@ pub struct Issue {
 }
 
 /// What the provider said of an issue. Absent: unknown; null: there is none.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
     /// The provider.

@@ -26,7 +26,7 @@ mod project;
 
 use chrono::{DateTime, Utc};
 pub use entry::{Entry, StateError};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map};
 use index::Indices;
 pub use issue::{Facts, Firing, Issue, Timer, TimerKind};
 pub(crate) use issue::{IssueTimer, MAX_LIST};
@@ -93,10 +93,12 @@ impl State {
 
     /// The greatest instant at which an event or a timer was decided. A decision's `now` is never before it.
     pub fn clock(&self) -> Option<DateTime<Utc>> {
-        match self.get("", Kind::Clock, "") {
-            Some(Entry::Clock(clock)) => Some(*clock),
-            _ => None,
-        }
+        self.indices.clock
+    }
+
+    /// `now`, or the clock where that is later.
+    pub(crate) fn not_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.clock().map_or(now, |clock| clock.max(now))
     }
 
     /// The offset of the next record of `topic` that is to be decided; 0 where none was.
@@ -212,25 +214,29 @@ impl State {
     }
 
     fn put(&mut self, key: Key, entry: Option<Entry>) {
-        let old = self.entries.get(&key);
-        self.indices.update(&key, old, entry.as_ref());
-        if !key.project.is_empty() {
-            match (old.is_some(), entry.is_some()) {
-                (false, true) => *self.projects.entry_ref(&key.project).or_default() += 1,
-                (true, false) => {
-                    if let Some(count) = self.projects.get_mut(&key.project) {
-                        *count -= 1;
-                        if *count == 0 {
-                            self.projects.remove(&key.project);
-                        }
+        match (self.entries.entry(key), entry) {
+            (hash_map::Entry::Occupied(mut known), Some(entry)) => {
+                self.indices.update(known.key(), Some(known.get()), Some(&entry));
+                known.insert(entry);
+            }
+            (hash_map::Entry::Occupied(known), None) => {
+                self.indices.update(known.key(), Some(known.get()), None);
+                let (key, _) = known.remove_entry();
+                if let hash_map::Entry::Occupied(mut count) = self.projects.entry(key.project) {
+                    *count.get_mut() -= 1;
+                    if *count.get() == 0 {
+                        count.remove();
                     }
                 }
-                _ => {}
             }
-        }
-        match entry {
-            Some(entry) => _ = self.entries.insert(key, entry),
-            None => _ = self.entries.remove(&key),
+            (hash_map::Entry::Vacant(place), Some(entry)) => {
+                self.indices.update(place.key(), None, Some(&entry));
+                if !place.key().project.is_empty() {
+                    *self.projects.entry_ref(&place.key().project).or_default() += 1;
+                }
+                place.insert(entry);
+            }
+            (hash_map::Entry::Vacant(_), None) => {}
         }
     }
 }

@@ -1,0 +1,160 @@
+//! What an event tells, whatever the rules make of it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use events::{EventType, IssueEvent, IssueState, Said};
+use smol_str::SmolStr;
+
+use super::{Changes, Note, expire::is_forgotten};
+use crate::{
+    Entry, Facts, Issue, Key, Milestone, Seen, State,
+    state::{Latest, SEEN_AFTER, Standing, as_of, merge, move_due},
+};
+
+/// What an event tells: the part of a decision in which no rule has a say. States that took in the same events, each under a
+/// policy of its own, agree in all that this is made of; so it is made once for all of them.
+#[derive(Debug)]
+pub(crate) struct News<'a> {
+    pub(super) event: &'a IssueEvent,
+    /// Entries that no rule has a say in: the event's id, the milestone.
+    pub(crate) changes: Changes,
+    /// What there is to say about the event.
+    pub(crate) notes: Vec<Note>,
+    /// The issues that it is about.
+    pub(super) issues: Vec<Told>,
+}
+
+/// What an event tells of one issue.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) issue_ref: SmolStr,
+    /// The facts after it.
+    pub(super) facts: Arc<Facts>,
+    pub(super) latest: Latest,
+    pub(super) deleted: bool,
+    pub(super) hearers: Hearers,
+}
+
+/// Which rules are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hearers {
+    /// All of them.
+    All,
+    /// Momentary ones: the event comes late.
+    Momentary,
+    /// None: it comes so late that it cannot be told from a replay.
+    Nobody,
+}
+
+/// Takes an event's news from a state. `now` is not before the state's clock.
+pub(crate) fn learn<'a>(
+    state: &State,
+    event: &'a IssueEvent,
+    payload_hash: Option<&str>,
+    now: DateTime<Utc>,
+) -> News<'a> {
+    let mut news = News { event, changes: Changes::default(), notes: Vec::new(), issues: Vec::new() };
+    // A record's header can hold anything; a hash is short.
+    let payload_hash = payload_hash.filter(|hash| hash.len() <= 128);
+    if let Some(first) = state.seen(&event.project_id, &event.event_id, payload_hash, now) {
+        news.notes.push(Note::Duplicate { of: first.to_owned() });
+        return news;
+    }
+    let seen = Seen { at: now, payload_hash: payload_hash.map(SmolStr::from) };
+    news.changes.set(Key::seen(&event.project_id, &event.event_id), Some(Entry::Seen(seen)));
+    if event.event_type == EventType::MilestoneUpdated {
+        news.of_milestone(state, payload_hash, now);
+    } else {
+        news.of_issue(state, payload_hash, now);
+    }
+    news
+}
+
+impl News<'_> {
+    fn of_issue(&mut self, state: &State, payload_hash: Option<&str>, now: DateTime<Utc>) {
+        let event = self.event;
+        let (issue_ref, mut issue) = known(state, &event.project_id, &event.issue_ref, now);
+        if issue.deleted {
+            return self.notes.push(Note::Deleted { issue_ref: event.issue_ref.clone() });
+        }
+        // Forgotten after seven days, but this is the very event that the issue's facts are from.
+        if issue.latest.holds(&event.event_id, payload_hash) {
+            return self.notes.push(Note::Duplicate { of: event.event_id.clone() });
+        }
+        let milestone = event.due_milestone.value().and_then(|&number| {
+            let repo = event.issue_ref.strip_prefix("github:")?.rsplit_once('#')?.0;
+            state.milestone(&event.project_id, &events::issue_ref_of_milestone(repo, number))
+        });
+        let mut standing = merge(&mut issue, event, payload_hash, milestone, now);
+        if event.event_type == EventType::IssueDeleted {
+            // Nothing can come after it, whatever its stamp says.
+            standing = Standing::Current;
+            issue.deleted = true;
+            Arc::make_mut(&mut issue.facts).state = Said::Value(IssueState::Closed);
+        }
+        let hearers = match standing {
+            Standing::Current => Hearers::All,
+            Standing::Late => {
+                self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
+                match as_of(event, now).is_some_and(|at| at + SEEN_AFTER > now) {
+                    true => Hearers::Momentary,
+                    false => Hearers::Nobody,
+                }
+            }
+        };
+        self.tell(issue_ref, issue, hearers);
+    }
+
+    /// A milestone's due date moved: an event for each open issue that follows it.
+    fn of_milestone(&mut self, state: &State, payload_hash: Option<&str>, now: DateTime<Utc>) {
+        let event = self.event;
+        if event.due_at.is_nothing() {
+            return;
+        }
+        let at = as_of(event, now);
+        let before = state.milestone(&event.project_id, &event.issue_ref);
+        if before.is_some_and(|before| at.is_some() && at < before.updated_at) {
+            return self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
+        }
+        if before.is_some_and(|before| before.latest.holds(&event.event_id, payload_hash)) {
+            return self.notes.push(Note::Duplicate { of: event.event_id.clone() });
+        }
+        let known_at = before.and_then(|before| before.updated_at);
+        let updated_at = at.or(known_at);
+        let same_instant = before.filter(|_| updated_at == known_at);
+        let mut latest = same_instant.map(|before| before.latest.clone()).unwrap_or_default();
+        latest.note(&event.event_id, payload_hash);
+        let milestone = Milestone { due_at: event.due_at.value().copied(), updated_at, latest };
+        let key = Key::milestone(&event.project_id, &event.issue_ref);
+        self.changes.set(key, Some(Entry::Milestone(milestone)));
+        for issue_ref in state.milestone_issues(&event.project_id, &event.issue_ref) {
+            let (issue_ref, mut issue) = known(state, &event.project_id, issue_ref, now);
+            if move_due(&mut issue, &event.due_at, at) {
+                self.tell(issue_ref, issue, Hearers::All);
+            }
+        }
+    }
+
+    fn tell(&mut self, issue_ref: SmolStr, issue: Issue, hearers: Hearers) {
+        let Issue { facts, latest, deleted, .. } = issue;
+        self.issues.push(Told { issue_ref, facts, latest, deleted, hearers });
+    }
+}
+
+/// An issue's facts as they are remembered now; what rules made of it is left out.
+fn known(state: &State, project: &str, issue_ref: &str, now: DateTime<Utc>) -> (SmolStr, Issue) {
+    match state.issue_entry(project, issue_ref) {
+        Some((key, issue)) if is_forgotten(issue, now) => (key.identity.clone(), issue.forgotten()),
+        Some((key, issue)) => {
+            let facts = Issue {
+                facts: Arc::clone(&issue.facts),
+                latest: issue.latest.clone(),
+                deleted: issue.deleted,
+                ..Issue::default()
+            };
+            (key.identity.clone(), facts)
+        }
+        None => (SmolStr::from(issue_ref), Issue::default()),
+    }
+}
