@@ -1,13 +1,24 @@
 //! How many steps an evaluation can take when every list is as long as it can be.
 
-use super::expr::{Formula, List, Logic, Term, Test};
+use super::{
+    expr::{Formula, List, Logic, Method, Term, Test},
+    field::Type,
+};
 use crate::state::MAX_LIST;
 
-/// The most steps of one condition. A step takes some ten nanoseconds.
-pub(crate) const MAX_STEPS: u64 = 1 << 20;
-/// What all conditions of a policy may take together: an event that meets every one of them is decided within a second.
-pub(crate) const MAX_POLICY_STEPS: u64 = 1 << 25;
-/// Searching a text of the greatest length for a pattern counts as so many.
+/// The most steps of one condition.
+pub(crate) const MAX_STEPS: u64 = 1 << 23;
+/// What all conditions of a policy may take together: an event that meets every one of them is decided within a second. Where texts are as
+/// long as they can be, a step took 5 to 14 ns (docs/benchmarks.md, the dearest policies; `scripts/bench.sh policy` measures them anew).
+pub(crate) const MAX_POLICY_STEPS: u64 = 1 << 26;
+/// Going through a text of the greatest length, [`events::MAX_TEXT_CHARS`] of four bytes: looking for a part, counting characters.
+const READ: u64 = 64;
+/// Comparing two texts of that length.
+const COMPARE: u64 = 8;
+/// Bringing such a text to lower case.
+const LOWER: u64 = 1024;
+/// Searching such a text, for each place in which the search can be at once: at worst (a Unicode word boundary, which no automaton knows,
+/// in a text beyond ASCII) one byte in one place takes five nanoseconds.
 const SEARCH: u64 = 2048;
 
 pub(super) fn formula(it: &Formula) -> u64 {
@@ -27,23 +38,46 @@ pub(super) fn formula(it: &Formula) -> u64 {
 
 fn test(it: &Test) -> u64 {
     match it {
-        Test::Compare { left, right, .. } => term(left).saturating_add(term(right)),
+        Test::Compare { left, right, .. } => {
+            let texts = if is_long(left) && is_long(right) { COMPARE } else { 0 };
+            term(left).saturating_add(term(right)).saturating_add(texts)
+        }
         Test::ListIsNull { .. } => 1,
-        Test::In { term: it, list } => term(it).saturating_add(elements(list)).saturating_add(length(list)),
-        Test::Text { text, part, .. } => term(text).saturating_add(term(part)),
-        Test::Matches { text, .. } => term(text).saturating_add(SEARCH),
+        Test::In { term: it, list } => {
+            let each = if is_long(it) { COMPARE } else { 1 };
+            term(it).saturating_add(elements(list)).saturating_add(length(list).saturating_mul(each))
+        }
+        Test::Text { method, text, part } => {
+            let read = match method {
+                Method::Contains => READ,
+                _ if is_long(part) => COMPARE,
+                _ => 0,
+            };
+            term(text).saturating_add(term(part)).saturating_add(read)
+        }
+        Test::Matches { text, pattern } => term(text).saturating_add(pattern.places().saturating_mul(SEARCH)),
     }
 }
 
 fn term(it: &Term) -> u64 {
     let parts = match it {
         Term::Sum { left, right, .. } => term(left).saturating_add(term(right)),
-        Term::Length(inner) | Term::Lower(inner) => term(inner),
+        Term::Length(inner) => term(inner).saturating_add(READ),
+        Term::Lower(inner) => term(inner).saturating_add(LOWER),
         Term::Size(list) => elements(list).saturating_add(length(list)),
         Term::If(parts) => formula(&parts.0).saturating_add(term(&parts.1)).saturating_add(term(&parts.2)),
         _ => 0,
     };
     parts.saturating_add(1)
+}
+
+/// Whether it can be a text of the greatest length: whatever is not written out.
+fn is_long(it: &Term) -> bool {
+    match it {
+        Term::Field(field) => field.spec().value_type == Type::Text,
+        Term::Element(_) | Term::Lower(_) | Term::If(_) => true,
+        _ => false,
+    }
 }
 
 /// What it costs to say the elements of a list that is written out.

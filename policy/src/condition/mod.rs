@@ -46,13 +46,19 @@ const MAX_DEPTH: usize = 48;
 pub(crate) struct Budget {
     /// Bytes for compiled patterns.
     pattern_bytes: usize,
+    /// What patterns keep between searches.
+    kept: pattern::Kept,
     /// Steps of evaluation.
     steps: u64,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { pattern_bytes: pattern::MAX_PATTERNS_BYTES, steps: cost::MAX_POLICY_STEPS }
+        Self {
+            pattern_bytes: pattern::MAX_PATTERNS_BYTES,
+            kept: pattern::Kept::default(),
+            steps: cost::MAX_POLICY_STEPS,
+        }
     }
 }
 

@@ -45,6 +45,8 @@ struct FieldKeys {
     prefixes: FxHashMap<Box<str>, KeyId>,
     /// The same prefixes, for looking up.
     sorted: Vec<Prefix>,
+    /// The bytes with which prefixes begin, as bits: most texts begin with none of them.
+    first_bytes: [u64; 4],
     numbers: FxHashMap<i64, KeyId>,
     null: Option<KeyId>,
     not_null: Option<KeyId>,
@@ -173,6 +175,7 @@ impl FieldKeys {
             words: FxHashMap::default(),
             prefixes: FxHashMap::default(),
             sorted: Vec::new(),
+            first_bytes: [0; 4],
             numbers: FxHashMap::default(),
             null: None,
             not_null: None,
@@ -184,6 +187,10 @@ impl FieldKeys {
             && let Some(&key) = self.words.get(text)
         {
             found(key);
+        }
+        let Some(&first) = text.as_bytes().first() else { return };
+        if self.first_bytes[usize::from(first / 64)] & 1 << (first % 64) == 0 {
+            return;
         }
         // Whatever stands between a prefix of the text and the text itself begins with that prefix: so every prefix is
         // among the last one that is not after the text, and what that one begins with.
@@ -202,6 +209,9 @@ impl FieldKeys {
         let sorted = prefixes.into_iter().map(|(text, key)| Prefix { text, key, parent: None });
         self.sorted = sorted.collect();
         self.sorted.sort_unstable_by(|a, b| a.text.cmp(&b.text));
+        for first in self.sorted.iter().filter_map(|prefix| prefix.text.as_bytes().first()) {
+            self.first_bytes[usize::from(first / 64)] |= 1 << (first % 64);
+        }
         let mut open: Vec<u32> = Vec::new();
         for place in 0..self.sorted.len() {
             while let Some(&last) = open.last()

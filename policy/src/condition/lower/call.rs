@@ -226,7 +226,7 @@ impl Lowering<'_> {
             );
         };
         // The pattern in lower case would be another pattern: `\S` is not `\s`.
-        match Pattern::new(written, operand.caseless) {
+        match Pattern::new(written, operand.caseless, &self.budget.kept) {
             Ok(compiled) => {
                 let Some(left) = self.budget.pattern_bytes.checked_sub(compiled.size()) else {
                     let message = format!(
