@@ -6,6 +6,7 @@
 #   scripts/bench.sh --no-broker     the embedded log alone
 #   scripts/bench.sh --clean-build   also the CPU seconds of a clean release build, in a target directory of its own
 #   scripts/bench.sh --wipe          allow a broker other than that of scripts/kafka.sh: see below
+#   scripts/bench.sh policy          conditions alone, beside other engines (docs/benchmarks.md): five minutes, CPU time; with --quick, one
 #
 # Candidates take turns within each round, in one run; the server has one core, the load another. The broker is
 # REDPANDA_BROKERS, or scripts/kafka.sh, which is started where it is not running. Breakdown's topics are DELETED from the
@@ -16,6 +17,15 @@
 #   BENCH_ROUNDS=3 BENCH_SECONDS=10         rounds, and seconds of each measurement
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [[ ${1:-} == policy ]]; then
+  shift
+  echo "$(date -u +%Y-%m-%dT%H:%MZ), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1), load $(cut -d' ' -f1-3 /proc/loadavg)"
+  # Criterion's own lines are dropped: the tables come last.
+  cargo bench --locked --quiet --manifest-path scripts/bench-policy/Cargo.toml --target-dir target -- "$@" | sed -n '/^### /,$p'
+  echo "load afterwards $(cut -d' ' -f1-3 /proc/loadavg)"
+  exit
+fi
 
 die() { echo "bench.sh: $*" >&2; exit 1; }
 say() { echo "bench.sh: [$SECONDS s] $*" >&2; }
@@ -28,7 +38,7 @@ for argument in "$@"; do
     --no-broker) broker='' ;;
     --clean-build) clean_build=yes ;;
     --wipe) wipe=yes ;;
-    *) sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 done
 server_core=${BENCH_SERVER_CORE:-0} load_core=${BENCH_LOAD_CORE:-1}

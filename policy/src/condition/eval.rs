@@ -100,10 +100,39 @@ impl<'v, 'a> Scope<'v, 'a> {
     /// Whether a formula holds.
     pub(crate) fn formula(self, formula: &'v Formula) -> Result<bool, EvalError> {
         match &formula.logic {
+            Logic::Test(test) => self.test(test),
+            Logic::And(parts) => self.join(parts, false),
+            Logic::Or(parts) => self.join(parts, true),
+            Logic::Not(inner) => self.formula(inner).map(|holds| !holds),
+            other => self.rare_logic(other),
+        }
+    }
+
+    /// `&&` (decisive: false) or `||` (decisive: true).
+    fn join(self, parts: &'v [Formula], decisive: bool) -> Result<bool, EvalError> {
+        let mut verdict = Ok(!decisive);
+        for part in parts {
+            let part = match &part.logic {
+                Logic::Test(test) => self.test(test),
+                _ => self.formula(part),
+            };
+            match part {
+                Ok(holds) if holds == decisive => return Ok(decisive),
+                Ok(_) => {}
+                Err(error) => verdict = verdict.and(Err(error)),
+            }
+        }
+        verdict
+    }
+
+    // By themselves, so that what most conditions are made of stays small.
+    #[inline(never)]
+    fn rare_logic(self, logic: &'v Logic) -> Result<bool, EvalError> {
+        match logic {
             Logic::Always(always) => Ok(*always),
             Logic::Not(inner) => self.formula(inner).map(|holds| !holds),
-            Logic::And(parts) => join(parts.iter().map(|part| self.formula(part)), false),
-            Logic::Or(parts) => join(parts.iter().map(|part| self.formula(part)), true),
+            Logic::And(parts) => self.join(parts, false),
+            Logic::Or(parts) => self.join(parts, true),
             Logic::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
                 self.formula(if self.formula(condition)? { then } else { otherwise })
@@ -125,6 +154,7 @@ impl<'v, 'a> Scope<'v, 'a> {
         }
     }
 
+    #[inline]
     fn test(self, test: &'v Test) -> Result<bool, EvalError> {
         match test {
             // What most conditions are made of, without a detour through values.
@@ -133,12 +163,23 @@ impl<'v, 'a> Scope<'v, 'a> {
                 left: Term::Field(field),
                 right: Term::Text(text),
             } => Ok((self.view.text(*field) == Some(text)) == (*op == Comparison::Equal)),
-            Test::Compare { op, left, right } => compare(*op, &self.term(left)?, &self.term(right)?),
-            Test::ListIsNull { list, null } => Ok(self.view.list(*list).is_none() == *null),
-            Test::In { term, list } => self.is_in(term, list),
+            Test::In { term: Term::Text(text), list: List::Field(field) } => {
+                let words = self.view.list(*field).ok_or(EvalError::Null)?;
+                Ok(words.iter().any(|word| **word == **text))
+            }
             Test::Text { method, text: Term::Field(field), part: Term::Text(part) } => {
                 Ok(method.holds(self.view.text(*field).ok_or(EvalError::Null)?, part))
             }
+            other => self.rare_test(other),
+        }
+    }
+
+    #[inline(never)]
+    fn rare_test(self, test: &'v Test) -> Result<bool, EvalError> {
+        match test {
+            Test::Compare { op, left, right } => compare(*op, &self.term(left)?, &self.term(right)?),
+            Test::ListIsNull { list, null } => Ok(self.view.list(*list).is_none() == *null),
+            Test::In { term, list } => self.is_in(term, list),
             Test::Text { method, text, part } => Ok(method.holds(&self.text(text)?, &self.text(part)?)),
             Test::Matches { text, pattern } => Ok(pattern.is_match(&self.text(text)?)),
         }
@@ -147,17 +188,12 @@ impl<'v, 'a> Scope<'v, 'a> {
     fn is_in(self, term: &'v Term, list: &'v List) -> Result<bool, EvalError> {
         match list {
             List::Field(field) => {
-                let is_there = |text: &str| {
-                    let words = self.view.list(*field).ok_or(EvalError::Null)?;
-                    Ok(words.iter().any(|word| **word == *text))
-                };
-                if let Term::Text(text) = term {
-                    return is_there(text);
-                }
-                match self.term(term)? {
-                    Value::Text(text) => is_there(&text),
-                    _ => self.view.list(*field).map(|_| false).ok_or(EvalError::Null),
-                }
+                let value = self.term(term)?;
+                let words = self.view.list(*field).ok_or(EvalError::Null)?;
+                Ok(match value {
+                    Value::Text(text) => words.iter().any(|word| **word == *text),
+                    _ => false,
+                })
             }
             List::Of(terms) => {
                 let value = self.term(term)?;

@@ -20,7 +20,6 @@ const CACHE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Pattern {
     text: Box<str>,
-    caseless: bool,
     regex: meta::Regex,
 }
 
@@ -96,16 +95,12 @@ impl Pattern {
         if regex.memory_usage() > MAX_PATTERN_BYTES {
             return Err(PatternError::TooLarge);
         }
-        Ok(Self { text: text.into(), caseless, regex })
+        Ok(Self { text: text.into(), regex })
     }
 
     /// As it was written.
     pub(crate) fn text(&self) -> &str {
         &self.text
-    }
-
-    pub(super) fn is_caseless(&self) -> bool {
-        self.caseless
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {

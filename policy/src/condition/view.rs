@@ -28,7 +28,7 @@ pub(crate) struct View<'a> {
 /// A list, made when it is first asked for.
 type Words<'a> = OnceCell<Option<List<'a>>>;
 /// Most lists are short.
-type List<'a> = SmallVec<[Cow<'a, str>; 8]>;
+type List<'a> = SmallVec<[Cow<'a, str>; 4]>;
 
 impl<'a> View<'a> {
     /// Without an event, its fields are null: only a rule that reads `event` asks for them, and such a rule is never

@@ -203,7 +203,8 @@ impl<'r> Reading<'r> {
 
     fn is(&mut self, field: Field, key: Key<'_>) -> Need {
         // Where one of the lists around is null the whole is an error: only their own keys are there then.
-        if self.lists.iter().any(|list| *list != field) {
+        let of_null = matches!(key, Key::Null | Key::NotNull);
+        if self.lists.iter().any(|list| of_null || *list != field) {
             return Need::NOTHING;
         }
         (self.key)(field, key).map_or(Need::NOTHING, Need::key)

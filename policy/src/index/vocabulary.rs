@@ -47,6 +47,8 @@ struct FieldKeys {
     sorted: Vec<Prefix>,
     /// The keys whose tests are an error where the field is null: of a list all, of a text its prefixes.
     on_null: Vec<KeyId>,
+    /// The bytes with which prefixes begin, as bits: most texts begin with none of them.
+    first_bytes: [u64; 4],
     numbers: FxHashMap<i64, KeyId>,
     null: Option<KeyId>,
     not_null: Option<KeyId>,
@@ -184,6 +186,7 @@ impl FieldKeys {
             prefixes: FxHashMap::default(),
             sorted: Vec::new(),
             on_null: Vec::new(),
+            first_bytes: [0; 4],
             numbers: FxHashMap::default(),
             null: None,
             not_null: None,
@@ -195,6 +198,10 @@ impl FieldKeys {
             && let Some(&key) = self.words.get(text)
         {
             found(key);
+        }
+        let Some(&first) = text.as_bytes().first() else { return };
+        if self.first_bytes[usize::from(first / 64)] & 1 << (first % 64) == 0 {
+            return;
         }
         // Whatever stands between a prefix of the text and the text itself begins with that prefix: so every prefix is
         // among the last one that is not after the text, and what that one begins with.
@@ -213,6 +220,9 @@ impl FieldKeys {
         let sorted = prefixes.into_iter().map(|(text, key)| Prefix { text, key, parent: None });
         self.sorted = sorted.collect();
         self.sorted.sort_unstable_by(|a, b| a.text.cmp(&b.text));
+        for first in self.sorted.iter().filter_map(|prefix| prefix.text.as_bytes().first()) {
+            self.first_bytes[usize::from(first / 64)] |= 1 << (first % 64);
+        }
         let mut open: Vec<u32> = Vec::new();
         for place in 0..self.sorted.len() {
             while let Some(&last) = open.last()

@@ -17,6 +17,8 @@
 mod cpu_time;
 #[path = "policy/engines.rs"]
 mod engines;
+#[path = "policy/hostile.rs"]
+mod hostile;
 #[path = "policy/table.rs"]
 mod table;
 #[path = "policy/world.rs"]
@@ -44,6 +46,9 @@ fn main() {
     };
     let ours_alone = arguments.iter().any(|argument| argument == "--ours");
     let rounds = if quick { 1 } else { 3 };
+    if arguments.iter().any(|argument| argument == "--hostile") {
+        return hostile::print();
+    }
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-policy");
     let _ = std::fs::remove_dir_all(&dir);
     let seconds = |n: f32| Duration::from_secs_f32(if quick { n / 4.0 } else { n });
@@ -107,4 +112,7 @@ fn main() {
         group.finish();
     }
     table::print(&dir, rounds, &facts);
+    if !ours_alone {
+        hostile::print();
+    }
 }

@@ -1,11 +1,12 @@
 //! The engines. Each is prepared once; [`Engine::decide`] is what is measured.
 
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, num::NonZeroUsize, sync::Arc};
 
 use cel::{Context, Program, Value};
 use chrono::{DateTime, Utc};
 use events::{IssueEvent, Said};
 use policy::{Input, Issue, Ruleset, State, decide, load, trial::Walk};
+use regorus::utils::limits::PolicyLengthConfig;
 use serde_json::json;
 
 use crate::world::{self, World, now};
@@ -20,6 +21,7 @@ pub(crate) struct Indexed<'w> {
     world: &'w World,
     ruleset: Ruleset,
     issues: Vec<Issue>,
+    now: DateTime<Utc>,
 }
 
 impl<'w> Indexed<'w> {
@@ -32,7 +34,7 @@ impl<'w> Indexed<'w> {
             state.issue(&event.project_id, &event.issue_ref).unwrap().clone()
         };
         let issues = world.events.iter().map(known).collect();
-        Self { world, ruleset, issues }
+        Self { world, ruleset, issues, now: now() }
     }
 
     fn walk(&self, event: usize) -> Walk<'_> {
@@ -42,7 +44,7 @@ impl<'w> Indexed<'w> {
             issue_ref: &event.issue_ref,
             issue,
             event: Some(event),
-            now: now(),
+            now: self.now,
             momentary: true,
             lasting: true,
         }
@@ -157,6 +159,11 @@ impl Rego {
             text.push_str(&format!("{head} := {number} if {{ {} }}\n", rule.rego));
         }
         let mut engine = regorus::Engine::new();
+        engine.set_policy_length_config(PolicyLengthConfig {
+            max_file_bytes: NonZeroUsize::MAX,
+            max_lines: NonZeroUsize::MAX,
+            ..PolicyLengthConfig::default()
+        });
         engine.add_policy("breakdown.rego".into(), text).unwrap();
         let events = world.events.iter().map(rego_value).collect();
         Self { engine: RefCell::new(engine), events }
