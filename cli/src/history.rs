@@ -93,13 +93,17 @@ pub(crate) async fn read_partition(
 
 /// A record's event; none where a gateway makes it a dead letter.
 fn read_record(record: Record) -> Option<Happened> {
-    let event: IssueEvent = serde_json::from_slice(record.value.as_deref()?).ok()?;
-    is_sound(&event, &record.key).then(|| Happened {
-        partition: record.partition,
-        offset: record.offset,
-        timestamp: record.timestamp,
-        payload_hash: record.header("payload_hash").map(str::to_owned),
-        event,
+    let value = record.value.as_deref()?;
+    // Checked once, and not again for each text in it.
+    let event: IssueEvent = match std::str::from_utf8(value) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(value),
+    }
+    .ok()?;
+    let (partition, offset, timestamp) = (record.partition, record.offset, record.timestamp);
+    is_sound(&event, &record.key).then(|| {
+        let hash = record.headers.into_iter().find(|(name, _)| name == "payload_hash");
+        Happened { partition, offset, timestamp, payload_hash: hash.map(|(_, hash)| hash), event }
     })
 }
 

@@ -47,6 +47,6 @@ pub use load::{MAX_DIAGNOSTICS, MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
 pub(crate) use rule::{At, Target, Then};
 pub use rule::{Rule, Ruleset};
 pub use state::{
-    Contribution, Entry, Facts, Firing, Issue, Key, Kind, Member, Milestone, Project, Seen, State,
+    Contribution, Entry, Facts, Firing, Issue, Key, Kind, Member, Milestone, Project, Seen, Shared, State,
     StateError, Timer, TimerKind,
 };

@@ -117,6 +117,11 @@ impl Rule {
         self.condition.reads_event()
     }
 
+    /// Its condition, as it is written in the file.
+    pub fn condition_text(&self) -> &str {
+        self.condition.text()
+    }
+
     /// Whether it is for this issue at all.
     pub(crate) fn concerns(&self, issue: &Issue) -> bool {
         self.on_closed || issue.is_open()

@@ -1,7 +1,5 @@
 //! An event of the topic `issues`.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use events::IssueEvent;
 
@@ -41,7 +39,7 @@ pub(crate) fn decide_news(state: &State, news: &News<'_>, now: DateTime<Utc>, ru
 fn hear(work: &mut Work<'_>, news: &News<'_>) {
     for Told { issue_ref, facts, latest, deleted, hearers } in &news.issues {
         let mut subject = work.subject(&news.event.project_id, issue_ref);
-        subject.issue.facts = Arc::clone(facts);
+        subject.issue.facts = facts.clone();
         subject.issue.latest = latest.clone();
         subject.issue.deleted = *deleted;
         match hearers {

@@ -1,14 +1,12 @@
 //! What an event tells, whatever the rules make of it.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use events::{EventType, IssueEvent, IssueState, Said};
 use smol_str::SmolStr;
 
 use super::{Changes, Note, expire::is_forgotten};
 use crate::{
-    Entry, Facts, Issue, Key, Milestone, Seen, State,
+    Entry, Facts, Issue, Key, Milestone, Seen, Shared, State,
     state::{Latest, SEEN_AFTER, Standing, as_of, merge, move_due},
 };
 
@@ -30,7 +28,7 @@ pub(crate) struct News<'a> {
 pub(super) struct Told {
     pub(super) issue_ref: SmolStr,
     /// The facts after it.
-    pub(super) facts: Arc<Facts>,
+    pub(super) facts: Shared<Facts>,
     pub(super) latest: Latest,
     pub(super) deleted: bool,
     pub(super) hearers: Hearers,
@@ -91,7 +89,7 @@ impl News<'_> {
             // Nothing can come after it, whatever its stamp says.
             standing = Standing::Current;
             issue.deleted = true;
-            Arc::make_mut(&mut issue.facts).state = Said::Value(IssueState::Closed);
+            issue.facts.state = Said::Value(IssueState::Closed);
         }
         let hearers = match standing {
             Standing::Current => Hearers::All,
@@ -148,7 +146,7 @@ fn known(state: &State, project: &str, issue_ref: &str, now: DateTime<Utc>) -> (
         Some((key, issue)) if is_forgotten(issue, now) => (key.identity.clone(), issue.forgotten()),
         Some((key, issue)) => {
             let facts = Issue {
-                facts: Arc::clone(&issue.facts),
+                facts: issue.facts.clone(),
                 latest: issue.latest.clone(),
                 deleted: issue.deleted,
                 ..Issue::default()

@@ -44,7 +44,7 @@ impl Work<'_> {
                 }));
             }
         }
-        subject.issue.timers = timers;
+        subject.issue.timers.set(timers);
     }
 }
 

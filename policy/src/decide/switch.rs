@@ -1,5 +1,7 @@
 //! Another policy takes effect.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::{Decision, Work};
@@ -20,9 +22,10 @@ pub fn switch_policy(state: &State, now: DateTime<Utc>, ruleset: &Ruleset) -> De
     issues.sort_unstable_by_key(|(project, issue_ref, _)| (*project, *issue_ref));
     for (project, issue_ref, _) in issues {
         let mut subject = work.subject(project, issue_ref);
-        subject.issue.deciding = work.deciding(&subject);
+        let deciding = work.deciding(&subject);
+        subject.issue.deciding.set(deciding);
         // None of those that wait is kept.
-        subject.issue.timers.clear();
+        subject.issue.timers.set(BTreeSet::new());
         work.schedule(&mut subject, None);
         work.put(subject);
     }

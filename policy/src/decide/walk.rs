@@ -50,7 +50,7 @@ impl<'a> Work<'a> {
             let rest = subject.issue.deciding.iter().filter(|(id, _)| after(id) && concerned(id));
             deciding.extend(rest.map(|(id, at)| (id.clone(), *at)));
         }
-        subject.issue.deciding = deciding;
+        subject.issue.deciding.set(deciding);
     }
 
     /// Walks a late event through the momentary rules.

@@ -60,10 +60,10 @@ impl Indices {
     fn update_issue(&mut self, key: &Key, old: Option<&Issue>, new: Option<&Issue>) {
         let (project, issue_ref) = (&key.project, &key.identity);
         if old.map(|old| &old.timers) != new.map(|new| &new.timers) {
-            for timer in old.into_iter().flat_map(|old| &old.timers) {
+            for timer in old.into_iter().flat_map(|old| old.timers.iter()) {
                 self.timers.remove(&timer.of(project, issue_ref));
             }
-            let set = new.into_iter().flat_map(|new| &new.timers);
+            let set = new.into_iter().flat_map(|new| new.timers.iter());
             self.timers.extend(set.map(|timer| timer.of(project, issue_ref)));
         }
         // Which milestone it is follows from the number and the key.

@@ -1,16 +1,13 @@
 //! What is known of one issue.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use events::{IssueState, Said, Source, id, issue_ref_of_milestone};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Latest;
+use super::{Latest, Shared};
 
 /// The most labels or assignees that are kept; providers allow a hundred labels and ten assignees.
 pub(crate) const MAX_LIST: usize = 256;
@@ -32,9 +29,8 @@ pub(crate) const MAX_LIST: usize = 256;
 ///   stays, so that a replay of old events cannot open it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Issue {
-    /// What the provider said. Most decisions leave it as it is, and two policies over one history share it.
-    #[serde(with = "shared")]
-    pub facts: Arc<Facts>,
+    /// What the provider said; two policies over one history share it.
+    pub facts: Shared<Facts>,
     /// The issue was deleted or transferred away.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deleted: bool,
@@ -43,13 +39,13 @@ pub struct Issue {
     pub closed_at: Option<DateTime<Utc>>,
     /// The lasting rules that decide it, with the value that their `at` had then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub deciding: BTreeMap<String, Option<DateTime<Utc>>>,
+    pub deciding: Shared<BTreeMap<String, Option<DateTime<Utc>>>>,
     /// What each rule did, by rule id; survives a change of the policy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub fired: BTreeMap<String, Firing>,
+    pub fired: Shared<BTreeMap<String, Firing>>,
     /// When which rule is to be looked at again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) timers: BTreeSet<IssueTimer>,
+    pub(crate) timers: Shared<BTreeSet<IssueTimer>>,
     /// Whom we made its owner last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_to: Option<String>,
@@ -224,7 +220,7 @@ impl Issue {
     /// What is left of it when it is forgotten: that it is closed, and as of when.
     pub(crate) fn forgotten(&self) -> Self {
         Self {
-            facts: Arc::new(Facts {
+            facts: Shared::from(Facts {
                 state: Said::Value(IssueState::Closed),
                 updated_at: self.facts.updated_at,
                 ..Facts::default()
@@ -233,23 +229,6 @@ impl Issue {
             latest: self.latest.clone(),
             ..Self::default()
         }
-    }
-}
-
-/// In a changelog the facts are the issue's own.
-mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Facts;
-
-    pub(super) fn serialize<S: Serializer>(facts: &Arc<Facts>, serializer: S) -> Result<S::Ok, S::Error> {
-        (**facts).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Facts>, D::Error> {
-        Facts::deserialize(deserializer).map(Arc::new)
     }
 }
 

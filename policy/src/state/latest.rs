@@ -6,6 +6,8 @@ use events::id;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::Shared;
+
 /// The most entries: two for each of sixteen events.
 const MAX_ENTRIES: usize = 32;
 /// The longest entry, in bytes; of a longer one its hash is kept.
@@ -15,9 +17,9 @@ const PAYLOAD: &str = "payload:";
 /// The ids and payload hashes of the events that said `updated_at`, or came without one since: the last sixteen. By
 /// `updated_at` a replay of these cannot be told from news, however late it comes. Both, because a delivery's id is not
 /// signed and its payload is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Latest(Vec<SmolStr>);
+pub(crate) struct Latest(Shared<Vec<SmolStr>>);
 
 impl Latest {
     pub(crate) fn is_empty(&self) -> bool {
@@ -27,25 +29,22 @@ impl Latest {
     /// Whether it holds the event, or one of the same payload.
     pub(crate) fn holds(&self, event_id: &str, payload_hash: Option<&str>) -> bool {
         let holds = |entry: &str| self.0.iter().any(|known| known == entry);
-        !self.is_empty()
-            && (holds(&bounded(event_id)) || payload_hash.is_some_and(|hash| holds(&payload(hash))))
+        holds(&bounded(event_id)) || payload_hash.is_some_and(|hash| holds(&payload(hash)))
     }
 
     pub(crate) fn note(&mut self, event_id: &str, payload_hash: Option<&str>) {
-        self.note_entry(&bounded(event_id));
-        if let Some(hash) = payload_hash {
-            self.note_entry(&payload(hash));
+        let entries = &mut *self.0;
+        for entry in
+            [Some(bounded(event_id)), payload_hash.map(|hash| payload(hash).into())].into_iter().flatten()
+        {
+            if entries.iter().any(|known| **known == *entry) {
+                continue;
+            }
+            if entries.len() >= MAX_ENTRIES {
+                entries.remove(0);
+            }
+            entries.push(SmolStr::from(entry));
         }
-    }
-
-    fn note_entry(&mut self, entry: &str) {
-        if self.0.iter().any(|known| known == entry) {
-            return;
-        }
-        if self.0.len() >= MAX_ENTRIES {
-            self.0.remove(0);
-        }
-        self.0.push(entry.into());
     }
 }
 

@@ -1,6 +1,6 @@
 //! An event into an issue's facts; the rules of it stand at [`Issue`].
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use events::{EventType, FieldChange, IssueEvent, IssueState, Said, clean_text};
@@ -40,7 +40,7 @@ pub(crate) fn merge(
         (Some(at), Some(before)) => at.cmp(&before),
         _ => Ordering::Greater,
     };
-    let facts = Arc::make_mut(&mut issue.facts);
+    let facts = &mut *issue.facts;
     facts.updated_at = before.max(at);
 
     facts.source = Some(event.source);
@@ -97,7 +97,7 @@ pub(crate) fn move_due(issue: &mut Issue, due_at: &Said<DateTime<Utc>>, at: Opti
         Said::Value(at) if !is_plausible(at) => return false,
         due_at => due_at.clone(),
     };
-    let facts = Arc::make_mut(&mut issue.facts);
+    let facts = &mut *issue.facts;
     facts.due_at = due_at;
     match at {
         Some(at) if Some(at) != facts.updated_at => _ = facts.as_of.insert("due_at".to_owned(), at),

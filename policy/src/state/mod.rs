@@ -23,6 +23,7 @@ mod key;
 mod latest;
 mod merge;
 mod project;
+mod shared;
 
 use chrono::{DateTime, Utc};
 pub use entry::{Entry, StateError};
@@ -36,6 +37,7 @@ pub(crate) use latest::Latest;
 pub(crate) use merge::{Standing, as_of, merge, move_due};
 pub(crate) use project::{CLOSED_AFTER, MAX_CONTRIBUTIONS, SEEN_AFTER};
 pub use project::{Contribution, Member, Milestone, Project, Seen};
+pub use shared::Shared;
 use smol_str::SmolStr;
 
 use crate::Decision;

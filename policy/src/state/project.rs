@@ -63,7 +63,7 @@ pub struct Member {
 }
 
 /// What a milestone's own events last said of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Milestone {
     /// Its due date; null when it has none.
     pub due_at: Option<DateTime<Utc>>,

@@ -83,8 +83,17 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
     })
 }
 
-/// The policy that `serve` runs: the file, or the built-in one.
+/// The policy that `serve` runs: the file, or the built-in one. Its warnings are logged.
 pub(crate) fn load(path: Option<&Path>) -> Result<Ruleset, Failure> {
+    let (name, ruleset) = load_named(path)?;
+    for warning in ruleset.warnings() {
+        tracing::warn!("{}", inert(&format!("{name}:{warning}").replace("\n  hint: ", "; hint: ")));
+    }
+    Ok(ruleset)
+}
+
+/// The file's policy, or the built-in one, and what it is called.
+fn load_named(path: Option<&Path>) -> Result<(String, Ruleset), Failure> {
     let (name, text) = match path {
         Some(path) => {
             let text = read(path).map_err(|why| {
@@ -103,8 +112,5 @@ pub(crate) fn load(path: Option<&Path>) -> Result<Ruleset, Failure> {
         let shown = in_source(&name, &text, &diagnostics, is_coloured(&stderr()));
         Failure::usage(format!("the policy {} has mistakes\n\n{shown}", inert(&name)))
     })?;
-    for warning in ruleset.warnings() {
-        tracing::warn!("{}", inert(&format!("{name}:{warning}").replace("\n  hint: ", "; hint: ")));
-    }
-    Ok(ruleset)
+    Ok((name, ruleset))
 }

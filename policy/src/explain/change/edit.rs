@@ -1,7 +1,5 @@
 //! One edit of what the rules saw: how it is made, and how it is told.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use events::{EventType, FieldChange, IssueState, Said, Source};
 
@@ -212,7 +210,7 @@ fn owned(text: &str) -> Option<String> {
 }
 
 fn set_fact(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
-    let facts = Arc::make_mut(&mut sight.issue.facts);
+    let facts = &mut *sight.issue.facts;
     let time = |new: &New| match new {
         New::Null => Some(None),
         New::Time(at) => Some(Some(*at)),
@@ -284,7 +282,7 @@ fn set_event(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
     match (field, new) {
         (Field::EventType, New::Text(word)) => {
             event.event_type = EventType::from(word.as_str());
-            let facts = Arc::make_mut(&mut sight.issue.facts);
+            let facts = &mut *sight.issue.facts;
             // As such an event would leave the issue.
             match event.event_type {
                 EventType::IssueClosed => facts.state = Said::Value(IssueState::Closed),
@@ -327,7 +325,7 @@ fn set_event(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
                 let labels = &sight.issue.facts.labels;
                 let new = if is_added { New::With(label.clone()) } else { New::Without(label.clone()) };
                 if let Some(labels) = list(labels, &new, false, "label-") {
-                    Arc::make_mut(&mut sight.issue.facts).labels = labels;
+                    sight.issue.facts.labels = labels;
                 }
             }
         }

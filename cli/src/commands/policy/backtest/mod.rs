@@ -195,8 +195,9 @@ pub(super) async fn run(
 }
 
 fn named(path: Option<&Path>) -> Result<Named, Failure> {
-    let name = path.map_or_else(|| "the built-in policy".into(), |path| path.display().to_string());
-    Ok(Named { name, ruleset: Arc::new(super::load(path)?) })
+    // What is odd about a policy is for `policy check` to say.
+    let (name, ruleset) = super::load_named(path)?;
+    Ok(Named { name, ruleset: Arc::new(ruleset) })
 }
 
 /// Partitions are independent: as many at a time as there are cores.

@@ -153,9 +153,10 @@ fn row_of_projects<'a>(
 
 /// Whom it asks more or less of.
 fn targets(report: &Report) -> String {
-    let mut targets: Vec<(&String, &Load, Both<u64>, Both<Option<Busiest>>)> =
-        report.targets.iter().map(|(name, load)| (name, load, load.actions(), load.busiest())).collect();
-    targets.retain(|(_, load, ..)| load.differs());
+    let asked = |(name, load): (_, &Load)| (name, load.differs(), load.actions(), load.busiest());
+    let mut targets: Vec<_> =
+        report.targets.iter().map(|(name, load)| asked((name.as_str(), load))).collect();
+    targets.retain(|(_, differs, ..)| *differs);
     if targets.is_empty() {
         return String::new();
     }
