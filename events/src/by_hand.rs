@@ -50,8 +50,12 @@ impl IssueEvent {
     pub fn by_hand(fields: Map<String, Value>) -> Result<Self, Mistake> {
         refuse_unknown(fields.keys(), fields_of_event(), &[])?;
         for (name, change) in fields.get("change").and_then(Value::as_object).into_iter().flatten() {
-            let keys = change.as_object().into_iter().flat_map(Map::keys);
-            refuse_unknown(keys, fields_of_change(), &["change", name])?;
+            // A list would be read as the fields of a change in their order.
+            let Some(change) = change.as_object() else {
+                let message = "a change is a map with some of old, new, added and removed, such as labels: {added: [urgent]}";
+                return Err(Mistake::at(&["change", name], message));
+            };
+            refuse_unknown(change.keys(), fields_of_change(), &["change", name])?;
         }
         let event: Self = serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
             let path = error.path().iter().filter_map(|step| match step {

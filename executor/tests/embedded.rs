@@ -112,6 +112,8 @@ impl World {
                     return outcomes;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
+                // Time passes, or what several faults in a row have parked would wait for ever.
+                self.clock.advance(chrono::TimeDelta::milliseconds(20));
             }
         };
         let outcomes = timeout(PATIENCE, watching).await.expect("the outcomes");

@@ -17,7 +17,7 @@ use ::policy::{
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
-use eventlog::Clock;
+use eventlog::{Clock, Log};
 use events::IssueEvent;
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ use crate::{
     commands::{inert, inert_json, issue, publish},
     config::Settings,
     error::Failure,
+    history,
     logs::{self, Access},
 };
 
@@ -50,7 +51,7 @@ pub(super) struct Explain {
     /// Explain this rule, and what would make it fire or not fire
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
-    /// The policy, for an event or an issue [default: the configured policy, else the built-in one]
+    /// The policy, for an event or an issue [default: the configured policy, else, for an issue, the one in force on the log, else the built-in one]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// The instant at which it is decided, for an event or an issue [default: the event's updated_at, else now]
@@ -144,7 +145,12 @@ fn of_file(path: &Path, args: &Explain, ruleset: &Ruleset) -> Result<Explanation
     let now = args.at.or(event.updated_at).or(event.created_at).unwrap_or_else(|| SystemClock.now());
     let input = Input::Event { event: &event, payload_hash: None };
     let ask = Ask { rule: args.rule.as_deref(), issue_ref: None };
-    Ok(explain(&State::default(), Case::Input(input), now, ruleset, ask))
+    let mut explanation = explain(&State::default(), Case::Input(input), now, ruleset, ask);
+    explanation.remarks.push(
+        "nothing is known of the issue but what the file says; what the log knows of it is not looked at"
+            .to_owned(),
+    );
+    Ok(explanation)
 }
 
 fn read_event(path: &Path) -> Result<IssueEvent, Failure> {
@@ -176,10 +182,16 @@ fn read_event(path: &Path) -> Result<IssueEvent, Failure> {
 }
 
 async fn of_issue(settings: &Settings, args: &Explain) -> Result<Explanation, Failure> {
-    let ruleset = super::load(args.policy.as_deref().or(settings.policy.as_deref()))?;
-    check_rule(args.rule.as_deref(), &ruleset)?;
     let log = logs::open(settings, Access::Read).await?;
     let (project, state) = issue::known(&*log, &args.subject).await?;
+    let ruleset = match (&args.policy, &settings.policy) {
+        (None, None) => match in_force(&*log, &state).await? {
+            Some(ruleset) => ruleset,
+            None => super::load(None)?,
+        },
+        (named, configured) => super::load(named.as_deref().or(configured.as_deref()))?,
+    };
+    check_rule(args.rule.as_deref(), &ruleset)?;
     let now = args.at.unwrap_or_else(|| SystemClock.now());
     let case = Case::Issue { project: &project, issue_ref: &args.subject };
     let ask = Ask { rule: args.rule.as_deref(), issue_ref: None };
@@ -192,6 +204,14 @@ async fn of_issue(settings: &Settings, args: &Explain) -> Result<Explanation, Fa
         ));
     }
     Ok(explanation)
+}
+
+/// The policy that decided a state last, as the topic `policies` has it.
+async fn in_force(log: &dyn Log, state: &State) -> Result<Option<Ruleset>, Failure> {
+    let Some(hash) = state.policy_hash() else { return Ok(None) };
+    let changes = history::policies(log).await?;
+    let change = changes.into_values().flatten().find(|change| change.policy_hash == hash);
+    Ok(change.and_then(|change| ::policy::load(&change.policy).ok()))
 }
 
 /// The first characters of a policy's hash.
