@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What is told comes from the decision itself: the input is decided by the production code while someone listens
-//! ([`crate::decide`]), conditions are evaluated by the same evaluation, and a change is believed only when the same walk, on a
+//! ([`mod@crate::decide`]), conditions are evaluated by the same evaluation, and a change is believed only when the same walk, on a
 //! changed copy of what the rules saw, says so.
 //!
 //! An [`Explanation`] is data: it prints as text and serialises to JSON. All texts in it are cut; printed, texts from outside
