@@ -11,11 +11,6 @@ macro_rules! say {
     };
 }
 
-/// Events are many small allocations, freed on other threads than they were made on; a replay of a log spends a third of its time in
-/// the C library's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 mod admin;
 mod args;
 mod clock;

@@ -1,8 +1,9 @@
 //! An event through the rules.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use events::IssueEvent;
-use litemap::LiteMap;
 
 use super::{Asked, Note, Subject, Work};
 use crate::{Firing, Rule, condition::View, index::Asks, rule::Met};
@@ -26,7 +27,7 @@ impl<'a> Work<'a> {
         self.watched(subject, || asked.clone(), event);
         let cause = event.map_or("", |event| &event.event_id);
         let met = self.met(subject, event, event.is_some(), true);
-        let mut deciding = LiteMap::new();
+        let mut deciding = BTreeMap::new();
         for &rule in &met {
             if rule.is_momentary() {
                 self.fire_unless_cooling(subject, rule, cause);
@@ -61,7 +62,7 @@ impl<'a> Work<'a> {
     }
 
     /// The lasting rules that decide an issue as it is, without any event.
-    pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> LiteMap<String, Option<DateTime<Utc>>> {
+    pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> BTreeMap<String, Option<DateTime<Utc>>> {
         let met = self.met(subject, None, false, true);
         met.into_iter()
             .map(|rule| (rule.id.clone(), rule.at.and_then(|at| at.of(&subject.issue.facts))))

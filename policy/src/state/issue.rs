@@ -1,10 +1,9 @@
 //! What is known of one issue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use events::{IssueState, Said, Source, id, issue_ref_of_milestone};
-use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -39,11 +38,11 @@ pub struct Issue {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<DateTime<Utc>>,
     /// The lasting rules that decide it, with the value that their `at` had then.
-    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
-    pub deciding: Shared<LiteMap<String, Option<DateTime<Utc>>>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deciding: Shared<BTreeMap<String, Option<DateTime<Utc>>>>,
     /// What each rule did, by rule id; survives a change of the policy.
-    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
-    pub fired: Shared<LiteMap<String, Firing>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fired: Shared<BTreeMap<String, Firing>>,
     /// When which rule is to be looked at again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) timers: Shared<BTreeSet<IssueTimer>>,
@@ -108,8 +107,8 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Said::is_nothing")]
     pub due_milestone: Said<u64>,
     /// Fields whose value is as of another instant than `updated_at`.
-    #[serde(skip_serializing_if = "LiteMap::is_empty")]
-    pub as_of: LiteMap<String, DateTime<Utc>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub as_of: BTreeMap<String, DateTime<Utc>>,
 }
 
 /// What a rule did for an issue.

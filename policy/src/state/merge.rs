@@ -1,10 +1,9 @@
 //! An event into an issue's facts; the rules of it stand at [`Issue`].
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use events::{EventType, FieldChange, IssueEvent, IssueState, Said, clean_text};
-use litemap::LiteMap;
 
 use super::{Facts, Issue, Latest, MAX_LIST, Milestone};
 
@@ -113,7 +112,7 @@ struct Merge<'a> {
     /// The issue's `updated_at` before and after this event.
     before: Option<DateTime<Utc>>,
     after: Option<DateTime<Utc>>,
-    as_of: &'a mut LiteMap<String, DateTime<Utc>>,
+    as_of: &'a mut BTreeMap<String, DateTime<Utc>>,
 }
 
 impl Merge<'_> {
