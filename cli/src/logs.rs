@@ -69,14 +69,12 @@ pub(crate) fn topics(settings: &Settings) -> Vec<TopicSpec> {
     topic::ALL
         .iter()
         .map(|name| {
-            let compacted = topic::COMPACTED.contains(name);
-            let kept_for_ever = compacted || *name == topic::POLICIES;
-            TopicSpec {
-                name: (*name).to_owned(),
-                partitions: settings.partitions,
-                compacted,
-                retention: (!kept_for_ever).then_some(settings.retention),
-            }
+            let keep = match *name {
+                name if topic::COMPACTED.contains(&name) => Keep::Newest,
+                topic::POLICIES => Keep::ALL,
+                _ => Keep::Until { age: Some(settings.retention), bytes: None },
+            };
+            TopicSpec { name: (*name).to_owned(), partitions: settings.partitions, keep }
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{Clock, Log, ManualClock, NewRecord, TopicSpec, embedded::EmbeddedLog};
+use eventlog::{Keep, Clock, Log, ManualClock, NewRecord, TopicSpec, embedded::EmbeddedLog};
 use events::{Action, IssueEvent, Message, PolicyChange, topic};
 use policy::{Decided, Repeats, Ruleset, State, fire_timers, switch_policy, take_event};
 use program::{Serve, breakdown, run, tail, until};
@@ -304,8 +304,7 @@ impl Past {
         let spec = |name: &&str| TopicSpec {
             name: (*name).into(),
             partitions: 1,
-            compacted: false,
-            retention: None,
+            keep: Keep::ALL,
         };
         log.create_topics(&topics.iter().map(spec).collect::<Vec<_>>()).await.unwrap();
         let ruleset = policy::load(policy).unwrap();

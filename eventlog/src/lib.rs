@@ -39,10 +39,29 @@ pub struct TopicSpec {
     pub name: String,
     /// How many partitions it has; fixed when it is created.
     pub partitions: u32,
-    /// Whether only the newest record of a key matters (a changelog). An older one may be removed at any time.
-    pub compacted: bool,
-    /// How long records are kept; `None`: for ever.
-    pub retention: Option<Duration>,
+    /// Which of its records are kept.
+    pub keep: Keep,
+}
+
+/// Which records of a topic are kept. The embedded log lets it be said anew for a topic that exists; on a broker it is set
+/// when the topic is made, and later with the broker's own tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Of each key the newest (a changelog). An older one may be removed at any time.
+    Newest,
+    /// All, until one of the limits is passed; then the oldest of a partition go first. A record may outlive its
+    /// limit by a while. The embedded log also keeps what a group that has committed there has yet to consume.
+    Until {
+        /// How long after it was appended; `None`: for ever.
+        age: Option<Duration>,
+        /// Bytes of keys, values and headers in one partition; `None`: any number.
+        bytes: Option<u64>,
+    },
+}
+
+impl Keep {
+    /// Every record, for ever.
+    pub const ALL: Self = Self::Until { age: None, bytes: None };
 }
 
 /// A topic as it is.

@@ -62,7 +62,7 @@ contract!(Embedded);
 mod directory {
     //! What the data directory may be, and what is said when it is something else.
 
-    use eventlog::{LogError, NewRecord, SubscriptionSpec, TopicSpec};
+    use eventlog::{Keep, LogError, NewRecord, SubscriptionSpec, TopicSpec};
     use rusqlite::Connection;
 
     use super::*;
@@ -79,7 +79,11 @@ mod directory {
     }
 
     pub(super) fn topic(name: &str) -> TopicSpec {
-        TopicSpec { name: name.into(), partitions: 1, compacted: name == "state", retention: None }
+        TopicSpec {
+            name: name.into(),
+            partitions: 1,
+            keep: if name == "state" { Keep::Newest } else { Keep::ALL },
+        }
     }
 
     pub(super) fn record(value: Vec<u8>) -> NewRecord {

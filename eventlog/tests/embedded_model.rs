@@ -10,13 +10,16 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use eventlog::{
-    Log, ManualClock, NewRecord, Polled, Record, Step, Subscription, SubscriptionSpec, TopicSpec,
+    Keep, Log, ManualClock, NewRecord, Polled, Record, Step, Subscription, SubscriptionSpec, TopicSpec,
     embedded::EmbeddedLog,
 };
 use proptest::prelude::*;
 
 const PARTITIONS: u32 = 3;
 const TOPICS: [&str; 3] = ["in", "out", "state"];
+/// What is kept of `in` and `out`: milliseconds, and bytes of one partition.
+const AGE: u64 = 3_000;
+const BYTES: u64 = 12;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -25,6 +28,8 @@ enum Operation {
     /// Polls up to so many records, then makes a step of these partitions with these changes of state
     /// (partition, key, value; none deletes) and so many records to `out`.
     Step { poll: usize, partitions: BTreeSet<u32>, state: Vec<(u32, u8, Option<u8>)>, out: usize },
+    /// Removes what is kept no longer.
+    Tidy,
     /// Turns the clock by so many milliseconds.
     Turn(i64),
     /// Reads a partition of a topic from an offset on.
@@ -49,6 +54,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             0..3_usize,
         )
             .prop_map(|(poll, partitions, state, out)| Operation::Step { poll, partitions, state, out }),
+        2 => Just(Operation::Tidy),
         1 => (-5_000..5_000_i64).prop_map(Operation::Turn),
         3 => (0..3_usize, partition, 0..20_u64).prop_map(|(t, p, from)| Operation::Read(t, p, from)),
         1 => Just(Operation::Rejoin),
@@ -66,6 +72,7 @@ struct Model {
     /// Per topic and partition: all records ever, by offset. A deleted or replaced record of `state` is taken out.
     records: BTreeMap<(usize, u32), BTreeMap<u64, Content>>,
     ends: BTreeMap<(usize, u32), (u64, i64)>,
+    firsts: BTreeMap<(usize, u32), u64>,
     committed: BTreeMap<u32, u64>,
     /// Where the present member is.
     polled: BTreeMap<u32, u64>,
@@ -85,6 +92,41 @@ impl Model {
             records.insert(offset, (key.to_vec(), value.map(<[u8]>::to_vec), *last));
         }
         offset
+    }
+
+    fn first(&self, topic: usize, partition: u32) -> u64 {
+        self.firsts.get(&(topic, partition)).copied().unwrap_or(0)
+    }
+
+    /// Where the present member reads on.
+    fn polled(&self, partition: u32) -> u64 {
+        self.polled.get(&partition).copied().unwrap_or(0).max(self.first(0, partition))
+    }
+
+    /// How many records, and how many bytes of them, are kept no longer.
+    fn tidy(&mut self, now: i64) -> (u64, u64) {
+        let (mut removed, mut removed_bytes) = (0, 0);
+        for ((topic, partition), records) in &mut self.records {
+            if TOPICS[*topic] == "state" {
+                continue;
+            }
+            let size = |(key, value, _): &Content| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+            let mut bytes: u64 = records.values().map(size).sum();
+            let committed = self.committed.get(partition).filter(|_| TOPICS[*topic] == "in");
+            let before = now - AGE as i64;
+            while let Some(oldest) = records.first_entry() {
+                let unread = committed.is_some_and(|committed| oldest.key() >= committed);
+                if unread || (oldest.get().2 >= before && bytes <= BYTES) {
+                    break;
+                }
+                self.firsts.insert((*topic, *partition), oldest.key() + 1);
+                let size = size(&oldest.remove());
+                bytes -= size;
+                removed += 1;
+                removed_bytes += size;
+            }
+        }
+        (removed, removed_bytes)
     }
 }
 
@@ -129,8 +171,10 @@ impl World {
         let spec = |name: &&str| TopicSpec {
             name: (*name).into(),
             partitions: PARTITIONS,
-            compacted: *name == "state",
-            retention: None,
+            keep: match *name {
+                "state" => Keep::Newest,
+                _ => Keep::Until { age: Some(Duration::from_millis(AGE)), bytes: Some(BYTES) },
+            },
         };
         log.create_topics(&TOPICS.iter().map(spec).collect::<Vec<_>>()).await.unwrap();
         self.log = Some(log);
@@ -197,9 +241,12 @@ impl World {
                     self.model.append(1, i as u32, b"out", Some(&[i as u8]), now);
                 }
                 for p in partitions {
-                    let polled = self.model.polled.get(&p).copied().unwrap_or(0);
-                    self.model.committed.insert(p, polled);
+                    self.model.committed.insert(p, self.model.polled(p));
                 }
+            }
+            Operation::Tidy => {
+                let tidied = self.log().tidy().await.unwrap();
+                assert_eq!((tidied.records, tidied.bytes), self.model.tidy(self.now()));
             }
             Operation::Turn(by) => self.clock.advance(TimeDelta::milliseconds(by)),
             Operation::Read(t, p, from) => {
@@ -238,7 +285,7 @@ impl World {
         let waiting: u64 = (0..PARTITIONS)
             .map(|p| {
                 let end = self.model.ends.get(&(0, p)).map_or(0, |(end, _)| *end);
-                end - self.model.polled.get(&p).copied().unwrap_or(0)
+                end - self.model.polled(p)
             })
             .sum();
         match self.member().poll(max, Duration::ZERO).await.unwrap() {
@@ -246,11 +293,11 @@ impl World {
             Polled::Records(records) => {
                 assert!(!records.is_empty() && records.len() <= max && records.len() as u64 <= waiting);
                 for record in records {
-                    let polled = self.model.polled.entry(record.partition).or_default();
+                    let polled = self.model.polled(record.partition);
                     let (offset, what) = plain(&record);
-                    assert_eq!(offset, *polled);
+                    assert_eq!(offset, polled);
                     assert_eq!(what, self.model.records[&(0, record.partition)][&offset]);
-                    *polled += 1;
+                    self.model.polled.insert(record.partition, polled + 1);
                 }
             }
             other => panic!("{other:?}"),
@@ -263,16 +310,27 @@ impl World {
             let t = TOPICS.iter().position(|name| *name == topic.name).unwrap();
             for (p, bounds) in topic.partitions.iter().enumerate() {
                 let end = self.model.ends.get(&(t, p as u32)).map_or(0, |(end, _)| *end);
-                assert_eq!((bounds.first, bounds.end), (0, end), "{} {p}", topic.name);
+                assert_eq!(
+                    (bounds.first, bounds.end),
+                    (self.model.first(t, p as u32), end),
+                    "{} {p}",
+                    topic.name
+                );
             }
         }
         let groups = self.log().groups().await.unwrap();
         let committed: BTreeMap<_, _> =
             groups.iter().map(|offset| (offset.partition, offset.committed)).collect();
-        assert_eq!(committed, self.model.committed);
+        let expected: BTreeMap<_, _> = self
+            .model
+            .committed
+            .iter()
+            .map(|(p, committed)| (*p, (*committed).max(self.model.first(0, *p))))
+            .collect();
+        assert_eq!(committed, expected);
         for p in 0..PARTITIONS {
             let end = self.model.ends.get(&(0, p)).map_or(0, |(end, _)| *end);
-            let expected = self.model.polled.get(&p).copied().unwrap_or(0) == end;
+            let expected = self.model.polled(p) == end;
             assert_eq!(self.member().caught_up("in", p).await.unwrap(), expected, "partition {p}");
         }
     }

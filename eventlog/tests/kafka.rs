@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use contract::{Backend, Case, Member, text};
 use eventlog::{
-    Log, LogError, Step, SubscriptionSpec, TopicSpec,
+    Keep, Log, LogError, Step, SubscriptionSpec, TopicSpec,
     kafka::{KafkaConfig, KafkaLog, Sasl, SaslMechanism},
 };
 use rdkafka::{
@@ -275,7 +275,7 @@ async fn topics_made_at_once_by_several_are_made_once() {
     let Some(case) = Case::<Broker>::begin("topics_made_at_once_by_several_are_made_once").await else {
         return;
     };
-    let spec = vec![TopicSpec { name: case.name("t"), partitions: 3, compacted: true, retention: None }];
+    let spec = vec![TopicSpec { name: case.name("t"), partitions: 3, keep: Keep::Newest }];
     let making: Vec<_> = (0..4)
         .map(|_| {
             let (log, spec) = (case.backend.log(), spec.clone());
@@ -296,14 +296,7 @@ async fn a_topic_unlike_the_others_cannot_be_an_input() {
     };
     let log = case.backend.serve().await;
     case.create(&*log, 2).await;
-    log.create_topics(&[TopicSpec {
-        name: case.name("odd"),
-        partitions: 3,
-        compacted: false,
-        retention: None,
-    }])
-    .await
-    .unwrap();
+    log.create_topics(&[TopicSpec { name: case.name("odd"), partitions: 3, keep: Keep::ALL }]).await.unwrap();
     let spec = SubscriptionSpec { inputs: vec![case.name("in"), case.name("odd")], ..case.group() };
     let Err(LogError::Refused(why)) = log.subscribe(spec).await else { panic!("subscribed") };
     assert!(why.contains("3 partitions") && why.contains("has 2"), "{why}");

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use eventlog::{
-    Log, LogError, NewRecord, Polled, Step, Subscription, SubscriptionSpec, TopicSpec,
+    Keep, Log, LogError, NewRecord, Polled, Step, Subscription, SubscriptionSpec, TopicSpec,
     kafka::{KafkaConfig, KafkaLog},
 };
 
@@ -43,8 +43,7 @@ impl Place {
             .map(|(name, compacted)| TopicSpec {
                 name: place.name(name),
                 partitions,
-                compacted,
-                retention: None,
+                keep: if compacted { Keep::Newest } else { Keep::ALL },
             })
             .into();
         place.log.create_topics(&specs).await.unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventlog::{
-    Log, LogError, NewRecord, Polled, Subscription, SubscriptionSpec, TopicSpec,
+    Keep, Log, LogError, NewRecord, Polled, Subscription, SubscriptionSpec, TopicSpec,
     kafka::{KafkaConfig, KafkaLog},
 };
 use rdkafka::{
@@ -195,7 +195,7 @@ fn a_member_can_leave_at_any_moment() {
 async fn a_cluster_that_is_not_there_is_said_to_be_so() {
     // Nothing listens on the discard port.
     let log = KafkaLog::new(KafkaConfig::new("127.0.0.1:9")).unwrap();
-    let spec = TopicSpec { name: "t".into(), partitions: 1, compacted: false, retention: None };
+    let spec = TopicSpec { name: "t".into(), partitions: 1, keep: Keep::ALL };
     for (call, result) in [
         ("create_topics", timed(log.create_topics(&[spec])).await),
         ("append", timed(log.append(vec![record("v")])).await),

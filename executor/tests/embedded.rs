@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use calendar_mock::{CalendarMock, Collection, Fault};
 use chrono::TimeDelta;
-use eventlog::{Log, ManualClock, NewRecord, TopicSpec, embedded::EmbeddedLog};
+use eventlog::{Keep, Log, ManualClock, NewRecord, TopicSpec, embedded::EmbeddedLog};
 use events::{Outcome, Risk, topic};
 use executor::{Config, ExecutorError, Limits, Progress};
 use serde_json::{Value, json};
@@ -65,8 +65,7 @@ impl World {
         let spec = |name: &&str| TopicSpec {
             name: (*name).to_owned(),
             partitions: PARTITIONS,
-            compacted: topic::COMPACTED.contains(name),
-            retention: None,
+            keep: if topic::COMPACTED.contains(name) { Keep::Newest } else { Keep::ALL },
         };
         log.create_topics(&topic::ALL.iter().map(spec).collect::<Vec<_>>()).await.unwrap();
         Self { directory, log, clock, mock, config }

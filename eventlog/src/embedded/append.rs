@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::fetch::{self, Topic};
-use crate::{LogError, NewRecord, Position, TopicSpec, partition_of};
+use crate::{Keep, LogError, NewRecord, Position, TopicSpec, partition_of};
 
 /// The largest record, in bytes of key, value and headers. A broker takes less by default.
 const RECORD_BYTES: usize = 16 << 20;
@@ -34,6 +34,17 @@ pub(super) struct Page<'c> {
 struct End {
     offset: u64,
     last_timestamp: i64,
+    /// By how much the bytes that it keeps grow.
+    grown: i64,
+}
+
+impl End {
+    /// Takes the next offset; with the timestamp of the record there.
+    fn next(&mut self) -> (u64, i64) {
+        let offset = self.offset;
+        self.offset += 1;
+        (offset, self.last_timestamp)
+    }
 }
 
 type Outcome<T> = rusqlite::Result<Result<T, LogError>>;
@@ -85,9 +96,11 @@ impl<'c> Page<'c> {
 
     fn write_one(&mut self, record: &NewRecord, (topic, partition): Place) -> rusqlite::Result<Position> {
         let Topic { id: topic, compacted, .. } = self.topics[topic];
-        let (offset, timestamp) = self.next(topic, partition)?;
+        let removed = if compacted { self.remove_older(topic, partition, &record.key)? } else { 0 };
+        let end = self.end(topic, partition)?;
+        let (offset, timestamp) = end.next();
+        end.grown -= removed;
         if compacted {
-            self.remove_older(topic, partition, &record.key)?;
             if record.value.is_none() {
                 // With the older record gone there is nothing left that a deletion would have to say.
                 return Ok(Position { partition, offset });
@@ -99,6 +112,10 @@ impl<'c> Page<'c> {
             let json = serde_json::to_string(&record.headers);
             Some(json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
         };
+        let bytes = record.key.len()
+            + record.value.as_ref().map_or(0, |value| value.len())
+            + headers.as_ref().map_or(0, String::len);
+        end.grown += i64::try_from(bytes).unwrap_or(i64::MAX);
         let row = self
             .transaction
             .prepare_cached(
@@ -122,9 +139,8 @@ impl<'c> Page<'c> {
         Ok(Position { partition, offset })
     }
 
-    /// Takes the partition's next offset and the record's timestamp, which never goes back.
-    fn next(&mut self, topic: i64, partition: u32) -> rusqlite::Result<(u64, i64)> {
-        let end = match self.ends.entry((topic, partition)) {
+    fn end(&mut self, topic: i64, partition: u32) -> rusqlite::Result<&mut End> {
+        Ok(match self.ends.entry((topic, partition)) {
             std::collections::hash_map::Entry::Occupied(end) => end.into_mut(),
             std::collections::hash_map::Entry::Vacant(end) => end.insert(
                 self.transaction
@@ -132,17 +148,16 @@ impl<'c> Page<'c> {
                         "SELECT end_offset, last_timestamp FROM partitions WHERE topic = ? AND partition = ?",
                     )?
                     .query_row(params![topic, partition], |row| {
-                        Ok(End { offset: row.get(0)?, last_timestamp: row.get(1)? })
+                        let last: i64 = row.get(1)?;
+                        // A record's timestamp never goes back.
+                        Ok(End { offset: row.get(0)?, last_timestamp: last.max(self.now), grown: 0 })
                     })?,
             ),
-        };
-        let offset = end.offset;
-        end.offset += 1;
-        end.last_timestamp = end.last_timestamp.max(self.now);
-        Ok((offset, end.last_timestamp))
+        })
     }
 
-    fn remove_older(&self, topic: i64, partition: u32, key: &[u8]) -> rusqlite::Result<()> {
+    /// Removes what stood under the key; says how many bytes that were.
+    fn remove_older(&self, topic: i64, partition: u32, key: &[u8]) -> rusqlite::Result<i64> {
         let older: Option<i64> = self
             .transaction
             .prepare_cached(
@@ -150,10 +165,13 @@ impl<'c> Page<'c> {
             )?
             .query_row(params![topic, partition, key], |row| row.get(0))
             .optional()?;
-        if let Some(older) = older {
-            self.transaction.prepare_cached("DELETE FROM records WHERE id = ?")?.execute([older])?;
-        }
-        Ok(())
+        let Some(older) = older else { return Ok(0) };
+        self.transaction
+            .prepare_cached(
+                "DELETE FROM records WHERE id = ? RETURNING octet_length(key) + coalesce(octet_length(value), 0)
+                     + coalesce(octet_length(headers), 0)",
+            )?
+            .query_row([older], |row| row.get(0))
     }
 
     /// Keeps how far a group has come.
@@ -176,7 +194,7 @@ impl<'c> Page<'c> {
                 None => missing.iter().find(|other| other.name == spec.name).map(|other| other.partitions),
             };
             match known {
-                Some(partitions) if partitions == spec.partitions => {}
+                Some(partitions) if partitions == spec.partitions => self.keep(spec)?,
                 Some(partitions) => {
                     return Ok(Err(LogError::Refused(format!(
                         "topic {} has {partitions} partitions, not {}; the number is fixed when a topic is created: \
@@ -193,13 +211,11 @@ impl<'c> Page<'c> {
             }
         }
         for spec in missing {
-            let retention = spec.retention.map(|kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
             let topic = self
                 .transaction
-                .prepare_cached(
-                    "INSERT INTO topics (name, partitions, compacted, retention_ms) VALUES (?, ?, ?, ?)",
-                )?
-                .insert(params![spec.name, spec.partitions, spec.compacted, retention])?;
+                .prepare_cached("INSERT INTO topics (name, partitions, compacted) VALUES (?, ?, ?)")?
+                .insert(params![spec.name, spec.partitions, spec.keep == Keep::Newest])?;
+            self.keep(spec)?;
             let mut insert =
                 self.transaction.prepare_cached("INSERT INTO partitions (topic, partition) VALUES (?, ?)")?;
             for partition in 0..spec.partitions {
@@ -207,6 +223,20 @@ impl<'c> Page<'c> {
             }
         }
         Ok(Ok(Vec::new()))
+    }
+
+    /// Notes what is kept of a topic; whether only the newest is was said once and for all.
+    fn keep(&self, spec: &TopicSpec) -> rusqlite::Result<()> {
+        let Keep::Until { age, bytes } = spec.keep else { return Ok(()) };
+        let age = age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let bytes = bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.transaction
+            .prepare_cached(
+                "UPDATE topics SET retention_ms = ?1, retention_bytes = ?2 WHERE name = ?3
+                 AND (retention_ms IS NOT ?1 OR retention_bytes IS NOT ?2)",
+            )?
+            .execute(params![age, bytes, spec.name])
+            .map(drop)
     }
 
     /// Index of a topic in [`Page::topics`]; a transaction names few.
@@ -224,10 +254,11 @@ impl<'c> Page<'c> {
     /// Writes the ends that moved.
     pub(super) fn finish(self) -> rusqlite::Result<()> {
         let mut update = self.transaction.prepare_cached(
-            "UPDATE partitions SET end_offset = ?, last_timestamp = ? WHERE topic = ? AND partition = ?",
+            "UPDATE partitions SET end_offset = ?, last_timestamp = ?, bytes = bytes + ?
+             WHERE topic = ? AND partition = ?",
         )?;
         for ((topic, partition), end) in self.ends {
-            update.execute(params![end.offset, end.last_timestamp, topic, partition])?;
+            update.execute(params![end.offset, end.last_timestamp, end.grown, topic, partition])?;
         }
         Ok(())
     }

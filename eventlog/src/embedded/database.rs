@@ -2,7 +2,7 @@
 //!
 //! `records` has an integer primary key and finds a place by a unique index: as WITHOUT ROWID, records of a kilobyte
 //! take four times the space. `partitions` keeps each partition's ends and last timestamp, so that they outlive the
-//! records. `newest` names, for each key of a compacted topic, the row that holds its value, so that the one it replaces
+//! records; and how many bytes are kept, so that nobody counts them. `newest` names, for each key of a compacted topic, the row that holds its value, so that the one it replaces
 //! goes in the same transaction; a key that was deleted has no row at all. `group_offsets` holds, per group, the offset
 //! of the next record.
 
@@ -16,10 +16,19 @@ use crate::LogError;
 pub(super) const FILE: &str = "log.db";
 /// Marks the file as ours ("BrkD"), so that a foreign database is never written to.
 const APPLICATION_ID: i32 = 0x4272_6b44;
-/// Version of the schema below. A later version migrates here, in [`create`].
-const SCHEMA_VERSION: i32 = 1;
+/// Version of the schema below; [`migrate`] brings an older one here.
+const SCHEMA_VERSION: i32 = 2;
 /// How long one attempt waits for another process that writes.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+/// What version 1 lacked. Its files could not shrink either: `VACUUM` makes them so.
+const FROM_1: &str = "
+    ALTER TABLE topics ADD COLUMN retention_bytes INTEGER;
+    ALTER TABLE partitions ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE partitions SET bytes = coalesce((
+        SELECT sum(octet_length(key) + coalesce(octet_length(value), 0) + coalesce(octet_length(headers), 0))
+        FROM records r WHERE r.topic = partitions.topic AND r.partition = partitions.partition), 0);
+";
 
 const SCHEMA: &str = "
     CREATE TABLE topics (
@@ -27,7 +36,8 @@ const SCHEMA: &str = "
         name TEXT NOT NULL UNIQUE,
         partitions INTEGER NOT NULL,
         compacted INTEGER NOT NULL,
-        retention_ms INTEGER
+        retention_ms INTEGER, -- NULL: for ever
+        retention_bytes INTEGER -- of one partition; NULL: any number
     ) STRICT;
     CREATE TABLE partitions (
         topic INTEGER NOT NULL,
@@ -35,6 +45,7 @@ const SCHEMA: &str = "
         first_offset INTEGER NOT NULL DEFAULT 0,
         end_offset INTEGER NOT NULL DEFAULT 0,
         last_timestamp INTEGER NOT NULL DEFAULT 0, -- Unix milliseconds
+        bytes INTEGER NOT NULL DEFAULT 0, -- of keys, values and headers that are kept
         PRIMARY KEY (topic, partition)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE records (
@@ -64,8 +75,9 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Opens the file for writing; makes it, or the schema in it, where there is none.
-pub(super) fn create(file: &Path) -> Result<Connection, LogError> {
+/// Opens the file for writing; makes it, or the schema in it, where there is none. An older schema is brought up to date for
+/// whoever holds the directory; beside a `serve`, which may be older than we are, that is refused.
+pub(super) fn create(file: &Path, held: bool) -> Result<Connection, LogError> {
     let failed = |error| failure(file, "cannot open the log", &error);
     let mut connection = Connection::open_with_flags(
         file,
@@ -74,6 +86,8 @@ pub(super) fn create(file: &Path) -> Result<Connection, LogError> {
     .map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     check(&connection, file)?;
+    // Only has a meaning before the first table is made.
+    connection.pragma_update(None, "auto_vacuum", "incremental").map_err(failed)?;
     // Two processes that turn a new file into a WAL at once: SQLite tells the second one that it is busy, without waiting.
     let mut attempts = 0;
     loop {
@@ -94,8 +108,10 @@ pub(super) fn create(file: &Path) -> Result<Connection, LogError> {
     connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
     // 16 MiB between checkpoints: each one costs two syncs more.
     connection.pragma_update(None, "wal_autocheckpoint", 4_000).map_err(failed)?;
-    if check(&connection, file)? == SCHEMA_VERSION {
-        return Ok(connection);
+    match check(&connection, file)? {
+        SCHEMA_VERSION => return Ok(connection),
+        0 => {}
+        older => return migrate(connection, file, older, held),
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if check(&transaction, file)? == 0 {
@@ -103,6 +119,25 @@ pub(super) fn create(file: &Path) -> Result<Connection, LogError> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
     }
+    transaction.commit().map_err(failed)?;
+    Ok(connection)
+}
+
+fn migrate(mut connection: Connection, file: &Path, from: i32, held: bool) -> Result<Connection, LogError> {
+    let failed = |error| failure(file, "cannot bring the log's schema up to date; it is as it was", &error);
+    if !held {
+        return Err(LogError::Refused(format!(
+            "{} was written by an older breakdown (schema {from}, this one writes {SCHEMA_VERSION}): start `breakdown serve` of \
+             this version on it, which brings it up to date",
+            file.display()
+        )));
+    }
+    tracing::info!(file = %file.display(), from, to = SCHEMA_VERSION, "bringing the log's schema up to date");
+    // Cannot be part of a transaction. Broken off, it is done again: the version changes last.
+    connection.execute_batch("VACUUM").map_err(failed)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    transaction.execute_batch(FROM_1).map_err(failed)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     Ok(connection)
 }

@@ -219,7 +219,7 @@ pub(super) fn topics(connection: &Connection) -> rusqlite::Result<Vec<TopicInfo>
 /// How far each group has come, by group, topic and partition.
 pub(super) fn groups(connection: &Connection) -> rusqlite::Result<Vec<GroupOffset>> {
     let mut statement = connection.prepare_cached(
-        "SELECT g.name, t.name, g.partition, g.committed, p.end_offset
+        "SELECT g.name, t.name, g.partition, max(g.committed, p.first_offset), p.end_offset
          FROM group_offsets g JOIN topics t ON t.id = g.topic
          JOIN partitions p ON p.topic = g.topic AND p.partition = g.partition
          ORDER BY g.name, t.name, g.partition",

@@ -21,6 +21,7 @@ mod readers;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tidy;
 mod writer;
 
 use std::{
@@ -40,7 +41,7 @@ use self::{
     reader::EmbeddedReader,
     readers::Readers,
     subscription::EmbeddedSubscription,
-    writer::{Job, Writer, WriterParts},
+    writer::{Done, Job, Writer, WriterParts},
 };
 use crate::{
     Clock, GroupOffset, Log, LogError, NewRecord, Position, Reader, Subscription, SubscriptionSpec,
@@ -51,6 +52,15 @@ use crate::{
 #[derive(Clone)]
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
+}
+
+/// What [`EmbeddedLog::tidy`] removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// How many records.
+    pub records: u64,
+    /// Their keys, values and headers, in bytes.
+    pub bytes: u64,
 }
 
 struct Shared {
@@ -84,7 +94,7 @@ impl EmbeddedLog {
         directory::make(directory)?;
         let lock = if hold { Some(directory::lock(directory)?) } else { None };
         let file = directory.join(database::FILE);
-        let connection = database::create(&file)?;
+        let connection = database::create(&file, hold)?;
         let places = directory::Places::remember(&file, lock.as_ref())?;
         let changes = Changes::new(file.clone());
         let coordinator = Arc::new(Coordinator::default());
@@ -95,12 +105,27 @@ impl EmbeddedLog {
             coordinator: Arc::clone(&coordinator),
             changes: changes.sender(),
             places,
-            _lock: lock,
+            lock,
         })?;
         let readers = Arc::new(Readers::new(file));
         let shared =
             Shared { directory: directory.to_owned(), held: hold, readers, changes, coordinator, writer };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Removes what is beyond its topic's limits ([`crate::Keep`]) and gives the space back, in small pieces: appends and steps
+    /// go on in between. To be called now and then by whoever holds the directory; broken off, it is gone on with the
+    /// next time.
+    pub async fn tidy(&self) -> Result<Tidied, LogError> {
+        let mut tidied = Tidied::default();
+        loop {
+            let Done { piece, .. } = self.shared.writer.run(Job::Tidy).await?;
+            tidied.records += piece.records;
+            tidied.bytes += piece.bytes;
+            if !piece.more {
+                return Ok(tidied);
+            }
+        }
     }
 
     async fn topic(&self, name: &str) -> Result<Arc<Topic>, LogError> {
@@ -136,7 +161,7 @@ impl Log for EmbeddedLog {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        self.shared.writer.run(Job::Append(records)).await
+        Ok(self.shared.writer.run(Job::Append(records)).await?.positions)
     }
 
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {

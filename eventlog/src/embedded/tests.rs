@@ -12,7 +12,9 @@ use super::{
     database,
     writer::Job,
 };
-use crate::{Log, LogError, ManualClock, NewRecord, Polled, Step, Subscription, SubscriptionSpec, TopicSpec};
+use crate::{
+    Keep, Log, LogError, ManualClock, NewRecord, Polled, Step, Subscription, SubscriptionSpec, TopicSpec,
+};
 
 fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(DateTime::UNIX_EPOCH))
@@ -27,8 +29,7 @@ async fn held(directory: &tempfile::TempDir) -> EmbeddedLog {
     let topic = |name: &str| TopicSpec {
         name: name.into(),
         partitions: 2,
-        compacted: name == "state",
-        retention: None,
+        keep: if name == "state" { Keep::Newest } else { Keep::ALL },
     };
     log.create_topics(&[topic("in"), topic("out"), topic("state")]).await.unwrap();
     log
@@ -281,7 +282,7 @@ fn every_commit_is_synced() {
     // `kill -9` cannot tell: what was written and not synced outlives the process, not the machine.
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..2 {
-        let connection = database::create(&directory.path().join(database::FILE)).unwrap();
+        let connection = database::create(&directory.path().join(database::FILE), false).unwrap();
         let pragma = |name: &str| {
             connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
         };

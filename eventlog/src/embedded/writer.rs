@@ -20,6 +20,7 @@ use super::{
     coordinator::{Claim, Committing, Coordinator, Seat},
     database,
     directory::Places,
+    tidy::{self, Piece},
 };
 use crate::{Clock, LogError, NewRecord, Position, TopicSpec};
 
@@ -42,6 +43,8 @@ pub(super) enum Job {
     Append(Vec<NewRecord>),
     /// Makes a step.
     Step(StepJob),
+    /// Removes a piece of what is kept no longer.
+    Tidy,
     /// Lets the file grow to so many pages; to play a full disk.
     #[cfg(test)]
     LimitPages(u32),
@@ -57,7 +60,16 @@ pub(super) struct StepJob {
     pub(super) append: Vec<NewRecord>,
 }
 
-type Answer = Result<Vec<Position>, LogError>;
+/// What became of a job that was done.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Where the records of an append or a step stand, in the order given.
+    pub(super) positions: Vec<Position>,
+    /// What was removed.
+    pub(super) piece: Piece,
+}
+
+type Answer = Result<Done, LogError>;
 
 struct Request {
     job: Job,
@@ -90,7 +102,7 @@ pub(super) struct WriterParts {
     pub(super) changes: watch::Sender<u64>,
     pub(super) places: Places,
     /// The data directory's lock: kept until nothing can be written any more, so that the next holder restores after us.
-    pub(super) _lock: Option<File>,
+    pub(super) lock: Option<File>,
 }
 
 impl Writer {
@@ -168,7 +180,7 @@ impl Thread {
             Ok(answers) => {
                 self.parts.changes.send_modify(|count| *count += 1);
                 metrics::histogram!("eventlog_commit_seconds").record(began.elapsed());
-                let records: usize = answers.iter().flatten().map(Vec::len).sum();
+                let records: usize = answers.iter().flatten().map(|done| done.positions.len()).sum();
                 metrics::counter!("eventlog_appended_records_total").increment(records as u64);
                 for (request, answer) in group.drain(..).zip(answers) {
                     // Whoever asked may be gone.
@@ -199,9 +211,11 @@ impl Thread {
             |doing: &'static str| move |error: &rusqlite::Error| database::failure(&file, doing, error);
         let writing = failed.clone()("cannot write to the log; nothing was written");
         let transaction = begin(connection).map_err(|error| writing(&error))?;
-        let mut page = Page::new(&transaction, clock.now().timestamp_millis());
+        let now = clock.now().timestamp_millis();
+        let mut page = Page::new(&transaction, now);
         let mut answers = Vec::with_capacity(group.len());
         for request in group {
+            let mut piece = Piece::default();
             let answer = match &request.job {
                 Job::CreateTopics(topics) => page.create_topics(topics),
                 Job::Append(records) => page.append(records),
@@ -217,13 +231,18 @@ impl Thread {
                     Ok(Err(refused)) => Ok(Err(refused)),
                     Err(error) => Err(error),
                 },
+                Job::Tidy => tidy::piece(&transaction, now).map(|done| {
+                    piece = done;
+                    Ok(Vec::new())
+                }),
                 #[cfg(test)]
                 Job::LimitPages(pages) => {
                     self.page_limit = Some(*pages);
                     limit_pages(&transaction, self.page_limit).map(|()| Ok(Vec::new()))
                 }
             };
-            answers.push(answer.map_err(|error| writing(&error))?);
+            let answer = answer.map_err(|error| writing(&error))?;
+            answers.push(answer.map(|positions| Done { positions, piece }));
         }
         page.finish().map_err(|error| writing(&error))?;
         let unclear = failed("cannot commit to the log; it is not known whether the records were written");
@@ -237,7 +256,7 @@ impl Thread {
             // Opening would make a new file in the place of the one that is gone.
             return;
         }
-        match database::create(&self.parts.file) {
+        match database::create(&self.parts.file, self.parts.lock.is_some()) {
             Ok(connection) => {
                 #[cfg(test)]
                 let _ = limit_pages(&connection, self.page_limit);

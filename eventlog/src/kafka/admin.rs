@@ -16,7 +16,7 @@ use super::{
     config::MAX_RECORD_BYTES,
     failure::classify,
 };
-use crate::{Bounds, GroupOffset, LogError, TopicInfo, TopicSpec};
+use crate::{Bounds, GroupOffset, Keep, LogError, TopicInfo, TopicSpec};
 
 /// How many groups are looked at at once.
 const ONLOOKERS: usize = 8;
@@ -178,16 +178,19 @@ fn settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
     let mut settings = vec![
         ("message.timestamp.type", "LogAppendTime".to_owned()),
         ("max.message.bytes", MAX_RECORD_BYTES.to_string()),
-        ("retention.ms", spec.retention.map_or("-1".to_owned(), |kept| kept.as_millis().to_string())),
     ];
-    if spec.compacted {
-        let policy = if spec.retention.is_some() { "compact,delete" } else { "compact" };
-        settings.push(("cleanup.policy", policy.to_owned()));
-        // Only closed segments are compacted, and a restore reads what is not.
-        settings.push(("segment.bytes", (32 * 1024 * 1024).to_string()));
-        settings.push(("segment.ms", (60 * 60 * 1000).to_string()));
-    } else {
-        settings.push(("cleanup.policy", "delete".to_owned()));
+    match spec.keep {
+        Keep::Newest => settings.extend([
+            ("cleanup.policy", "compact".to_owned()),
+            // Only closed segments are compacted, and a restore reads what is not.
+            ("segment.bytes", (32 * 1024 * 1024).to_string()),
+            ("segment.ms", (60 * 60 * 1000).to_string()),
+        ]),
+        Keep::Until { age, bytes } => settings.extend([
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", age.map_or("-1".to_owned(), |age| age.as_millis().to_string())),
+            ("retention.bytes", bytes.map_or("-1".to_owned(), |bytes| bytes.to_string())),
+        ]),
     }
     settings
 }
@@ -219,22 +222,24 @@ fn committed(
 mod tests {
     use super::*;
 
-    fn spec(compacted: bool, retention: Option<Duration>) -> TopicSpec {
-        TopicSpec { name: "t".into(), partitions: 8, compacted, retention }
+    fn spec(keep: Keep) -> TopicSpec {
+        TopicSpec { name: "t".into(), partitions: 8, keep }
     }
 
     #[test]
     fn settings_follow_the_spec() {
-        for (spec, policy, retention) in [
-            (spec(false, Some(Duration::from_secs(90 * 86_400))), "delete", "7776000000"),
-            (spec(false, None), "delete", "-1"),
-            (spec(true, None), "compact", "-1"),
-            (spec(true, Some(Duration::from_secs(1))), "compact,delete", "1000"),
+        let until = |age, bytes| Keep::Until { age, bytes };
+        for (keep, policy, age, bytes) in [
+            (until(Some(Duration::from_secs(90 * 86_400)), None), "delete", Some("7776000000"), Some("-1")),
+            (until(None, Some(1 << 30)), "delete", Some("-1"), Some("1073741824")),
+            (Keep::ALL, "delete", Some("-1"), Some("-1")),
+            (Keep::Newest, "compact", None, None),
         ] {
-            let settings: BTreeMap<_, _> = settings(&spec).into_iter().collect();
+            let settings: BTreeMap<_, _> = settings(&spec(keep)).into_iter().collect();
+            let said = |name| settings.get(name).map(String::as_str);
             assert_eq!(
-                (settings["cleanup.policy"].as_str(), settings["retention.ms"].as_str()),
-                (policy, retention)
+                (said("cleanup.policy"), said("retention.ms"), said("retention.bytes")),
+                (Some(policy), age, bytes)
             );
             assert_eq!(settings["message.timestamp.type"], "LogAppendTime");
             assert_eq!(settings["max.message.bytes"], "4194304");
@@ -244,10 +249,10 @@ mod tests {
     #[test]
     fn another_number_of_partitions_is_refused_with_both() {
         let existing = BTreeMap::from([("t".to_owned(), 3)]);
-        let Err(LogError::Refused(why)) = check_counts(&[spec(false, None)], &existing) else {
+        let Err(LogError::Refused(why)) = check_counts(&[spec(Keep::ALL)], &existing) else {
             panic!("not refused")
         };
         assert!(why.contains("t has 3 partitions, not 8"), "{why}");
-        check_counts(&[TopicSpec { partitions: 3, ..spec(true, None) }], &existing).unwrap();
+        check_counts(&[TopicSpec { partitions: 3, ..spec(Keep::Newest) }], &existing).unwrap();
     }
 }

@@ -16,7 +16,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use eventlog::{
-    Log, LogError, ManualClock, NewRecord, Polled, Record, Step, Subscription, SubscriptionSpec, TopicSpec,
+    Keep, Log, LogError, ManualClock, NewRecord, Polled, Record, Step, Subscription, SubscriptionSpec,
+    TopicSpec,
 };
 use tokio::time::Instant;
 
@@ -142,8 +143,7 @@ impl<B: Backend> Case<B> {
                 .map(|(name, compacted)| TopicSpec {
                     name: self.name(name),
                     partitions,
-                    compacted,
-                    retention: None,
+                    keep: if compacted { Keep::Newest } else { Keep::ALL },
                 })
                 .collect();
         log.create_topics(&specs).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventlog::{LogError, TopicSpec};
+use eventlog::{Keep, LogError, TopicSpec};
 
 use super::{Backend, Case, text};
 
@@ -127,12 +127,7 @@ pub async fn topics_are_listed_with_their_ends<B: Backend>(case: Case<B>) {
 
 pub async fn partition_mismatch_is_refused<B: Backend>(case: Case<B>) {
     let log = case.backend.serve().await;
-    let spec = |name: &str, partitions| TopicSpec {
-        name: case.name(name),
-        partitions,
-        compacted: false,
-        retention: None,
-    };
+    let spec = |name: &str, partitions| TopicSpec { name: case.name(name), partitions, keep: Keep::ALL };
     log.create_topics(&[spec("a", 3)]).await.unwrap();
     log.create_topics(&[spec("a", 3), spec("b", 2)]).await.unwrap();
     let refused = log.create_topics(&[spec("a", 4)]).await;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{
+use eventlog::{Keep, 
     Clock, GroupOffset, Log, ManualClock, NewRecord, Position, Record, TopicSpec, embedded::EmbeddedLog,
 };
 use events::{Action, IssueEvent, Outcome, PolicyChange, topic};
@@ -249,8 +249,7 @@ fn topics() -> Vec<TopicSpec> {
         .map(|name| TopicSpec {
             name: (*name).into(),
             partitions: PARTITIONS,
-            compacted: topic::COMPACTED.contains(name),
-            retention: None,
+            keep: if topic::COMPACTED.contains(name) { Keep::Newest } else { Keep::ALL },
         })
         .collect()
 }

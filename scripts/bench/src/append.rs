@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventlog::{Log, NewRecord, TopicSpec};
+use eventlog::{Keep, Log, NewRecord, TopicSpec};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -44,8 +44,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let spec = TopicSpec {
         name: APPEND_TOPIC.into(),
         partitions: PARTITIONS,
-        compacted: false,
-        retention: Some(Duration::from_secs(24 * 60 * 60)),
+        keep: Keep::Until { age: Some(Duration::from_secs(24 * 60 * 60)), bytes: None },
     };
     log.create_topics(&[spec]).await?;
     let record = record(args.bytes);

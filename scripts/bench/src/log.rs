@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
-use eventlog::{
+use eventlog::{Keep, 
     Clock, Log, NewRecord, TopicSpec,
     embedded::EmbeddedLog,
     kafka::{KafkaConfig, KafkaLog},
@@ -60,9 +60,9 @@ impl Which {
 pub(crate) fn topics() -> Vec<TopicSpec> {
     let spec = |name: &&str| {
         let compacted = topic::COMPACTED.contains(name);
-        let for_ever = compacted || *name == topic::POLICIES;
-        let retention = (!for_ever).then_some(Duration::from_secs(90 * 24 * 60 * 60));
-        TopicSpec { name: (*name).to_owned(), partitions: PARTITIONS, compacted, retention }
+        let days = (*name != topic::POLICIES).then_some(Duration::from_secs(90 * 24 * 60 * 60));
+        let keep = if compacted { Keep::Newest } else { Keep::Until { age: days, bytes: None } };
+        TopicSpec { name: (*name).to_owned(), partitions: PARTITIONS, keep }
     };
     topic::ALL.iter().map(spec).collect()
 }
