@@ -12,7 +12,10 @@ use std::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::error::Failure;
+use crate::{
+    error::Failure,
+    retention::{self, Retention},
+};
 
 /// Where the file is looked for when `--config` does not say.
 pub const DEFAULT_FILE: &str = "breakdown.toml";
@@ -55,6 +58,8 @@ struct Admin {
 struct LogSection {
     partitions: Option<u32>,
     retention: Option<String>,
+    retention_bytes: Option<u64>,
+    topics: BTreeMap<String, retention::Limits>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,9 +126,6 @@ pub struct Flags {
     pub demo: bool,
 }
 
-/// Records are kept at least as long as an event's id is recognised.
-const MIN_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
-
 /// What a demo takes from the environment.
 const DEMO_VARIABLES: [&str; 5] = [
     "BREAKDOWN_POLICY",
@@ -180,8 +182,8 @@ pub struct Settings {
     pub admin_token: Option<SecretString>,
     /// Partitions of every topic.
     pub partitions: u32,
-    /// How long records are kept.
-    pub retention: Duration,
+    /// How much is kept of each topic.
+    pub retention: BTreeMap<&'static str, Retention>,
     /// The broker; `None`: the embedded log.
     pub redpanda: Option<Redpanda>,
     /// Comma-separated secrets.
@@ -225,12 +227,9 @@ impl Settings {
             let at = chosen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], default)));
             Ok::<_, Failure>(Address { at, chosen: chosen.is_some() })
         };
-        let retention = duration("log.retention", file.log.retention.as_deref().unwrap_or("90d"))?;
-        if retention < MIN_RETENTION {
-            return Err(Failure::usage(
-                "log.retention must be at least 7d: so long ids are recognised, and restarts read",
-            ));
-        }
+        let general =
+            retention::Limits { retention: file.log.retention, retention_bytes: file.log.retention_bytes };
+        let retention = retention::resolve(&general, &file.log.topics)?;
         let give_up_after =
             duration("executor.give_up_after", file.executor.give_up_after.as_deref().unwrap_or("15m"))?;
         let partitions = file.log.partitions.unwrap_or(8);
@@ -356,7 +355,7 @@ fn redpanda(
     Ok(Redpanda { brokers, sasl, mechanism, tls, ca_cert })
 }
 
-fn duration(key: &str, text: &str) -> Result<Duration, Failure> {
+pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, Failure> {
     humantime::parse_duration(text).map_err(|error| {
         Failure::usage(format!("{key}: {text:?} is no duration ({error}); write e.g. 90d or 15m"))
     })
@@ -430,7 +429,7 @@ mod tests {
         let settings = load(&plain, &[], Flags::default()).unwrap();
         let defaults = load("", &[], Flags::default()).unwrap();
         assert_eq!(settings.data_dir, defaults.data_dir);
-        assert_eq!(settings.retention, defaults.retention);
+        assert_eq!(settings.retention["actions"].age, defaults.retention["actions"].age);
         assert_eq!(settings.give_up_after, defaults.give_up_after);
         assert_eq!(settings.partitions, defaults.partitions);
         assert!(settings.redpanda.is_some() && settings.projects.contains_key("alpha"));
@@ -445,6 +444,7 @@ mod tests {
             "token",
             "partitions",
             "retention",
+            "retention_bytes",
             "brokers",
             "sasl_username",
             "sasl_password",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eventlog::{Log, TopicSpec, embedded::EmbeddedLog};
+use eventlog::{Keep, Log, TopicSpec, embedded::EmbeddedLog};
 use events::topic;
 
 use crate::{clock::SystemClock, config::Settings, error::Failure};
@@ -10,15 +10,23 @@ use crate::{clock::SystemClock, config::Settings, error::Failure};
 /// What a command wants of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Join groups: `serve`. With the embedded log, one process at a time.
-    Hold,
     /// Append, beside a server or before the first one.
     Beside,
     /// Read what is there.
     Read,
 }
 
-/// Opens the configured log.
+/// Opens the configured log to join groups: `serve`. The embedded log, which one process at a time may hold, is given once more
+/// to be tidied.
+pub(crate) async fn hold(settings: &Settings) -> Result<(Arc<dyn Log>, Option<EmbeddedLog>), Failure> {
+    if let Some(redpanda) = &settings.redpanda {
+        return Ok((kafka(redpanda).await?, None));
+    }
+    let log = EmbeddedLog::hold(&settings.data_dir, Arc::new(SystemClock))?;
+    Ok((Arc::new(log.clone()), Some(log)))
+}
+
+/// Opens the configured log beside a server.
 pub(crate) async fn open(settings: &Settings, access: Access) -> Result<Arc<dyn Log>, Failure> {
     if let Some(redpanda) = &settings.redpanda {
         return kafka(redpanda).await;
@@ -26,7 +34,6 @@ pub(crate) async fn open(settings: &Settings, access: Access) -> Result<Arc<dyn 
     let clock = Arc::new(SystemClock);
     let dir = &settings.data_dir;
     let log = match access {
-        Access::Hold => EmbeddedLog::hold(dir, clock)?,
         Access::Read if !dir.is_dir() => {
             return Err(Failure::failed(format!(
                 "there is no log in {}: name its directory with --data-dir, or the broker with --brokers",
@@ -71,8 +78,7 @@ pub(crate) fn topics(settings: &Settings) -> Vec<TopicSpec> {
         .map(|name| {
             let keep = match *name {
                 name if topic::COMPACTED.contains(&name) => Keep::Newest,
-                topic::POLICIES => Keep::ALL,
-                _ => Keep::Until { age: Some(settings.retention), bytes: None },
+                name => settings.retention.get(name).map_or(Keep::ALL, |retention| (*retention).into()),
             };
             TopicSpec { name: (*name).to_owned(), partitions: settings.partitions, keep }
         })

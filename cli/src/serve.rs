@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::Router;
 use calendar_mock::CalendarMock;
-use eventlog::{Clock, Log};
+use eventlog::{Clock, Log, embedded::EmbeddedLog};
 use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -21,7 +21,7 @@ use crate::{
     demo,
     error::Failure,
     live::Live,
-    logs::{self, Access},
+    logs, retention,
     running::{Running, Signals},
     telemetry,
 };
@@ -49,6 +49,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         true => Some(open_log(&settings).await?),
         false => None,
     };
+    let (log, embedded) = log.map_or((None, None), |(log, embedded)| (Some(log), embedded));
     let bind = |address, flag| bind(address, flag, args.demo);
     let calendar = match has(Role::CalendarMock) {
         true => Some(bind(settings.calendar_listen, "--calendar-listen").await?),
@@ -106,6 +107,9 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     let view = gateway.as_ref().map(Gateway::view);
     let router = admin::public(health, metrics, report).merge(admin::api(view, settings.admin_token.clone()));
     running.start("admin", |stop| serve_admin(listener, router, stop));
+    if let Some(embedded) = embedded {
+        running.start("retention", |stop| retention::tidy(embedded, stop));
+    }
     if let Some((listener, at)) = calendar {
         say!("  calendar   http://{at}/api  (calendar-mock: keeps meetings and nudges in memory)");
         let mock = CalendarMock::new();
@@ -168,10 +172,10 @@ fn executor_config(settings: &Settings, args: &Serve, base: reqwest::Url) -> exe
     }
 }
 
-async fn open_log(settings: &Settings) -> Result<Arc<dyn Log>, Failure> {
-    let log = logs::open(settings, Access::Hold).await?;
+async fn open_log(settings: &Settings) -> Result<(Arc<dyn Log>, Option<EmbeddedLog>), Failure> {
+    let (log, embedded) = logs::hold(settings).await?;
     log.create_topics(&logs::topics(settings)).await?;
-    Ok(log)
+    Ok((log, embedded))
 }
 
 fn roles(settings: &Settings, args: &Serve) -> Result<Vec<Role>, Failure> {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{Keep, Clock, Log, ManualClock, NewRecord, TopicSpec, embedded::EmbeddedLog};
+use eventlog::{Clock, Keep, Log, ManualClock, NewRecord, TopicSpec, embedded::EmbeddedLog};
 use events::{Action, IssueEvent, Message, PolicyChange, topic};
 use policy::{Decided, Repeats, Ruleset, State, fire_timers, switch_policy, take_event};
 use program::{Serve, breakdown, run, tail, until};
@@ -301,11 +301,7 @@ impl Past {
         let clock = Arc::new(ManualClock::new(at("00:00")));
         let log = EmbeddedLog::open(dir, clock.clone()).unwrap();
         let topics = [topic::ISSUES, topic::ACTIONS, topic::OUTCOMES, topic::POLICIES];
-        let spec = |name: &&str| TopicSpec {
-            name: (*name).into(),
-            partitions: 1,
-            keep: Keep::ALL,
-        };
+        let spec = |name: &&str| TopicSpec { name: (*name).into(), partitions: 1, keep: Keep::ALL };
         log.create_topics(&topics.iter().map(spec).collect::<Vec<_>>()).await.unwrap();
         let ruleset = policy::load(policy).unwrap();
         let mut past = Self { clock, log, state: State::default(), ruleset, made: Vec::new(), next: 0 };

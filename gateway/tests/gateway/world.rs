@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{Keep, 
-    Clock, GroupOffset, Log, ManualClock, NewRecord, Position, Record, TopicSpec, embedded::EmbeddedLog,
+use eventlog::{
+    Clock, GroupOffset, Keep, Log, ManualClock, NewRecord, Position, Record, TopicSpec, embedded::EmbeddedLog,
 };
 use events::{Action, IssueEvent, Outcome, PolicyChange, topic};
 use gateway::{Gateway, GatewayError, Policies, Progress, View};

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
-use eventlog::{Keep, 
-    Clock, Log, NewRecord, TopicSpec,
+use eventlog::{
+    Clock, Keep, Log, NewRecord, TopicSpec,
     embedded::EmbeddedLog,
     kafka::{KafkaConfig, KafkaLog},
 };
