@@ -100,11 +100,9 @@ impl<'c> Page<'c> {
         let end = self.end(topic, partition)?;
         let (offset, timestamp) = end.next();
         end.grown -= removed;
-        if compacted {
-            if record.value.is_none() {
-                // With the older record gone there is nothing left that a deletion would have to say.
-                return Ok(Position { partition, offset });
-            }
+        if compacted && record.value.is_none() {
+            // With the older record gone there is nothing left that a deletion would have to say.
+            return Ok(Position { partition, offset });
         }
         let headers = if record.headers.is_empty() {
             None
