@@ -22,6 +22,8 @@ pub(crate) struct Partition {
     pub(crate) number: u32,
     pub(crate) production: Course,
     pub(crate) shadow: Option<Course>,
+    /// Keys under which `gateway-state` does not have what it should of the shadow; the last one goes first.
+    pub(crate) unwritten: Vec<Key>,
 }
 
 impl Partition {
