@@ -224,7 +224,12 @@ impl Gateway {
                 }
                 let state = &held.production.state;
                 self.view.publish_all(partition, state);
-                info!(partition, issues_offset = state.consumed(topic::ISSUES), "partition assigned");
+                info!(
+                    partition,
+                    issues_offset = state.consumed(topic::ISSUES),
+                    policy = policies.policy.hash(),
+                    "partition assigned"
+                );
                 partitions.held.insert(partition, held);
                 self.progress.holds(partitions.count());
             }

@@ -79,9 +79,7 @@ impl Restoring {
             state: mem::take(&mut self.production),
             ruleset,
         };
-        if put_in_force(&mut production, wall, batch)? {
-            info!(partition = number, policy = production.ruleset.hash(), "policy takes effect");
-        }
+        put_in_force(&mut production, wall, batch)?;
         let mut partition = Partition { number, production, shadow: None, unwritten: Vec::new() };
         let stands = self.drop_unreadable(number, batch);
         partition.put_on_trial(self.shadow, stands, policies.shadow.as_ref(), batch);
@@ -185,11 +183,11 @@ impl Partition {
     }
 }
 
-/// Lets the course's policy take over, and says so on `policies`; false where it decided the state last.
-fn put_in_force(course: &mut Course, wall: DateTime<Utc>, batch: &mut Batch) -> Result<bool, GatewayError> {
+/// Lets the course's policy take over, and says so on `policies`, unless it decided the state last.
+fn put_in_force(course: &mut Course, wall: DateTime<Utc>, batch: &mut Batch) -> Result<(), GatewayError> {
     let ruleset = course.ruleset.clone();
     if course.state.policy_hash() == Some(ruleset.hash()) {
-        return Ok(false);
+        return Ok(());
     }
     let decision = switch(&course.state, &ruleset);
     batch.decides_for(course.partition);
@@ -207,7 +205,7 @@ fn put_in_force(course: &mut Course, wall: DateTime<Utc>, batch: &mut Batch) -> 
         }
         .to_message()?,
     );
-    Ok(true)
+    Ok(())
 }
 
 /// The state with which a candidate begins.
