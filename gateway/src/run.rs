@@ -132,6 +132,7 @@ impl Gateway {
         let held = partitions.held.iter();
         let behind: Vec<u32> =
             held.filter(|(_, held)| !held.follows(policies)).map(|(number, _)| *number).collect();
+        let mut made = Committed::Nothing;
         for (done, number) in behind.iter().enumerate() {
             if shutdown.is_cancelled() {
                 break;
@@ -139,8 +140,9 @@ impl Gateway {
             let Some(held) = partitions.held.get_mut(number) else { continue };
             let mut batch = Batch::default();
             held.follow(policies, self.clock.now(), &mut batch)?;
-            if self.commit(subscription, batch, partitions).await? == Committed::Lost {
-                return Ok(Committed::Lost);
+            made = made.max(self.commit(subscription, batch, partitions).await?);
+            if made == Committed::Lost {
+                return Ok(made);
             }
             self.publish(*number, partitions);
             info!(
@@ -152,7 +154,7 @@ impl Gateway {
                 "policy takes effect"
             );
         }
-        Ok(if behind.is_empty() { Committed::Nothing } else { Committed::Step })
+        Ok(made)
     }
 
     /// Decides and commits what `poll` found, then the timers that are released, then some of what is not written of a shadow.
