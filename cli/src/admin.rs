@@ -20,9 +20,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
-use crate::live::Report;
+use crate::live::Detail;
 
 /// How long a role may go without moving before the process is not ready. A role moves at least once a second.
 const STALLED_AFTER: TimeDelta = TimeDelta::seconds(15);
@@ -86,17 +86,13 @@ impl Health {
     }
 }
 
-/// `GET /health`, `/health/live`, `/health/ready`, `/metrics`: on every listener, without token. What `report` says
-/// of the policies goes with it; it names files and repeats pieces of them, which is nothing for the receivers' listener.
-pub(crate) fn public(
-    health: Arc<Health>,
-    metrics: PrometheusHandle,
-    report: Option<watch::Receiver<Report>>,
-) -> Router {
+/// `GET /health`, `/health/live`, `/health/ready`, `/metrics`: on every listener, without token. What `policies` says
+/// goes with it; it names files and repeats pieces of them, which is nothing for the receivers' listener.
+pub(crate) fn public(health: Arc<Health>, metrics: PrometheusHandle, policies: Option<Detail>) -> Router {
     let ready = move |State(health): State<Arc<Health>>| async move {
         let (ready, mut detail) = health.ready().await;
-        if let Some(report) = report {
-            detail.append(&mut said(&report.borrow()));
+        if let Some(policies) = policies {
+            detail.append(&mut policies.said());
         }
         (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(detail))
     };
@@ -111,14 +107,6 @@ pub(crate) fn public(
                 ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
             }),
         )
-}
-
-fn said(report: &Report) -> Map<String, Value> {
-    match serde_json::to_value(report) {
-        Ok(Value::Object(said)) => said,
-        // A struct of strings cannot fail to be an object.
-        _ => Map::new(),
-    }
 }
 
 /// The admin API: with a token for whoever has it, without one for loopback only.

@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{DateTime, SubsecRound, Utc};
 use eventlog::{Bounds, Log, Record};
-use events::{IssueEvent, PolicyChange, topic};
+use events::{IssueEvent, PolicyChange, Recorded, topic};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -22,8 +22,6 @@ use crate::{
 const READ_WAIT: Duration = Duration::from_millis(500);
 /// The longest line of a file, in bytes; no event comes near it.
 const MAX_LINE_BYTES: u64 = 8 << 20;
-/// The longest id, in bytes: a gateway puts records with a longer one aside.
-const MAX_ID_BYTES: usize = 512;
 /// How much of the reason is told why a line cannot be read, in characters; it may quote the line.
 const MAX_REASON_CHARS: usize = 240;
 
@@ -93,23 +91,10 @@ pub(crate) async fn read_partition(
 
 /// A record's event; none where a gateway makes it a dead letter.
 fn read_record(record: Record) -> Option<Happened> {
-    let value = record.value.as_deref()?;
-    // Checked once, and not again for each text in it.
-    let event: IssueEvent = match std::str::from_utf8(value) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(value),
-    }
-    .ok()?;
+    let event = IssueEvent::from_record(&record.key, record.value.as_deref()?).ok()?;
     let (partition, offset, timestamp) = (record.partition, record.offset, record.timestamp);
-    is_sound(&event, &record.key).then(|| {
-        let hash = record.headers.into_iter().find(|(name, _)| name == "payload_hash");
-        Happened { partition, offset, timestamp, payload_hash: hash.map(|(_, hash)| hash), event }
-    })
-}
-
-fn is_sound(event: &IssueEvent, key: &[u8]) -> bool {
-    let ids = [&event.project_id, &event.event_id, &event.issue_ref];
-    ids.iter().all(|id| (1..=MAX_ID_BYTES).contains(&id.len())) && event.project_id.as_bytes() == key
+    let hash = record.headers.into_iter().find(|(name, _)| name == "payload_hash");
+    Some(Happened { partition, offset, timestamp, payload_hash: hash.map(|(_, hash)| hash), event })
 }
 
 /// Which policy held from which offsets on: the records of the topic `policies`, by partition of `issues`, oldest first.
@@ -269,7 +254,9 @@ impl Reading {
             self.skipped.other_topics += 1;
             return Ok(None);
         }
-        let event = serde_json::from_value(value).ok().filter(|event| is_sound(event, key.as_bytes()));
+        let sound =
+            |event: &IssueEvent| event.check_ids().and_then(|()| event.check_key(key.as_bytes())).is_ok();
+        let event = serde_json::from_value(value).ok().filter(sound);
         let Some(event) = event else {
             self.skipped.unreadable += 1;
             return Ok(None);

@@ -99,13 +99,14 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         moving.push(("gateway", Box::new(move || progress.moved_at())));
     }
     let health = Arc::new(Health::new(log.clone(), clock.clone(), moving));
-    let report = live.as_ref().map(Live::report);
+    let policies = live.as_ref().zip(gateway.as_ref()).map(|(live, gateway)| live.detail(gateway.in_force()));
     let reload = live.as_ref().and_then(Live::reload);
     let public = admin::public(health.clone(), metrics.clone(), None);
     let (listener, at) = admin;
     say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
     let view = gateway.as_ref().map(Gateway::view);
-    let router = admin::public(health, metrics, report).merge(admin::api(view, settings.admin_token.clone()));
+    let router =
+        admin::public(health, metrics, policies).merge(admin::api(view, settings.admin_token.clone()));
     running.start("admin", |stop| serve_admin(listener, router, stop));
     if let Some(embedded) = embedded {
         running.start("retention", |stop| retention::tidy(embedded, stop));

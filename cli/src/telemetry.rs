@@ -12,7 +12,11 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Log lines go to standard error, from `level` on; `RUST_LOG` says otherwise.
 pub(crate) fn log_to_stderr(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would tell standard error that standard error cannot be written, and panic: a full disk must not end the process.
+        .log_internal_errors(false);
     // Set already: a second command in one process, which only tests do.
     let _ = lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init();
 }

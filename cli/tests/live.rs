@@ -28,6 +28,11 @@ fn hash(text: &str) -> String {
     policy::load(text).unwrap().hash().to_owned()
 }
 
+/// What is in force when it decides every partition.
+fn everywhere(text: &str) -> Value {
+    json!({hash(text): (0..PARTITIONS).collect::<Vec<_>>()})
+}
+
 /// A directory with a policy, and a `serve` that decides by it.
 struct House {
     dir: tempfile::TempDir,
@@ -127,14 +132,15 @@ async fn a_policy_file_is_followed_while_it_changes_breaks_and_goes() {
     let action = house.action(1).await;
     assert_eq!(action["policy_hash"], hash(SAMPLE));
     let policy = &house.health().await["policy"];
-    assert_eq!(*policy, json!({"hash": hash(SAMPLE), "file": "policy.yaml", "refused": null}));
+    let expected = json!({"loaded": hash(SAMPLE), "file": "policy.yaml", "refused": null, "in_force": everywhere(SAMPLE)});
+    assert_eq!(*policy, expected);
     let receivers = client().get(format!("{}/health", house.serve.webhooks)).send().await.unwrap();
     assert_eq!(receivers.json::<Value>().await.unwrap().get("policy"), None, "the world is told less");
 
     // Another good version.
     let second = saying("Look at it");
     house.save("policy.yaml", &second);
-    house.until_health("the second is in force", |it| it["policy"]["hash"] == hash(&second)).await;
+    house.until_health("the second is in force", |it| it["policy"]["in_force"] == everywhere(&second)).await;
     let action = house.action(2).await;
     assert_eq!((&action["policy_hash"], &action["rationale"]), (&json!(hash(&second)), &json!("Look at it")));
     let policies = house.tail("policies").await;
@@ -154,7 +160,8 @@ async fn a_policy_file_is_followed_while_it_changes_breaks_and_goes() {
     let health = house.until_health("the third is refused", |it| !it["policy"]["refused"].is_null()).await;
     let mistakes = policy::load(&broken).unwrap_err();
     let refused = &health["policy"]["refused"];
-    assert_eq!(health["policy"]["hash"], hash(&second));
+    assert_eq!(health["policy"]["loaded"], hash(&second));
+    assert_eq!(health["policy"]["in_force"], everywhere(&second));
     assert_eq!(refused["errors"], mistakes.len());
     let first = format!("{}:{}: {}", mistakes[0].line, mistakes[0].column, mistakes[0].message);
     assert_eq!(refused["first"], first);
@@ -192,7 +199,7 @@ async fn a_policy_file_is_followed_while_it_changes_breaks_and_goes() {
     let last = saying("Last");
     fs::write(house.at("policy.yaml"), &last).unwrap();
     house.hang_up().await;
-    house.until_health("the last is in force", |it| it["policy"]["hash"] == hash(&last)).await;
+    house.until_health("the last is in force", |it| it["policy"]["in_force"] == everywhere(&last)).await;
     assert_eq!(house.action(5).await["rationale"], "Last");
     let House { dir, serve } = house;
     serve.stop().await;
@@ -203,6 +210,32 @@ async fn a_policy_file_is_followed_while_it_changes_breaks_and_goes() {
     let house = House { dir, serve };
     assert_eq!(house.action(6).await["policy_hash"], hash(SAMPLE));
     assert_eq!(house.tail("policies").await.len(), 4 * PARTITIONS);
+    house.serve.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_no_partition_could_take_is_loaded_and_not_in_force() {
+    let house = House::new(&[("policy.yaml", SAMPLE)], &["--policy", "policy.yaml"]).await;
+    // No file may grow, as on a full disk.
+    let limit = async |to: &str| {
+        let pid = house.serve.child.id().unwrap().to_string();
+        let mut prlimit = Command::new("prlimit");
+        assert!(prlimit.args(["--pid", &pid, &format!("--fsize={to}:")]).status().await.unwrap().success());
+    };
+    limit("1").await;
+    let second = saying("Look at it");
+    house.save("policy.yaml", &second);
+    house.until_health("it is loaded", |it| it["policy"]["loaded"] == hash(&second)).await;
+    let failed = async || house.metric("breakdown_gateway_steps_total{result=\"failed\"}").await;
+    until("steps fail", async || failed().await.is_some_and(|count| count != "0")).await;
+    let info = |text: &str| format!("breakdown_policy_info{{hash=\"{}\"}}", &hash(text)[..12]);
+    assert_eq!(house.health().await["policy"]["in_force"].get(hash(&second)), None);
+    assert_ne!(house.metric(&info(&second)).await.as_deref(), Some("1"));
+    limit("unlimited").await;
+    house.until_health("it is in force", |it| it["policy"]["in_force"] == everywhere(&second)).await;
+    assert_eq!(house.metric(&info(&second)).await.as_deref(), Some("1"));
+    assert_eq!(house.metric(&info(SAMPLE)).await.as_deref(), Some("0"));
     house.serve.stop().await;
 }
 
@@ -237,13 +270,17 @@ async fn a_policy_on_trial_decides_beside_the_one_in_force_and_nothing_of_it_is_
     let health = house.health().await;
     assert_eq!(
         health["shadow"],
-        json!({"hash": hash(&candidate), "file": "candidate.yaml", "refused": null})
+        json!({"loaded": hash(&candidate), "file": "candidate.yaml", "refused": null,
+            "in_force": everywhere(&candidate), "given_up": null})
     );
+    let info = format!("breakdown_shadow_policy_info{{hash=\"{}\"}}", &hash(&candidate)[..12]);
+    assert_eq!(house.metric(&info).await.as_deref(), Some("1"));
+    assert_eq!(house.metric("breakdown_shadow_given_up").await.as_deref(), Some("0"));
 
     // Another candidate, then one that is none.
     let next = candidate.replace("Tried out", "Tried next");
     house.save("candidate.yaml", &next);
-    house.until_health("the next is on trial", |it| it["shadow"]["hash"] == hash(&next)).await;
+    house.until_health("the next is on trial", |it| it["shadow"]["in_force"] == everywhere(&next)).await;
     house.action(2).await;
     assert_eq!(house.caused("actions-shadow", "p-2").await["rationale"], "Tried next");
     house.save("candidate.yaml", "version: 1\nrules: [");
@@ -289,11 +326,50 @@ async fn a_policy_on_trial_decides_beside_the_one_in_force_and_nothing_of_it_is_
 async fn a_candidate_that_does_not_load_ends_the_start() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("candidate.yaml"), "version: 1\nrules: 7\n").unwrap();
-    for (file, expected) in [("candidate.yaml", "candidate.yaml:2:"), ("none.yaml", "cannot be read")] {
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().await.unwrap().success());
+    for (file, expected) in [
+        ("candidate.yaml", "candidate.yaml:2:"),
+        ("none.yaml", "cannot be read: there is no such file"),
+        ("pipe", "cannot be read: it is not a regular file"),
+        (".", "cannot be read: it is a directory"),
+    ] {
         let mut command = breakdown();
         command.current_dir(dir.path()).args(["serve", "--shadow", file, "--admin-listen", "127.0.0.1:0"]);
         let (_, err, code) = run(&mut command).await;
         assert_eq!(code, 2, "{err}");
         assert!(err.contains(expected), "{err}");
+    }
+}
+
+#[tokio::test]
+async fn no_command_waits_for_a_pipe_to_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    for pipe in ["pipe", "pipe.test.yaml"] {
+        assert!(Command::new("mkfifo").arg(dir.path().join(pipe)).status().await.unwrap().success());
+    }
+    let event =
+        r#"{"project_id": "a", "source": "github", "type": "issue_opened", "issue_ref": "github:a/b#1"}"#;
+    fs::write(dir.path().join("event.json"), event).unwrap();
+    fs::write(dir.path().join("policy.yaml"), SAMPLE).unwrap();
+    let cases =
+        "cases:\n  - name: one\n    steps:\n      - event: { type: issue_opened }\n        expect: []\n";
+    fs::write(dir.path().join("policy.test.yaml"), cases).unwrap();
+    for args in [
+        &["check", "pipe"][..],
+        &["explain", "event.json", "--policy", "pipe"],
+        &["test", "pipe.test.yaml"],
+        &["test", "policy.test.yaml", "--policy", "pipe"],
+        &["backtest", "pipe", "--input", "event.json"],
+        &["backtest", "policy.yaml", "--against", "pipe", "--input", "event.json"],
+    ] {
+        let mut command = breakdown();
+        command.current_dir(dir.path()).arg("policy").args(args);
+        let (out, err, code) = run(&mut command).await;
+        assert_eq!(code, 2, "{args:?}: {out}{err}");
+        assert!(
+            (out.clone() + &err).contains("cannot be read: it is not a regular file"),
+            "{args:?}: {out}{err}"
+        );
     }
 }

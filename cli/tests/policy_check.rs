@@ -244,6 +244,11 @@ async fn what_is_too_large_is_refused() {
     let bomb = include_str!("../../policy/tests/bad/bomb.yaml");
     let cases = [
         ("ten megabytes", "ü".repeat(5 * 1024 * 1024), "at most 2097152 bytes"),
+        (
+            "blank lines",
+            format!("version: 1\nrules: []\n{}", "\n".repeat(2_000_000)),
+            "as a JSON string, which may have at most 3145728 bytes (3 MiB)",
+        ),
         ("100,000 rules", rules(100_000), "at most 2097152 bytes"),
         ("10,001 rules", rules(10_001), "at most 10000 rules"),
         (

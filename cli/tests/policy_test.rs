@@ -287,7 +287,7 @@ async fn what_has_no_end_is_not_read() {
         ("a.test.yaml", &CASES.replace("event: { type: issue_opened, labels: [bug] }", "file: /dev/zero")),
     ]);
     let (out, _, code) = run(&mut test(dir.path())).await;
-    assert!(code == 2 && out.contains("/dev/zero cannot be read: it is no file"), "{out}");
+    assert!(code == 2 && out.contains("/dev/zero cannot be read: it is not a regular file"), "{out}");
     fs::write(dir.path().join("a.test.yaml"), " ".repeat(3 << 20)).unwrap();
     let (out, _, code) = run(&mut test(dir.path())).await;
     assert!(code == 2 && out.contains("at most 2097152 bytes"), "{out}");

@@ -5,10 +5,7 @@ use std::{collections::BTreeSet, fmt, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
-use crate::{EventType, FieldChange, IssueEvent, clean_text};
-
-/// The longest id, project and issue_ref, in bytes.
-const MAX_NAME_BYTES: usize = 512;
+use crate::{EventType, FieldChange, IssueEvent, MAX_ID_BYTES, Recorded, Unsound, clean_text};
 
 /// Why something is not an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,16 +67,12 @@ impl IssueEvent {
             let message = format!("{:?} is no event type; there are {known}", clean_text(word));
             return Err(Mistake::at(&["type"], message));
         }
-        for (field, text) in [
-            ("event_id", &event.event_id),
-            ("project_id", &event.project_id),
-            ("issue_ref", &event.issue_ref),
-        ] {
-            if text.is_empty() || text.len() > MAX_NAME_BYTES {
-                return Err(Mistake::at(&[field], format!("must have 1 to {MAX_NAME_BYTES} bytes")));
+        match event.check_ids() {
+            Err(Unsound::Id(field)) => {
+                Err(Mistake::at(&[field], format!("must have 1 to {MAX_ID_BYTES} bytes")))
             }
+            _ => Ok(event),
         }
-        Ok(event)
     }
 
     /// The names of an event's fields, as its schema has them.

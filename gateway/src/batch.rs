@@ -16,6 +16,8 @@ pub(crate) struct Batch {
     changed: BTreeSet<(u32, Lane, Key)>,
     /// Partitions that the step decides for.
     partitions: BTreeSet<u32>,
+    /// Whether there is something in it that is a policy's on trial.
+    of_shadow: bool,
     /// Projects whose risk changed.
     projects: BTreeSet<(u32, String)>,
 }
@@ -29,8 +31,26 @@ impl Batch {
         self.partitions.insert(partition);
     }
 
+    /// Something of it is there for the policy on trial only.
+    pub(crate) fn tries_out(&mut self) {
+        self.of_shadow = true;
+    }
+
+    /// Whether it would be another without the policy on trial.
+    pub(crate) fn is_of_shadow(&self) -> bool {
+        self.of_shadow
+    }
+
     pub(crate) fn changes(&mut self, partition: u32, lane: Lane, keys: impl IntoIterator<Item = Key>) {
-        self.changed.extend(keys.into_iter().map(|key| (partition, lane, key)));
+        self.of_shadow |= lane == Lane::Shadow;
+        let kept = keys.into_iter().filter(|key| lane.keeps(key.kind));
+        self.changed.extend(kept.map(|key| (partition, lane, key)));
+    }
+
+    /// Puts a record on `gateway-state`: no value deletes the key.
+    pub(crate) fn keeps(&mut self, partition: u32, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.decides_for(partition);
+        self.messages.push(state_record(partition, key, value));
     }
 
     pub(crate) fn risk_changes(&mut self, partition: u32, project: &str) {
@@ -53,14 +73,18 @@ impl Batch {
         for (partition, lane, key) in &self.changed {
             let Some(held) = partitions.get(partition) else { continue };
             let (key, value) = held.entry(*lane, key);
-            append.push(NewRecord {
-                topic: topic::GATEWAY_STATE.into(),
-                partition: Some(*partition),
-                key: key.into(),
-                value: value.map(Into::into),
-                headers: Vec::new(),
-            });
+            append.push(state_record(*partition, key, value));
         }
         (Step { partitions: self.partitions.into_iter().collect(), append }, self.projects)
+    }
+}
+
+fn state_record(partition: u32, key: Vec<u8>, value: Option<Vec<u8>>) -> NewRecord {
+    NewRecord {
+        topic: topic::GATEWAY_STATE.into(),
+        partition: Some(partition),
+        key: key.into(),
+        value: value.map(Into::into),
+        headers: Vec::new(),
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use events::{IssueEvent, Message, Outcome, topic};
 use metrics::counter;
-use policy::{Decided, Decision, Input, Repeats, Ruleset, State, fire_timers, take_event, take_outcome};
+use policy::{
+    Decided, Decision, Input, Kind, Repeats, Ruleset, State, fire_timers, take_event, take_outcome,
+};
 use tracing::{debug, info};
 
 use crate::{GatewayError, batch::Batch};
@@ -28,6 +30,14 @@ impl Lane {
         match self {
             Self::Production => key,
             Self::Shadow => [SHADOW_PREFIX, &key].concat(),
+        }
+    }
+
+    /// Whether its entries of this kind are on `gateway-state`. Which events were counted is the same for both policies.
+    pub(crate) fn keeps(self, kind: Kind) -> bool {
+        match self {
+            Self::Production => true,
+            Self::Shadow => kind != Kind::Seen,
         }
     }
 

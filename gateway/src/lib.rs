@@ -16,20 +16,24 @@
 //!
 //! Other [`Policies`] take over between two batches: each partition in one step of its own, which fires nothing and stands on
 //! `policies`. A policy on trial, the shadow, decides the same events beside the one in force, with a state, timers and
-//! metrics of its own; its state is kept in the same step under keys that begin with `shadow:`.
+//! metrics of its own; its state is kept in the same step under keys that begin with `shadow:`. What it needs to begin is written
+//! in steps of its own, and where steps fail because of it, it is given up: production does not wait for it.
 //!
 //! Metrics: `breakdown_events_total{type}`, `breakdown_decided_actions_total{action,rule}`,
 //! `breakdown_timers_total`, `breakdown_notes_total{note}`, `breakdown_dead_letters_total{reason}`,
 //! `breakdown_shadow_actions_total{action,rule}`, `breakdown_shadow_notes_total{note}`,
-//! `breakdown_gateway_steps_total{result}`, `breakdown_gateway_step_seconds`.
+//! `breakdown_policy_info{hash}` and `breakdown_shadow_policy_info{hash}` (1 while it decides a partition),
+//! `breakdown_shadow_given_up`, `breakdown_shadow_unreadable_total`, `breakdown_gateway_steps_total{result}`, `breakdown_gateway_step_seconds`.
 
 mod batch;
 mod course;
+mod in_force;
 mod partition;
 mod policies;
 mod progress;
 mod run;
 mod takeover;
+mod trial;
 mod view;
 
 use std::{sync::Arc, time::Duration};
@@ -41,6 +45,7 @@ use tokio::sync::watch;
 
 pub use crate::{
     course::is_of_shadow,
+    in_force::{GivenUp, InForce, short_hash},
     policies::Policies,
     progress::Progress,
     view::{ProjectRisk, View},
@@ -86,6 +91,7 @@ pub struct Gateway {
     policies: watch::Receiver<Policies>,
     view: Arc<View>,
     progress: Arc<Progress>,
+    in_force: Arc<InForce>,
     max_wait: Duration,
 }
 
@@ -99,8 +105,8 @@ impl Gateway {
     /// A gateway that decides by whatever `policies` holds. Events appended after others were put there are decided by those.
     /// The topics must exist.
     pub fn following(log: Arc<dyn Log>, clock: Arc<dyn Clock>, policies: watch::Receiver<Policies>) -> Self {
-        let progress = Arc::new(Progress::default());
-        Self { log, clock, policies, view: Arc::default(), progress, max_wait: MAX_WAIT }
+        let (view, progress, in_force) = Default::default();
+        Self { log, clock, policies, view, progress, in_force, max_wait: MAX_WAIT }
     }
 
     /// Bounds how late the clock is looked at when nothing comes (1 s). Tests that turn the clock by hand shorten it.
@@ -112,6 +118,11 @@ impl Gateway {
     /// What is known of the projects whose partitions this process holds.
     pub fn view(&self) -> Arc<View> {
         self.view.clone()
+    }
+
+    /// Which policies decide the partitions that this process holds.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.clone()
     }
 
     /// Whether the gateway moves.

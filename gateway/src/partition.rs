@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{DeadLetter, IssueEvent, Origin, Outcome, topic};
+use events::{DeadLetter, IssueEvent, Origin, Outcome, Recorded, topic};
 use metrics::counter;
 use policy::{Key, State};
-use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
 use crate::{
@@ -14,14 +13,13 @@ use crate::{
     course::{Course, Lane},
 };
 
-/// The longest id taken from a record: ids become keys of the state, and many of them one entry.
-const MAX_ID_BYTES: usize = 512;
-
 /// A partition that is held. Both courses take the same events in the same order; each has timers of its own.
 pub(crate) struct Partition {
     pub(crate) number: u32,
     pub(crate) production: Course,
     pub(crate) shadow: Option<Course>,
+    /// Keys under which `gateway-state` does not have what it should of the shadow; the last one goes first.
+    pub(crate) unwritten: Vec<Key>,
 }
 
 impl Partition {
@@ -56,19 +54,16 @@ impl Partition {
         let consumed = state.set_consumed(&record.topic, record.offset + 1);
         batch.changes(self.number, Lane::Production, [consumed]);
         if record.topic == topic::OUTCOMES {
-            if let Some(outcome) = read::<Outcome>(
-                record,
-                |it| [&it.project_id, &it.event_id, it.action_id.as_deref().unwrap_or("-")],
-                batch,
-            )? {
+            if let Some(outcome) = read::<Outcome>(record, batch)? {
                 batch.risk_changes(self.number, &outcome.project_id);
                 // A shadow has none: nothing that it decides is done.
                 self.production.take_outcome(&outcome, record.timestamp, batch)?;
             }
             return Ok(());
         }
-        let event = read::<IssueEvent>(record, |it| [&it.project_id, &it.event_id, &it.issue_ref], batch)?;
-        let Some(event) = event else { return self.fire(record.timestamp, usize::MAX, batch) };
+        let Some(event) = read::<IssueEvent>(record, batch)? else {
+            return self.fire(record.timestamp, usize::MAX, batch);
+        };
         counter!("breakdown_events_total", "type" => known_type(&event)).increment(1);
         let hash = record.header("payload_hash");
         self.courses().try_for_each(|course| course.take_event(&event, hash, record.timestamp, batch))
@@ -85,30 +80,19 @@ impl Partition {
     }
 }
 
-/// The record's value, or `None` and a dead letter: the partition moves on. The first of `ids` is the project.
-fn read<T: DeserializeOwned>(
-    record: &Record,
-    ids: impl Fn(&T) -> [&str; 3],
-    batch: &mut Batch,
-) -> Result<Option<T>, GatewayError> {
+/// The record's value, or `None` and a dead letter: the partition moves on.
+fn read<T: Recorded>(record: &Record, batch: &mut Batch) -> Result<Option<T>, GatewayError> {
     let value = record.value.as_deref().unwrap_or_default();
-    let (reason, detail) = match serde_json::from_slice::<T>(value) {
-        Ok(read) if ids(&read).iter().any(|id| id.is_empty() || id.len() > MAX_ID_BYTES) => {
-            ("unreadable", format!("an id has none or more than {MAX_ID_BYTES} bytes"))
-        }
-        Ok(read) if ids(&read)[0].as_bytes() == &record.key[..] => return Ok(Some(read)),
-        Ok(_) => ("wrong_key", "the record's key is not its project_id".to_owned()),
-        // serde_json's own text can quote the value; its place cannot.
-        Err(error) => (
-            "unreadable",
-            format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()),
-        ),
+    let unsound = match T::from_record(&record.key, value) {
+        Ok(read) => return Ok(Some(read)),
+        Err(unsound) => unsound,
     };
+    let reason = unsound.reason();
     warn!(topic = record.topic, partition = record.partition, offset = record.offset, reason, "dead letter");
     counter!("breakdown_dead_letters_total", "reason" => reason).increment(1);
     let origin =
         Origin::Record { topic: record.topic.clone(), partition: record.partition, offset: record.offset };
-    let letter = DeadLetter::new(origin, None, reason, detail, record.timestamp, value);
+    let letter = DeadLetter::new(origin, None, reason, unsound.to_string(), record.timestamp, value);
     batch.says(letter.to_message()?);
     Ok(None)
 }

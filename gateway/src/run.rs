@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    END_MARGIN, GROUP, Gateway, GatewayError, Policies, batch::Batch, partition::Partition, policies,
-    takeover::Restoring,
+    END_MARGIN, GROUP, Gateway, GatewayError, GivenUp, Policies, batch::Batch, partition::Partition,
+    policies, short_hash, takeover::Restoring, trial::Trial,
 };
 
 /// Most records taken in one step. A step costs a fixed number of round trips, so larger is faster, and slower to answer.
@@ -36,18 +36,26 @@ impl Gateway {
         let Some(mut subscription) = self.subscribe(spec, &shutdown).await? else { return Ok(()) };
         let mut policies = self.policies.clone();
         let mut partitions = Partitions::default();
+        self.in_force.give_up(None);
         // When a step last failed. For a while after that a quiet log is no sign that steps can be made.
         let mut failed_at: Option<DateTime<Utc>> = None;
         let mut quiet = false;
         while !shutdown.is_cancelled() {
             // What is polled from here on is decided by these, and by these only.
-            let newest = policies.borrow_and_update().clone();
+            let (newest, another) = partitions.trial.admit(&policies.borrow_and_update());
+            if another {
+                self.in_force.give_up(None);
+            }
             let committed = match self.follow(&newest, &mut *subscription, &mut partitions, &shutdown).await?
             {
                 Committed::Nothing => {
                     // After news the log is soon found quiet, or not: either way it is known whether we are behind.
                     let wait = self.wait(&partitions);
-                    let wait = if quiet { wait } else { wait.min(SOON) };
+                    let wait = match partitions.unwritten() {
+                        Some(_) => Duration::ZERO,
+                        None if quiet => wait,
+                        None => wait.min(SOON),
+                    };
                     let polled = tokio::select! {
                         biased;
                         () = shutdown.cancelled() => return Ok(()),
@@ -124,6 +132,7 @@ impl Gateway {
         let held = partitions.held.iter();
         let behind: Vec<u32> =
             held.filter(|(_, held)| !held.follows(policies)).map(|(number, _)| *number).collect();
+        let mut made = Committed::Nothing;
         for (done, number) in behind.iter().enumerate() {
             if shutdown.is_cancelled() {
                 break;
@@ -131,9 +140,11 @@ impl Gateway {
             let Some(held) = partitions.held.get_mut(number) else { continue };
             let mut batch = Batch::default();
             held.follow(policies, self.clock.now(), &mut batch)?;
-            if self.commit(subscription, batch, partitions).await? == Committed::Lost {
-                return Ok(Committed::Lost);
+            made = made.max(self.commit(subscription, batch, partitions).await?);
+            if made == Committed::Lost {
+                return Ok(made);
             }
+            self.publish(*number, partitions);
             info!(
                 partition = number,
                 policy = policies.policy.hash(),
@@ -143,10 +154,10 @@ impl Gateway {
                 "policy takes effect"
             );
         }
-        Ok(if behind.is_empty() { Committed::Nothing } else { Committed::Step })
+        Ok(made)
     }
 
-    /// Decides and commits what `poll` found, and then the timers that are released.
+    /// Decides and commits what `poll` found, then the timers that are released, then some of what is not written of a shadow.
     async fn decide(
         &self,
         polled: Polled,
@@ -154,13 +165,42 @@ impl Gateway {
         subscription: &mut dyn Subscription,
         partitions: &mut Partitions,
     ) -> Result<Committed, GatewayError> {
+        let assigned = match polled {
+            Polled::Assigned { partition } => Some(partition),
+            _ => None,
+        };
         let batch = self.handle(polled, policies, partitions)?;
         let decided = self.commit(subscription, batch, partitions).await?;
         if decided == Committed::Lost {
             return Ok(Committed::Lost);
         }
+        assigned.into_iter().for_each(|number| self.publish(number, partitions));
         let fired = self.fire_timers(subscription, partitions).await?;
-        Ok(if fired == Committed::Nothing { decided } else { fired })
+        if fired == Committed::Lost {
+            return Ok(Committed::Lost);
+        }
+        let written = self.write_on(subscription, partitions).await?;
+        Ok(decided.max(fired).max(written))
+    }
+
+    /// One step towards a shadow that stands, or to nothing being left of one.
+    async fn write_on(
+        &self,
+        subscription: &mut dyn Subscription,
+        partitions: &mut Partitions,
+    ) -> Result<Committed, GatewayError> {
+        let mut batch = Batch::default();
+        if let Some(held) = partitions.unwritten() {
+            held.write_on(&mut batch);
+            if held.unwritten.is_empty() {
+                info!(
+                    partition = held.number,
+                    stands = held.shadow.is_some(),
+                    "the shadow's state is written"
+                );
+            }
+        }
+        self.commit(subscription, batch, partitions).await
     }
 
     /// Folds what `poll` found into the partitions; the batch is empty where there is nothing to commit.
@@ -180,9 +220,18 @@ impl Gateway {
             Polled::Assigned { partition } => {
                 let restored = partitions.restoring.remove(&partition).unwrap_or_default();
                 let held = restored.assigned(partition, policies, self.clock.now(), &mut batch)?;
+                if partitions.trial.is_left_out() {
+                    // Whether steps can be made without the shadow is found out now.
+                    batch.decides_for(partition);
+                }
                 let state = &held.production.state;
                 self.view.publish_all(partition, state);
-                info!(partition, issues_offset = state.consumed(topic::ISSUES), "partition assigned");
+                info!(
+                    partition,
+                    issues_offset = state.consumed(topic::ISSUES),
+                    policy = policies.policy.hash(),
+                    "partition assigned"
+                );
                 partitions.held.insert(partition, held);
                 self.progress.holds(partitions.count());
             }
@@ -191,6 +240,7 @@ impl Gateway {
                     partitions.held.remove(&partition);
                     partitions.restoring.remove(&partition);
                     self.view.forget(partition);
+                    self.in_force.forget(partition);
                     info!(partition, "partition revoked");
                 }
                 self.progress.holds(partitions.count());
@@ -221,6 +271,7 @@ impl Gateway {
             return Ok(Committed::Nothing);
         }
         let began = Instant::now();
+        let of_shadow = batch.is_of_shadow();
         let (step, projects) = batch.into_step(&partitions.held);
         let size = step.append.len();
         let result = subscription.commit(step).await;
@@ -229,6 +280,9 @@ impl Gateway {
             Ok(()) => {
                 metrics::counter!("breakdown_gateway_steps_total", "result" => "committed").increment(1);
                 debug!(records = size, "step committed");
+                if partitions.trial.step_made(of_shadow) {
+                    self.give_up(partitions.trial.verdict());
+                }
                 for (partition, project) in projects {
                     if let Some(held) = partitions.held.get(&partition) {
                         self.view.publish(partition, &project, &held.production.state);
@@ -239,10 +293,11 @@ impl Gateway {
             Err(error) => {
                 metrics::counter!("breakdown_gateway_steps_total", "result" => "failed").increment(1);
                 self.forget(partitions);
-                if let LogError::Refused(_) = error {
+                let can_do_without = partitions.trial.step_failed(of_shadow, &error);
+                if let (LogError::Refused(_), false) = (&error, can_do_without) {
                     return Err(error.into());
                 }
-                warn!(%error, "a step failed; restoring from the log");
+                warn!(%error, of_shadow, "a step failed; restoring from the log");
                 Ok(Committed::Lost)
             }
         }
@@ -280,9 +335,35 @@ impl Gateway {
         self.commit(subscription, batch, partitions).await
     }
 
+    fn publish(&self, number: u32, partitions: &Partitions) {
+        if let Some(held) = partitions.held.get(&number) {
+            self.in_force.publish(number, held);
+        }
+    }
+
+    /// Goes on without the shadow.
+    fn give_up(&self, (shadow, why): (Option<&str>, &str)) {
+        let Some(hash) = shadow else {
+            return error!(
+                why,
+                "what a former shadow left on gateway-state cannot be deleted: it stays there until the next start"
+            );
+        };
+        error!(
+            shadow = short_hash(hash),
+            why,
+            "steps with something of the shadow fail, and without it they are made: it is given up, and the policy in force \
+             goes on alone; change the candidate's file, or start again, to try it again"
+        );
+        let (hash, why) = (hash.to_owned(), why.to_owned());
+        self.in_force.give_up(Some(GivenUp { hash, at: self.clock.now(), why }));
+    }
+
     fn forget(&self, partitions: &mut Partitions) {
-        for partition in std::mem::take(partitions).held.into_keys() {
+        partitions.restoring.clear();
+        for partition in std::mem::take(&mut partitions.held).into_keys() {
             self.view.forget(partition);
+            self.in_force.forget(partition);
         }
         self.progress.holds(0);
     }
@@ -300,16 +381,23 @@ impl Gateway {
 struct Partitions {
     restoring: BTreeMap<u32, Restoring>,
     held: BTreeMap<u32, Partition>,
+    trial: Trial,
 }
 
 impl Partitions {
     fn count(&self) -> usize {
         self.restoring.len() + self.held.len()
     }
+
+    /// One of which not everything is written that should be of a shadow, unless that is left alone.
+    fn unwritten(&mut self) -> Option<&mut Partition> {
+        let left_out = self.trial.is_left_out();
+        self.held.values_mut().find(|held| !held.unwritten.is_empty() && !left_out)
+    }
 }
 
 /// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Committed {
     /// There was nothing to commit.
     Nothing,

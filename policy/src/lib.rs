@@ -43,7 +43,7 @@ pub use decide::{Changes, Decision, Input, Note, decide, expire, switch_policy};
 pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, explain};
 pub use fold::{Decided, Repeats, fire_timers, take_event, take_outcome};
-pub use load::{MAX_DIAGNOSTICS, MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
+pub use load::{MAX_DIAGNOSTICS, MAX_JSON_BYTES, MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
 pub(crate) use rule::{At, Target, Then};
 pub use rule::{Rule, Ruleset};
 pub use state::{

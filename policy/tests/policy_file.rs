@@ -225,6 +225,7 @@ fn what_is_too_large_is_refused_soon() {
     let block: String = (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth % 500))).collect();
     let cases = [
         ("10 MB", " ".repeat(MAX_TEXT_BYTES + 1)),
+        ("blank lines", format!("version: 1\nrules: []\n{}", "\n".repeat(MAX_TEXT_BYTES - 30))),
         ("100,000 rules", format!("version: 1\nrules:\n{}", rule.repeat(90_000))),
         ("more rules than allowed", format!("version: 1\nrules:\n{}", rule.repeat(MAX_RULES + 1))),
         ("nesting", nested(10_000)),

@@ -1,22 +1,55 @@
 //! What there is to say about the policies of a running process: health detail and metrics.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use gateway::InForce;
 use metrics::{counter, gauge};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
-/// What `/health` says about them.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Report {
+/// What `/health` says about them: what was loaded, and what decides.
+#[derive(Clone)]
+pub(crate) struct Detail {
+    pub(super) report: watch::Receiver<Report>,
+    pub(super) in_force: Arc<InForce>,
+}
+
+impl Detail {
+    /// `policy`, and `shadow` where one is on trial. `in_force` has the hash of each policy that decides, with its partitions.
+    pub(crate) fn said(&self) -> Map<String, Value> {
+        let Report { policy, shadow } = &*self.report.borrow();
+        let part = |standing: &Standing, more: Value| {
+            let mut part = json!(standing);
+            if let (Some(part), Value::Object(more)) = (part.as_object_mut(), more) {
+                part.extend(more);
+            }
+            part
+        };
+        let policy = part(policy, json!({"in_force": self.in_force.policy()}));
+        let shadow = shadow.as_ref().map(|shadow| {
+            part(shadow, json!({"in_force": self.in_force.shadow(), "given_up": self.in_force.given_up()}))
+        });
+        [("policy", Some(policy)), ("shadow", shadow)]
+            .into_iter()
+            .filter_map(|(name, part)| Some((name.to_owned(), part?)))
+            .collect()
+    }
+}
+
+/// What was loaded.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
     pub(super) policy: Standing,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) shadow: Option<Standing>,
 }
 
 /// One policy.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Standing {
-    /// SHA-256 of the text that decides.
-    pub(super) hash: String,
+    /// SHA-256 of the text that was loaded last: what is to decide.
+    pub(super) loaded: String,
     /// The file; none for the built-in policy.
     pub(super) file: Option<String>,
     /// Why the file as it is now does not decide.
@@ -44,7 +77,6 @@ pub(super) enum Part {
 /// Metric names of one part.
 struct Names {
     reloads: &'static str,
-    info: &'static str,
     refused: &'static str,
 }
 
@@ -58,26 +90,22 @@ impl Part {
 
     fn names(self) -> Names {
         match self {
-            Self::Policy => Names {
-                reloads: "breakdown_policy_reloads_total",
-                info: "breakdown_policy_info",
-                refused: "breakdown_policy_refused",
-            },
+            Self::Policy => {
+                Names { reloads: "breakdown_policy_reloads_total", refused: "breakdown_policy_refused" }
+            }
             Self::Shadow => Names {
                 reloads: "breakdown_shadow_policy_reloads_total",
-                info: "breakdown_shadow_policy_info",
                 refused: "breakdown_shadow_policy_refused",
             },
         }
     }
 
     /// Puts the metrics there before anything has happened, so that whoever alerts on them sees zeros.
-    pub(super) fn begin(self, hash: &str) {
+    pub(super) fn begin(self) {
         for result in ["loaded", "refused", "unreadable"] {
             counter!(self.names().reloads, "result" => result).increment(0);
         }
         self.set_refused(false);
-        self.set_hash(None, hash);
     }
 
     pub(super) fn count(self, result: &'static str) {
@@ -87,17 +115,4 @@ impl Part {
     pub(super) fn set_refused(self, refused: bool) {
         gauge!(self.names().refused).set(f64::from(u8::from(refused)));
     }
-
-    /// The series of the hash in force is 1, those of former ones are 0.
-    pub(super) fn set_hash(self, former: Option<&str>, hash: &str) {
-        if let Some(former) = former {
-            gauge!(self.names().info, "hash" => short(former).to_owned()).set(0.0);
-        }
-        gauge!(self.names().info, "hash" => short(hash).to_owned()).set(1.0);
-    }
-}
-
-/// As much of a hash as people compare.
-pub(crate) fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
 }

@@ -5,16 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use gateway::Policies;
+use gateway::{Policies, short_hash};
 use policy::Ruleset;
 use tokio::{sync::watch, task::spawn_blocking};
 use tracing::{info, warn};
 
 use super::{
-    look::{Stamp, look},
     mistakes::on_one_line,
-    report::{Part, Refused, Report, Standing, short},
+    report::{Part, Refused, Report, Standing},
 };
+use crate::policy_file::{Stamp, look};
 
 /// A file that is watched.
 pub(super) struct Watched {
@@ -22,8 +22,10 @@ pub(super) struct Watched {
     path: PathBuf,
     /// The path, for people.
     name: String,
-    /// SHA-256 of the text that decides.
-    in_force: String,
+    /// SHA-256 of the text that was loaded last.
+    loaded: String,
+    /// SHA-256 of the text that is being loaded: the newest. What comes of an older one is of no interest.
+    awaited: Option<String>,
     /// What was last found, and how the file looked then; nothing before the first look.
     found: Option<(Option<Stamp>, Version)>,
     /// What was last dealt with.
@@ -47,21 +49,43 @@ pub(super) enum Seen {
     Unsettled,
     /// It cannot be read.
     Unreadable(String),
-    /// The text that decides.
-    InForce,
-    /// Another text.
-    Text(Vec<u8>),
+    /// The text that was loaded last.
+    Loaded,
+    /// Another text, and its hash.
+    Text(Vec<u8>, String),
 }
 
 impl Watched {
     pub(super) fn new(part: Part, path: &Path, ruleset: &Ruleset) -> Self {
-        let in_force = ruleset.hash().to_owned();
+        let loaded = ruleset.hash().to_owned();
         let (path, name) = (path.to_owned(), path.display().to_string());
-        Self { part, path, name, met: Version::Text(in_force.clone()), in_force, found: None }
+        Self { part, path, name, met: Version::Text(loaded.clone()), loaded, awaited: None, found: None }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A text is being loaded; false where it was already. Another that was is superseded.
+    pub(super) fn awaits(&mut self, hash: &str) -> bool {
+        let new = self.awaited.as_deref() != Some(hash);
+        if let Some(former) = self.awaited.replace(hash.to_owned()).filter(|_| new) {
+            info!(
+                file = self.name,
+                hash = short_hash(&former),
+                "a newer version takes the place of one that was being read"
+            );
+        }
+        new
+    }
+
+    /// Whether what came of this text is still of interest.
+    pub(super) fn takes(&mut self, hash: &str) -> bool {
+        let takes = self.awaited.as_deref() == Some(hash);
+        if takes {
+            self.awaited = None;
+        }
+        takes
     }
 
     /// Looks at the file. `asked`: what it is counts at once, also when it is what it was.
@@ -72,7 +96,7 @@ impl Watched {
         };
         let path = self.path.clone();
         let looked = match spawn_blocking(move || look(&path, known)).await {
-            Ok(looked) => looked.map_err(|error| error.to_string()),
+            Ok(looked) => looked,
             Err(broken) => Err(format!("the reader broke off: {broken}")),
         };
         let (stamp, bytes) = match looked {
@@ -96,11 +120,13 @@ impl Watched {
             }
         }
         self.met = version.clone();
-        match (version, bytes) {
-            (Version::Text(hash), _) if hash == self.in_force => Seen::InForce,
-            (_, Ok(bytes)) => Seen::Text(bytes),
-            (_, Err(why)) => Seen::Unreadable(why),
-        }
+        let seen = match (version, bytes) {
+            (Version::Text(hash), _) if hash == self.loaded => Seen::Loaded,
+            (Version::Text(hash), Ok(bytes)) => return Seen::Text(bytes, hash),
+            (Version::Unreadable(why), _) | (_, Err(why)) => Seen::Unreadable(why),
+        };
+        self.awaited = None;
+        seen
     }
 
     pub(super) fn put_in_force(
@@ -120,14 +146,13 @@ impl Watched {
         });
         // Not before: whoever reads it there may count on it.
         self.report(report, |standing| {
-            standing.hash.clone_from(&hash);
+            standing.loaded.clone_from(&hash);
             standing.refused = None;
         });
         part.count("loaded");
         part.set_refused(false);
-        part.set_hash(Some(&self.in_force), &hash);
-        info!(file = self.name, rules, hash = short(&hash), "{} loaded", part.name());
-        self.in_force = hash;
+        info!(file = self.name, rules, hash = short_hash(&hash), "{} loaded", part.name());
+        self.loaded = hash;
     }
 
     pub(super) fn refuse(&self, result: &'static str, refused: Refused, report: &watch::Sender<Report>) {
@@ -137,14 +162,14 @@ impl Watched {
             file = self.name,
             errors = refused.errors,
             first = refused.first,
-            in_force = short(&self.in_force),
-            "{} refused; the one before stays in force",
+            loaded = short_hash(&self.loaded),
+            "{} refused; the one before stays",
             self.part.name()
         );
         self.report(report, |standing| standing.refused = Some(refused));
     }
 
-    /// The file holds what decides already.
+    /// The file holds what is loaded already.
     pub(super) fn keep(&self, asked: bool, report: &watch::Sender<Report>) {
         let mut was_refused = false;
         self.report(report, |standing| was_refused = standing.refused.take().is_some());
@@ -152,8 +177,8 @@ impl Watched {
         if was_refused || asked {
             info!(
                 file = self.name,
-                hash = short(&self.in_force),
-                "the file holds the {} in force: nothing changes",
+                hash = short_hash(&self.loaded),
+                "the file holds the {} that is loaded: nothing changes",
                 self.part.name()
             );
         }
@@ -213,8 +238,8 @@ mod tests {
             Seen::Settled => "settled".into(),
             Seen::Unsettled => "unsettled".into(),
             Seen::Unreadable(_) => "unreadable".into(),
-            Seen::InForce => "in force".into(),
-            Seen::Text(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Seen::Loaded => "loaded".into(),
+            Seen::Text(bytes, _) => String::from_utf8_lossy(&bytes).into_owned(),
         }
     }
 
@@ -248,13 +273,13 @@ mod tests {
         }
         desk.write(A);
         assert_eq!(desk.look().await, "unsettled");
-        assert_eq!(desk.look().await, "in force");
+        assert_eq!(desk.look().await, "loaded");
     }
 
     #[tokio::test]
     async fn a_version_counts_once_unless_asked_for() {
         let mut desk = Desk::new().await;
-        assert_eq!(desk.ask().await, "in force");
+        assert_eq!(desk.ask().await, "loaded");
         desk.write("broken");
         assert_eq!(desk.ask().await, "broken", "at once");
         assert_eq!(desk.look().await, "settled");
@@ -264,7 +289,7 @@ mod tests {
         assert_eq!(desk.ask().await, "broken");
         desk.write(A);
         assert_eq!(desk.look().await, "unsettled");
-        assert_eq!(desk.look().await, "in force");
+        assert_eq!(desk.look().await, "loaded");
         desk.write("broken");
         assert_eq!(desk.look().await, "unsettled");
         assert_eq!(desk.look().await, "broken", "again, after another");

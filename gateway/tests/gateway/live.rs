@@ -83,6 +83,28 @@ async fn events_after_a_change_are_decided_by_it_also_while_the_log_is_quiet() {
     }
 }
 
+/// A policy that is as long as a policy may be where the log keeps it.
+pub fn longest() -> String {
+    let text = format!("{POLICY}\n# {}", "\"".repeat(policy::MAX_JSON_BYTES / 2));
+    let over = serde_json::to_string(&text).unwrap().len() - policy::MAX_JSON_BYTES;
+    let text = text[..text.len() - over.div_ceil(2)].to_owned();
+    assert!(policy::load(&format!("{text}\"")).is_err());
+    text
+}
+
+#[tokio::test]
+async fn the_longest_policy_fits_into_a_record_of_four_mebibytes() {
+    let world = World::new().await;
+    world.changes(1).await;
+    world.policy(&longest());
+    let changes = world.changes(2).await;
+    assert!(changes.iter().all(|change| change.policy == longest()));
+    for record in world.records(topic::POLICIES).await {
+        let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(record.value.unwrap().len() + record.key.len() + headers < 4 * 1024 * 1024 - 4096);
+    }
+}
+
 #[tokio::test]
 async fn a_timer_of_a_rule_that_is_no_more_does_nothing_and_one_of_a_new_rule_is_set() {
     let world = World::new().await;

@@ -5,6 +5,7 @@ mod faulty_log;
 mod live;
 mod readiness;
 mod shadow;
+mod trial;
 mod world;
 
 use std::sync::atomic::Ordering::SeqCst;

@@ -7,7 +7,7 @@ use eventlog::{
     Clock, GroupOffset, Keep, Log, ManualClock, NewRecord, Position, Record, TopicSpec, embedded::EmbeddedLog,
 };
 use events::{Action, IssueEvent, Outcome, PolicyChange, topic};
-use gateway::{Gateway, GatewayError, Policies, Progress, View};
+use gateway::{Gateway, GatewayError, InForce, Policies, Progress, View};
 use policy::Ruleset;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ pub struct World {
     running: Option<(CancellationToken, JoinHandle<Result<(), GatewayError>>)>,
     pub view: Arc<View>,
     pub progress: Arc<Progress>,
+    pub in_force: Arc<InForce>,
     max_wait: Duration,
 }
 
@@ -49,9 +50,9 @@ impl World {
         let log = open(&dir, &clock);
         log.create_topics(&topics()).await.unwrap();
         let (policies, _) = watch::channel(Policies { policy: load(policy), shadow: shadow.map(load) });
-        let (view, progress) = (Arc::default(), Arc::default());
+        let (view, progress, in_force) = Default::default();
         let max_wait = Duration::from_millis(10);
-        Self { dir, clock, log, policies, running: None, view, progress, max_wait }
+        Self { dir, clock, log, policies, running: None, view, progress, in_force, max_wait }
     }
 
     /// Patience of a gateway that was not made for tests.
@@ -66,6 +67,7 @@ impl World {
             Gateway::following(self.log.clone(), self.clock.clone(), policies).max_wait(self.max_wait);
         self.view = gateway.view();
         self.progress = gateway.progress();
+        self.in_force = gateway.in_force();
         let stop = CancellationToken::new();
         self.running = Some((stop.clone(), tokio::spawn(gateway.run(stop))));
     }
@@ -117,6 +119,28 @@ impl World {
     }
 
     pub async fn say_with(&self, id: &str, fields: Value, payload_hash: Option<&str>) -> Position {
+        let message = self.event(id, fields).to_message(payload_hash).unwrap();
+        self.append(message.topic, &message.key, message.value, message.headers).await
+    }
+
+    /// Opens so many issues, `github:a/b#FROM` and on, at once.
+    pub async fn open_issues(&self, from: usize, count: usize, fields: Value) -> Vec<Position> {
+        let record = |n: usize| {
+            let mut fields = fields.clone();
+            fields["issue_ref"] = json!(format!("github:a/b#{n}"));
+            let message = self.event(&format!("o-{n}"), fields).to_message(None).unwrap();
+            NewRecord {
+                topic: message.topic.into(),
+                partition: None,
+                key: message.key.into(),
+                value: Some(message.value.into()),
+                headers: message.headers,
+            }
+        };
+        self.log.append((from..from + count).map(record).collect()).await.unwrap()
+    }
+
+    fn event(&self, id: &str, fields: Value) -> IssueEvent {
         let mut event = json!({
             "event_id": id, "project_id": "alpha", "source": "github", "type": "issue_opened",
             "issue_ref": "github:acme/checkout#1", "repo": "acme/checkout", "issue_number": 1, "state": "open",
@@ -125,9 +149,7 @@ impl World {
         for (name, value) in fields.as_object().unwrap() {
             event[name] = value.clone();
         }
-        let event: IssueEvent = serde_json::from_value(event).unwrap();
-        let message = event.to_message(payload_hash).unwrap();
-        self.append(message.topic, &message.key, message.value, message.headers).await
+        serde_json::from_value(event).unwrap()
     }
 
     pub async fn append(

@@ -12,7 +12,7 @@ use super::{
     pattern,
 };
 use crate::{
-    load::{MAX_RULES, MAX_TEXT_BYTES},
+    load::{MAX_JSON_BYTES, MAX_RULES, MAX_TEXT_BYTES},
     state::MAX_LIST,
 };
 
@@ -53,10 +53,11 @@ fn functions() -> String {
 fn limits() -> String {
     let mib = |bytes: usize| bytes / 1024 / 1024;
     format!(
-        "A file of {} MiB, {} rules, ten actions a rule, ten targets an action, a meeting of 24 hours. A condition of \
-         {} KiB, {MAX_RECURSION} levels of\nparentheses, {MAX_DEPTH} of operators, {} steps with lists as long as they can be \
+        "A file of {} MiB, and of {} MiB as a JSON string (line breaks, quotes and backslashes count twice), which is how the log keeps it;\n\
+         {} rules, ten actions a rule, ten targets an action, a meeting of 24 hours. A condition of {} KiB, {MAX_RECURSION} levels of\nparentheses, {MAX_DEPTH} of operators, {} steps with lists as long as they can be \
          ({MAX_LIST} elements); in all {} words\nand signs, {} million steps and {} MiB of patterns; a pattern of {} KiB when compiled.\n",
         mib(MAX_TEXT_BYTES),
+        mib(MAX_JSON_BYTES),
         grouped(MAX_RULES as u64),
         MAX_BYTES / 1024,
         grouped(cost::MAX_STEPS),

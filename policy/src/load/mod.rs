@@ -1,7 +1,7 @@
 //! The policy file: YAML, checked as a whole. Everything that is wrong is reported at once, each with its place; where
 //! YAML itself is broken, as much of the file as can still be told apart.
 //!
-//! Limits: a text of [`MAX_TEXT_BYTES`], [`MAX_RULES`] rules, 8 KiB a condition, 24 levels of nesting, 500,000 nodes after
+//! Limits: a text of [`MAX_TEXT_BYTES`], [`MAX_JSON_BYTES`] as JSON, [`MAX_RULES`] rules, 8 KiB a condition, 24 levels of nesting, 500,000 nodes after
 //! aliases are expanded. The text is read on a thread of its own with a large stack, since YAML and CEL parsers recurse.
 //!
 //! Durations are whole numbers with units, largest first: `d` (24 hours), `h`, `m`, `s`; `90s`, `15m`, `24h`, `7d`, `1h30m`.
@@ -23,13 +23,16 @@ mod syntax;
 mod target;
 pub(crate) mod yaml;
 
-use std::thread;
+use std::{io, thread};
 
 use self::{mistake::Report, place::Lines};
 use crate::{Diagnostic, Ruleset, index::Index};
 
 /// The longest policy file, in bytes.
 pub const MAX_TEXT_BYTES: usize = 2 * 1024 * 1024;
+/// The longest policy file as a JSON string, in bytes. So the topic `policies` keeps it, in a record that may have 4 MiB with all that
+/// goes with it; line breaks, quotes and backslashes count twice, control characters six times.
+pub const MAX_JSON_BYTES: usize = 3 * 1024 * 1024;
 /// The most rules.
 pub const MAX_RULES: usize = 10_000;
 /// The most diagnostics that [`load`] gives: where there are as many, there may be more.
@@ -50,6 +53,14 @@ pub fn load(text: &str) -> Result<Ruleset, Vec<Diagnostic>> {
         let message = format!("a policy may have at most {MAX_TEXT_BYTES} bytes (2 MiB)");
         return refused(&message, Some("split it by project"));
     }
+    let recorded = json_bytes(text);
+    if recorded > MAX_JSON_BYTES {
+        let message = format!(
+            "the log keeps a policy as a JSON string, which may have at most {MAX_JSON_BYTES} bytes (3 MiB); this has {recorded}"
+        );
+        let hint = "line breaks, quotes and backslashes count twice there: take away blank lines, or split it by project";
+        return refused(&message, Some(hint));
+    }
     thread::scope(|scope| {
         let reader = thread::Builder::new().name("policy".into()).stack_size(STACK_BYTES);
         let Ok(reader) = reader.spawn_scoped(scope, || load_here(text)) else {
@@ -60,6 +71,29 @@ pub fn load(text: &str) -> Result<Ruleset, Vec<Diagnostic>> {
             refused("the policy could not be read: a fault in the parser", Some(hint))
         })
     })
+}
+
+/// How long a text is as a JSON string.
+fn json_bytes(text: &str) -> usize {
+    struct Count(usize);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    // Counting cannot fail, and neither can a text be no JSON.
+    match serde_json::to_writer(&mut count, text) {
+        Ok(()) => count.0,
+        Err(_) => usize::MAX,
+    }
 }
 
 fn load_here(text: &str) -> Result<Ruleset, Vec<Diagnostic>> {

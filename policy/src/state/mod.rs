@@ -78,6 +78,13 @@ impl State {
         (key.to_bytes(), self.entries.get(key).map(Entry::to_bytes))
     }
 
+    /// Takes over from `other` which events were counted: the same for every policy that decides the same events.
+    pub fn share_seen(&mut self, other: &Self) {
+        for (key, entry) in other.entries.iter().filter(|(key, _)| key.kind == Kind::Seen) {
+            self.put(key.clone(), Some(entry.clone()));
+        }
+    }
+
     /// The keys of every entry, in no order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.entries.keys()

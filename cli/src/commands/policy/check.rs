@@ -6,11 +6,11 @@ use ::policy::{Diagnostic, MAX_DIAGNOSTICS, Ruleset, Severity};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{
-    diagnostics::{in_source, is_coloured, without_source},
-    read,
+use super::diagnostics::{in_source, is_coloured, without_source};
+use crate::{
+    commands::{inert, inert_json},
+    policy_file,
 };
-use crate::commands::{inert, inert_json};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -51,7 +51,7 @@ enum Format {
 pub(super) fn run(args: &Check) -> ExitCode {
     let (mut code, mut gap) = (0, "");
     for path in &args.files {
-        let file = Checked::new(path.display().to_string(), read(path));
+        let file = Checked::new(path.display().to_string(), policy_file::read(path));
         match args.format {
             Format::Human => gap = file.human(gap, is_coloured(&stdout())),
             Format::Json => file.json(args.deny_warnings),

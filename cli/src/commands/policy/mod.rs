@@ -7,18 +7,13 @@ mod explain;
 mod schema;
 mod test;
 
-use std::{
-    fs::File,
-    io::{ErrorKind, Read, stderr},
-    path::Path,
-    process::ExitCode,
-};
+use std::{io::stderr, path::Path, process::ExitCode};
 
 use ::policy::{Diagnostic, Ruleset};
 use clap::{Args, Subcommand};
 
 use self::diagnostics::{in_source, is_coloured};
-use crate::{commands::inert, config::Settings, error::Failure};
+use crate::{commands::inert, config::Settings, error::Failure, policy_file};
 
 #[derive(Debug, Args)]
 pub(crate) struct Policy {
@@ -54,35 +49,6 @@ pub(crate) async fn run(
     }
 }
 
-/// A policy file's text; of one that is too large, enough for the loader to say so.
-///
-/// # Errors
-/// Why it cannot be read.
-pub(crate) fn read(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let read = File::open(path)
-        .and_then(|file| file.take(::policy::MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        return Err(match error.kind() {
-            ErrorKind::IsADirectory => "it is a directory".to_owned(),
-            ErrorKind::NotFound => "there is no such file".to_owned(),
-            _ => error.to_string(),
-        });
-    }
-    String::from_utf8(bytes).or_else(|error| {
-        let bytes = error.as_bytes();
-        if bytes.len() > ::policy::MAX_TEXT_BYTES {
-            return Ok(String::from_utf8_lossy(bytes).into_owned());
-        }
-        if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-            return Err("it is UTF-16; save it as UTF-8".to_owned());
-        }
-        let good = &bytes[..error.utf8_error().valid_up_to()];
-        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Err(format!("line {line} is not UTF-8; save the file as UTF-8"))
-    })
-}
-
 /// The policy that `serve` runs: the file, or the built-in one. Its warnings are logged.
 pub(crate) fn load(path: Option<&Path>) -> Result<Ruleset, Failure> {
     let (name, ruleset) = load_named(path)?;
@@ -96,7 +62,7 @@ pub(crate) fn load(path: Option<&Path>) -> Result<Ruleset, Failure> {
 fn load_named(path: Option<&Path>) -> Result<(String, Ruleset), Failure> {
     let (name, text) = match path {
         Some(path) => {
-            let text = read(path).map_err(|why| {
+            let text = policy_file::read(path).map_err(|why| {
                 Failure::usage(format!(
                     "the policy {} cannot be read: {why}",
                     inert(&path.display().to_string())

@@ -5,7 +5,7 @@ use std::path::Path;
 use events::IssueEvent;
 use policy::cases::Files;
 
-use crate::commands::publish;
+use crate::{commands::publish, policy_file};
 
 /// The folder of a test file: names in it are found from there.
 pub(super) struct Folder<'a>(pub(super) &'a Path);
@@ -30,8 +30,5 @@ impl Files for Folder<'_> {
 
 /// The text of a file; of one that is too large, enough for whoever parses it to say so.
 pub(super) fn read(path: &Path) -> Result<String, String> {
-    // Anything else may have no end, or make whoever opens it wait.
-    let special = std::fs::metadata(path).is_ok_and(|kind| !kind.is_file() && !kind.is_dir());
-    let text = if special { Err("it is no file".to_owned()) } else { super::super::read(path) };
-    text.map_err(|why| format!("{} cannot be read: {why}", path.display()))
+    policy_file::read(path).map_err(|why| format!("{} cannot be read: {why}", path.display()))
 }
