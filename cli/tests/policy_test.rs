@@ -106,7 +106,6 @@ FAIL Bugs of the <web> & \"such\" call Maria
        + escalate_owner owner:maria bug   (2026-01-05T09:00:00Z)
      why:
        the condition of `web` holds for github:acme/app#1, but `bug` stands above it and decides
-       github:acme/app#1 is decided by `bug` now
 
 p.yaml: 1 of 2 rules fired in no case: web (line 7)
 1 case: 0 passed, 1 failed

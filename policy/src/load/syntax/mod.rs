@@ -18,7 +18,7 @@ use super::{
     comment::comment,
     mistake::Mistake,
     place::{Lines, Span},
-    yaml::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_REPEATED},
+    yaml::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_REPEATED, MAX_TEXTS_BYTES},
 };
 use crate::diagnostic::{cut, quoted};
 
@@ -69,6 +69,10 @@ fn limit(error: &Error) -> Option<(String, Option<&'static str>)> {
         | Error::AliasExpansionLimitExceeded { .. } => repeats(),
         // Within an alias the limit comes wrapped in where it was met.
         error if error.to_string().starts_with("alias replay limit exceeded") => repeats(),
+        error if error.to_string().starts_with("budget breached: ScalarBytes") => (
+            format!("aliases repeat too much: more than {MAX_TEXTS_BYTES} bytes of text"),
+            Some("write less with `*`"),
+        ),
         error if error.to_string().starts_with("recursion limit exceeded") => {
             (format!("lists and maps nest more than {MAX_DEPTH} times"), None)
         }
