@@ -78,14 +78,10 @@ async fn the_samples_hold() {
     assert!(out.trim_end().ends_with("passed, 0 failed"), "{out}");
     // What newcomers copy has no mistakes, nor warnings.
     let mut check = breakdown();
-    check.args(["policy", "check"]).current_dir(root());
+    check.args(["policy", "check", "--deny-warnings", "samples/policy.yaml"]).current_dir(root());
     for entry in fs::read_dir(root().join("samples/policies")).unwrap() {
         let path = entry.unwrap().path();
         if !path.to_string_lossy().ends_with(".test.yaml") {
-            let first = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
-            let schema =
-                first.strip_prefix("# yaml-language-server: $schema=").expect("the editor's comment");
-            assert!(path.parent().unwrap().join(schema).is_file(), "{first}");
             check.arg(path);
         }
     }

@@ -468,3 +468,27 @@ fn a_test_file_names_so_many_files() {
     assert!(cases::parse(&steps("policy", 19), &mut Any).is_ok());
     assert!(refused(&steps("policy", 20)).contains("at most 20 policies"));
 }
+
+#[test]
+fn a_repeated_assignment_to_a_team_hands_the_issue_on() {
+    let ruleset = |condition: &str| {
+        policy(&format!(
+            "version: 1\nteams: {{ triage: {{ members: [alice, bo] }} }}\nrules:\n  - {{ id: r, repeat: 24h, when: '{condition}', then: {{ \
+             action: assign_owner, target: \"team:triage\" }}, rationale: r }}"
+        ))
+    };
+    let steps = |assigned: &str, after: &str| {
+        format!(
+            "cases: [{{ name: x, steps: [{{ event: {{ type: issue_opened }}, expect: [assign_owner owner:alice] }}, \
+             {assigned}{{ advance: 25h, expect: [{after}] }}] }}]"
+        )
+    };
+    let passes = |condition: &str, text: &str| {
+        let ran = run(&ruleset(condition), text);
+        assert!(ran.failures.is_empty(), "{condition}\n{text}\n{}", failures(&ran));
+    };
+    passes("issue.state == \"open\"", &steps("", "assign_owner owner:bo"));
+    let assigned = "{ event: { type: issue_updated, assignee: alice, assignees: [alice] }, expect: [] }, ";
+    passes("issue.state == \"open\"", &steps(assigned, "assign_owner owner:bo"));
+    passes("issue.assignee == null", &steps(assigned, ""));
+}
