@@ -112,6 +112,26 @@ p.yaml: 1 of 2 rules fired in no case: web (line 7)
 }
 
 #[tokio::test]
+async fn of_many_rules_that_no_case_covers_some_are_named() {
+    let rule = |n: usize| {
+        format!(
+            "  - {{ id: r{n}, when: '\"l{n}\" in issue.labels', then: {{ action: post_nudge, target: \"owner:bo\" }}, rationale: r }}\n"
+        )
+    };
+    let policy = format!("version: 1\nrules:\n{}", (0..50).map(rule).collect::<String>());
+    let cases = "cases: [{ name: x, steps: [{ event: { type: issue_opened }, expect: [] }] }]\n";
+    let dir = with(&[("p.yaml", &policy), ("p.test.yaml", cases)]);
+    let (out, _, code) = run(&mut test(dir.path())).await;
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("p.yaml: 50 of 50 rules fired in no case: r0 (line 3), r1 (line 4), "), "{out}");
+    assert!(out.contains(" r19 (line 22), and 30 more (`--json` names all)\n"), "{out}");
+    let (out, _, _) = run(test(dir.path()).arg("--json")).await;
+    let of_policy = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_policy = of_policy.into_iter().find(|line| line["not_fired"].is_array()).unwrap();
+    assert_eq!(of_policy["not_fired"].as_array().unwrap().len(), 50);
+}
+
+#[tokio::test]
 async fn files_are_found_by_name_by_policy_and_by_folder() {
     let dir = with(&[
         ("a.yaml", POLICY),

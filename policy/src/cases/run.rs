@@ -123,7 +123,8 @@ pub(super) fn run(case: &Case, ruleset: &Ruleset, work: &mut Work) -> Ran {
         ran.fired.extend(heard.happened.iter().filter(of_own).filter_map(|one| one.action.rule.clone()));
         work.compare(heard.happened.len(), step.expected().count());
         if let Some(difference) = compare::compare(&step.expect, &heard.happened) {
-            work.ask(current, 1);
+            // Each rule that was meant is asked once more for each issue.
+            work.ask(current, why::MAX_ISSUES);
             let why = why::explain(step, &heard, &difference.missing, &state, current);
             ran.failures.push(failed(difference.message, difference.lines, why));
         }

@@ -20,9 +20,11 @@ use crate::{
 /// More than anyone reads.
 const MAX_LINES: usize = 12;
 /// How many issues are spoken of.
-const MAX_ISSUES: usize = 3;
+pub(super) const MAX_ISSUES: usize = 3;
 /// How many rules are named that decide an issue.
 const MAX_DECIDERS: usize = 5;
+/// Among how many they are looked for.
+const MAX_LOOKED_AT: usize = 100;
 /// Of how many expectations the rules are looked for.
 const MAX_MISSING: usize = 12;
 /// How many rules an expectation may mean that names none.
@@ -61,10 +63,12 @@ pub(super) fn explain(
         rule.is_some_and(|id| !meant.iter().flatten().any(|rule| rule.id() == id))
     };
     heard.notes.iter().filter(|note| !is_of_others(note)).for_each(|note| why.add(why.of_note(note)));
+    let mut told = BTreeSet::new();
     for (expected, rules) in missing.iter().zip(meant) {
         for rule in rules {
             for concerned in &concerned {
-                if expected.issue.as_deref().is_none_or(|issue| issue == concerned.issue_ref) {
+                let is_meant = expected.issue.as_deref().is_none_or(|issue| issue == concerned.issue_ref);
+                if is_meant && told.insert((rule.id(), concerned.project, concerned.issue_ref)) {
                     why.of_rule(rule, concerned);
                 }
             }
@@ -269,6 +273,7 @@ impl<'a> Why<'a> {
         let rules: Vec<_> = issue
             .deciding
             .keys()
+            .take(MAX_LOOKED_AT)
             .filter(|id| !is_told(id))
             .take(MAX_DECIDERS)
             .map(|id| format!("`{id}`"))
