@@ -84,16 +84,19 @@ fn unseen<'f>(rule: &Rule, way: &Way<'f>, past: &Known<'f>, steps: &Steps) -> Op
 
 impl Unseen<'_> {
     fn problem(&self, at: Option<At>) -> Problem {
+        // What is under a `!` further out becomes false, and the condition true.
+        let Literal { leaf, holds, shown } = self.literal;
+        let becomes = if holds || !std::ptr::eq(shown, leaf) { "true" } else { "false" };
         let message = match at {
-            None => {
-                "this becomes true as time passes, and nothing looks at the rule then: it waits for the next event"
-            }
-            Some(at) if at.shift < self.moment.shift => {
-                "`at` comes before this can be true: the rule finds nothing then, and waits for the next event"
-            }
-            Some(_) => {
-                "at the very instant of `at` this is not true yet: the rule finds nothing then, and waits for the next event"
-            }
+            None => format!(
+                "this becomes {becomes} as time passes, and nothing looks at the rule then: it waits for the next event"
+            ),
+            Some(at) if at.shift < self.moment.shift => format!(
+                "`at` comes before this can be {becomes}: the rule finds nothing then, and waits for the next event"
+            ),
+            Some(_) => format!(
+                "at the very instant of `at` this is not {becomes} yet: the rule finds nothing then, and waits for the next event"
+            ),
         };
         let wanted = self.at().filter(|_| at.is_none_or(|at| at.shift != self.moment.shift));
         let sign = self.moment.is_later.then(|| self.sign_that_holds_at_once());
@@ -102,11 +105,11 @@ impl Unseen<'_> {
             (Some(at), None) => format!("{give} `{at}`"),
             (Some(at), Some((written, better))) => {
                 format!(
-                    "{give} `{at}`, and `{better}` for `{written}`, which is not true yet at that very instant"
+                    "{give} `{at}`, and `{better}` for `{written}`: as it is, this is not {becomes} yet at that very instant"
                 )
             }
             (None, Some((written, better))) => format!("write `{better}` instead of `{written}`"),
-            (None, None) => "give the rule an `at` at which it is true".to_owned(),
+            (None, None) => format!("give the rule an `at` at which it is {becomes}"),
         };
         Problem::new(span_of(self.literal.shown), message).hint(hint)
     }
