@@ -3,11 +3,7 @@
 
 mod program;
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path};
 
 use program::{breakdown, run};
 use serde_json::{Value, json};
@@ -235,7 +231,7 @@ async fn text_from_a_file_is_inert() {
     }
 }
 
-/// Files that no policy is: refused with the limit named, and soon.
+/// Files that no policy is: refused with the limit named, without reading on.
 #[tokio::test]
 async fn what_is_too_large_is_refused() {
     let block: String = (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
@@ -265,13 +261,10 @@ async fn what_is_too_large_is_refused() {
         ),
     ];
     for (what, text, said) in cases {
-        let began = Instant::now();
         let (out, code) = check(&[("large.yaml", text.as_bytes())], &[]).await;
         assert_eq!(code, 1, "{what}");
         assert!(out.contains(said), "{what}: {}", out.chars().take(500).collect::<String>());
         assert!(out.len() < 128 * 1024, "{what}: {}", out.len());
-        // Generous: this is an unoptimised build on a busy machine, and what is guarded against takes minutes.
-        assert!(began.elapsed() < Duration::from_secs(20), "{what} took {:?}", began.elapsed());
     }
 }
 
@@ -293,8 +286,15 @@ async fn the_schema_is_printed_as_it_is_published() {
     assert_eq!(code, 0);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     assert_eq!(out, fs::read_to_string(root.join("policy/policy.schema.json")).unwrap());
-    // The sample names it in its first line, from where it stands.
-    let sample = fs::read_to_string(root.join("samples/policy.yaml")).unwrap();
-    let named = sample.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
-    assert!(root.join("samples").join(named).is_file(), "{named}");
+    // What newcomers copy names it beside itself, wherever they put it, and says how it comes there.
+    let samples = fs::read_dir(root.join("samples/policies")).unwrap().map(|entry| entry.unwrap().path());
+    let samples: Vec<_> = samples.chain([root.join("samples/policy.yaml")]).collect();
+    let policies = samples.iter().filter(|path| !path.to_string_lossy().ends_with(".test.yaml"));
+    assert_eq!(policies.clone().count(), 4);
+    for path in policies {
+        let sample = fs::read_to_string(path).unwrap();
+        let (first, rest) = sample.split_once('\n').unwrap();
+        assert_eq!(first, "# yaml-language-server: $schema=policy.schema.json", "{}", path.display());
+        assert!(rest.lines().next().unwrap().ends_with("breakdown policy schema > policy.schema.json"));
+    }
 }

@@ -8,13 +8,12 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use events::IssueEvent;
 use policy::{
     Diagnostic, MAX_TEXT_BYTES, Ruleset,
-    cases::{self, Files, Ran, Suite},
+    cases::{self, Files, MAX_STEPS, Ran, Suite, Work},
     load,
 };
 use serde_json::Value;
@@ -65,7 +64,7 @@ fn policy(text: &str) -> Ruleset {
 fn run(policy: &Ruleset, text: &str) -> Ran {
     let suite = parse(text).unwrap_or_else(|diagnostics| panic!("{}", in_words(&diagnostics)));
     assert_eq!(suite.cases().len(), 1);
-    suite.cases()[0].run(policy)
+    suite.cases()[0].run(policy, &mut Work::default())
 }
 
 fn failures(ran: &Ran) -> String {
@@ -113,8 +112,9 @@ fn failures_are_explained() {
         let beside = path.to_string_lossy().replace(".test.yaml", ".yaml");
         let ruleset = policy(&fs::read_to_string(beside).unwrap());
         let mut out = in_words(&suite.unknown_names(&ruleset));
+        let mut work = Work::default();
         for case in suite.cases() {
-            let ran = case.run(&ruleset);
+            let ran = case.run(&ruleset, &mut work);
             assert!(!ran.failures.is_empty(), "{:?} of {} passes", case.name(), path.display());
             writeln!(out, "{}\n{}", case.name(), failures(&ran)).unwrap();
         }
@@ -138,9 +138,10 @@ fn the_samples_hold_and_every_rule_of_theirs_fires() {
             assert!(ruleset.warnings().is_empty(), "{:?}", ruleset.warnings());
             assert_eq!(in_words(&suite.unknown_names(&ruleset)), "");
             let mut fired = std::collections::BTreeSet::new();
+            let mut work = Work::default();
             for case in suite.cases() {
                 count += 1;
-                let ran = case.run(&ruleset);
+                let ran = case.run(&ruleset, &mut work);
                 assert!(ran.failures.is_empty(), "{}: {}\n{}", path.display(), case.name(), failures(&ran));
                 fired.extend(ran.fired);
             }
@@ -357,16 +358,137 @@ fn nothing_is_larger_than_it_may_be() {
         (format!("cases:\n  - name: x\n    steps:\n      - event: {}", "{a: ".repeat(10_000)), "nest more than"),
         (
             "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n\
-             e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\ncases: [*e,*e,*e,*e,*e,*e,*e,*e]"
+             e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ncases: [*f,*f,*f,*f,*f,*f,*f,*f]"
                 .to_owned(),
-            "",
+            "aliases repeat too much",
         ),
+        (
+            format!("a: &a \"{}\"\nb: [{}]\ncases: []", "x".repeat(1_000_000), "*a,".repeat(1000)),
+            "aliases repeat too much: more than 16777216 bytes of text",
+        ),
+        ("cases: [{ name: x, steps: [{ advance: 999999999h, expect: [] }] }]".to_owned(), "at most 3650d"),
         ("cases: [{ name: \"a\\u0000b\", steps: [] }]".to_owned(), "on one line"),
     ] {
-        let began = Instant::now();
         let said = refused(&text);
         assert!(said.contains(says), "{said}");
         assert!(said.len() < 20_000, "{} bytes", said.len());
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
+}
+
+/// A case of so many events of which each is asked about by every rule, and of as many hours in which one repeats.
+fn long_case(name: usize, events: usize) -> String {
+    let opened = "      - event: { type: issue_opened, labels: [a] }\n        expect: []\n";
+    format!("  - name: case {name}\n    steps:\n{}      - advance: 100d\n", opened.repeat(events))
+}
+
+#[test]
+fn the_cases_of_a_file_take_a_bounded_amount_of_work_together() {
+    let rules: String = (0..500)
+        .map(|n| {
+            format!("  - {{ id: r{n}, when: 'issue.title.contains(\"{n}\")', then: {{ action: post_nudge, target: assignee }}, rationale: r }}\n")
+        })
+        .collect();
+    let ruleset = policy(&format!("version: 1\nrules:\n{rules}"));
+    let text = format!("cases:\n{}", (0..40).map(|n| long_case(n, 50)).collect::<String>());
+    let suite = parse(&text).unwrap_or_else(|diagnostics| panic!("{}", in_words(&diagnostics)));
+    let failed = |work: &mut Work| -> Vec<bool> {
+        suite
+            .cases()
+            .iter()
+            .map(|case| {
+                let ran = case.run(&ruleset, work);
+                let said = failures(&ran);
+                assert!(
+                    ran.failures.len() <= 1 && (said.is_empty() || said.contains("steps together")),
+                    "{said}"
+                );
+                assert!(said.is_empty() || said.contains(&MAX_STEPS.to_string()), "{said}");
+                !ran.failures.is_empty()
+            })
+            .collect()
+    };
+    // 40 cases of 50 events and 500 rules: a million and something.
+    assert!(!failed(&mut Work::default()).contains(&true));
+    let little = failed(&mut Work::of(600_000));
+    let first = little.iter().position(|failed| *failed).unwrap();
+    assert!((10..35).contains(&first), "{little:?}");
+    assert!(little[first..].iter().all(|failed| *failed), "what comes after is not run: {little:?}");
+    // The same again, whatever the machine.
+    assert_eq!(failed(&mut Work::of(600_000)), little);
+}
+
+#[test]
+fn timers_and_comparisons_are_work_too() {
+    let nag = policy(
+        "version: 1\nrules:\n  - { id: r, repeat: 1m, when: \"true\", then: { action: post_nudge, target: \"owner:bo\" }, rationale: r }",
+    );
+    let suite = |expect: &str| {
+        parse(&format!(
+            "cases: [{{ name: x, steps: [{{ event: {{ type: issue_opened }} }}, {{ advance: 100h, {expect} }}] }}]"
+        ))
+        .unwrap()
+    };
+    let fails = |expect: &str, steps: u64| {
+        let ran = suite(expect).cases()[0].run(&nag, &mut Work::of(steps));
+        failures(&ran).contains("steps together")
+    };
+    let none = "expect_none: [{ rule: x }]";
+    assert!(fails(none, 6_000) && !fails(none, 100_000));
+    // Six thousand actions beside two hundred.
+    let many = format!("expect_some: [{}]", "post_nudge, ".repeat(200));
+    let ran = suite(&many).cases()[0].run(&nag, &mut Work::of(100_000));
+    assert!(ran.failures.is_empty(), "{}", failures(&ran));
+    let mut work = Work::of(100_000);
+    suite(&many).cases()[0].run(&nag, &mut work);
+    assert!(failures(&suite(none).cases()[0].run(&nag, &mut work)).contains("steps together"));
+}
+
+#[test]
+fn a_test_file_names_so_many_files() {
+    let steps = |key: &str, count: usize| {
+        let steps: String = (0..count).map(|n| format!("{{ {key}: f{n}, expect: [] }}, ")).collect();
+        format!(
+            "cases: [{{ name: x, steps: [{steps}] }}, {{ name: y, steps: [{{ {key}: one-more, expect: [] }}] }}]"
+        )
+    };
+    struct Any;
+    impl Files for Any {
+        fn event(&mut self, name: &str) -> Result<IssueEvent, String> {
+            use events::{EventType, Source};
+            Ok(IssueEvent::new(name, "p", Source::Github, EventType::IssueOpened, "github:o/r#1"))
+        }
+
+        fn policy(&mut self, _: &str) -> Result<String, String> {
+            Ok("version: 1\nrules: []".to_owned())
+        }
+    }
+    let refused = |text: &str| in_words(&cases::parse(text, &mut Any).expect_err("the test file is refused"));
+    assert!(cases::parse(&steps("file", 999), &mut Any).is_ok());
+    assert!(refused(&steps("file", 1000)).contains("at most 1000 files with events"));
+    assert!(cases::parse(&steps("policy", 19), &mut Any).is_ok());
+    assert!(refused(&steps("policy", 20)).contains("at most 20 policies"));
+}
+
+#[test]
+fn a_repeated_assignment_to_a_team_hands_the_issue_on() {
+    let ruleset = |condition: &str| {
+        policy(&format!(
+            "version: 1\nteams: {{ triage: {{ members: [alice, bo] }} }}\nrules:\n  - {{ id: r, repeat: 24h, when: '{condition}', then: {{ \
+             action: assign_owner, target: \"team:triage\" }}, rationale: r }}"
+        ))
+    };
+    let steps = |assigned: &str, after: &str| {
+        format!(
+            "cases: [{{ name: x, steps: [{{ event: {{ type: issue_opened }}, expect: [assign_owner owner:alice] }}, \
+             {assigned}{{ advance: 25h, expect: [{after}] }}] }}]"
+        )
+    };
+    let passes = |condition: &str, text: &str| {
+        let ran = run(&ruleset(condition), text);
+        assert!(ran.failures.is_empty(), "{condition}\n{text}\n{}", failures(&ran));
+    };
+    passes("issue.state == \"open\"", &steps("", "assign_owner owner:bo"));
+    let assigned = "{ event: { type: issue_updated, assignee: alice, assignees: [alice] }, expect: [] }, ";
+    passes("issue.state == \"open\"", &steps(assigned, "assign_owner owner:bo"));
+    passes("issue.assignee == null", &steps(assigned, ""));
 }

@@ -1,5 +1,7 @@
-//! What a policy says that cannot be meant: conditions that never hold, parts of them that never matter, and rules that are
-//! never reached because another always decides first. Conditions are reasoned about, not tried out.
+//! What a policy says that cannot be meant: conditions that never hold, parts of them that never matter, rules that are never
+//! reached because another always decides first ([`parts`], [`reach`]), that wait for a moment at which nothing looks at them
+//! ([`moment`]), that ask for the end of an issue and are not asked about it ([`closing`]), and texts that are compared in a way
+//! in which they do not compare ([`texts`]). Conditions are reasoned about, not tried out.
 //!
 //! ```text
 //!   Formula ──ways──► Way = Literal, Literal, …      the ways in which it comes to hold (a disjunctive normal form)
@@ -35,49 +37,48 @@
 //! is in force could be refused by the next version of the program, and one that stands in the log could no longer be
 //! explained.
 
+mod closing;
 mod index;
 mod known;
+mod moment;
 mod parts;
 mod reach;
 mod say;
 mod sure;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod ways;
 
-use std::{cell::Cell, ops::Range};
+use std::cell::Cell;
 
-use crate::Rule;
+use crate::{Rule, condition::Problem};
 
-/// Something that is probably not meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// The rule's place among those that were given.
-    pub(crate) rule: usize,
-    /// The part of its condition, in bytes of the condition's text; none for the whole.
-    pub(crate) span: Option<Range<usize>>,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
-}
+/// Problems of rules: each with the rule's place among those that were given, and where in its condition it is.
+pub(crate) type Problems = Vec<(usize, Problem)>;
 
 /// What is probably not meant, in the order of the rules. `whole`: these are all of the policy's rules, as they are meant to be;
 /// without it nothing is said about which of them are reached.
-pub(crate) fn findings(rules: &[Rule], whole: bool) -> Vec<Finding> {
+pub(crate) fn problems(rules: &[Rule], whole: bool) -> Problems {
     let total = Steps::new(STEPS);
-    let mut findings = Vec::new();
+    let mut problems = Vec::new();
     let mut studied = Vec::with_capacity(rules.len());
     for (place, rule) in rules.iter().enumerate() {
         let steps = total.part(STEPS_A_RULE);
         let ways = ways::Expansion::of_rule(rule, &steps).ways(rule.condition.formula());
-        parts::look_into(place, rule, &ways, &steps, &mut findings);
+        let mut report = |problem| problems.push((place, problem));
+        parts::look_into(rule, &ways, &steps, &mut report);
+        moment::look_into(rule, &ways, &steps, &mut report);
+        closing::look_into(rule, &ways, &steps, &mut report);
+        texts::look_into(rule, &ways, &steps, &mut report);
         studied.push(ways.possible);
         total.take_back(&steps);
     }
     if whole {
-        reach::look_into(rules, &studied, &mut findings);
-        findings.sort_by_key(|finding| finding.rule);
+        reach::look_into(rules, &studied, &mut problems);
+        problems.sort_by_key(|(place, _)| *place);
     }
-    findings
+    problems
 }
 
 /// What all conditions may take together, what one may, and what it may take to find out which rules are reached. A step takes up to

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Finding, Steps,
+    Steps,
     known::Known,
     say::{Core, core},
     sure::is_sure,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Rule,
     condition::{
-        Formula,
+        Formula, Problem,
         expr::{Comparison, Logic, Term, Test},
     },
 };
@@ -22,16 +22,15 @@ const MAX_COMPARED: usize = 12;
 
 /// Looks into one rule's condition by itself.
 pub(super) fn look_into<'f>(
-    place: usize,
     rule: &'f Rule,
     ways: &Ways<'f>,
     steps: &Steps,
-    findings: &mut Vec<Finding>,
+    report: &mut impl FnMut(Problem),
 ) {
     let text = rule.condition.text();
     let Some(possible) = &ways.possible else { return };
     let mut report = |span: Option<Range<usize>>, message: &str, hint: Option<String>| {
-        findings.push(Finding { rule: place, span, message: message.to_owned(), hint });
+        report(Problem::new(span, message).maybe_hint(hint));
     };
     let cores = |within: Option<&Formula>| -> Vec<Core<'f>> {
         let failed = ways.failed.iter();

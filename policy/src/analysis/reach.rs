@@ -1,13 +1,13 @@
 //! Rules that are never reached, because earlier ones always decide first.
 
 use super::{
-    Finding, STEPS_OF_REACH, Steps,
+    Problems, STEPS_OF_REACH, Steps,
     index::{Index, fields},
     known::Known,
     sure::{always_holds, is_sure},
     ways::Way,
 };
-use crate::{Rule, diagnostic::quoted};
+use crate::{Rule, condition::Problem, diagnostic::quoted};
 
 /// What one rule may take. A rule needs far less; without the limit a few that need all could starve the others.
 const STEPS_A_RULE: u32 = 50_000;
@@ -37,7 +37,7 @@ fn leaves(earlier: &Rule, later: &Rule) -> Option<Leaves> {
 }
 
 /// `ways`: those of each rule's condition.
-pub(super) fn look_into(rules: &[Rule], ways: &[Option<Vec<Way<'_>>>], findings: &mut Vec<Finding>) {
+pub(super) fn look_into(rules: &[Rule], ways: &[Option<Vec<Way<'_>>>], problems: &mut Problems) {
     let total = Steps::new(STEPS_OF_REACH);
     let search = Search { rules, ways, index: Index::new(rules), steps: &total };
     let always = search.first_that_always_decides();
@@ -54,19 +54,19 @@ pub(super) fn look_into(rules: &[Rule], ways: &[Option<Vec<Way<'_>>>], findings:
             Some(Leaves::Nothing) => unreached += 1,
             Some(Leaves::LateEvents) => match from_others() {
                 Some((Leaves::Nothing, earlier)) => {
-                    findings.push(search.finding(place, Leaves::Nothing, &earlier));
+                    problems.push((place, search.problem(Leaves::Nothing, &earlier)));
                 }
                 _ => late += 1,
             },
             None => {
                 if let Some((leaves, earlier)) = from_others() {
-                    findings.push(search.finding(place, leaves, &earlier));
+                    problems.push((place, search.problem(leaves, &earlier)));
                 }
             }
         }
     }
     if let Some(always) = always {
-        findings.extend(search.always_decides(always, unreached, late));
+        problems.extend(search.always_decides(always, unreached, late).map(|problem| (always, problem)));
     }
 }
 
@@ -156,7 +156,7 @@ impl<'f> Search<'_, 'f> {
         Some((left, all))
     }
 
-    fn finding(&self, place: usize, left: Leaves, earlier: &[usize]) -> Finding {
+    fn problem(&self, left: Leaves, earlier: &[usize]) -> Problem {
         let names: Vec<_> = earlier.iter().map(|place| quoted(&self.rules[*place].id)).collect();
         let placed: Vec<_> = earlier
             .iter()
@@ -174,14 +174,17 @@ impl<'f> Search<'_, 'f> {
                 format!("put it above, narrow {them}, or give {that} `continue: true`"),
             ),
             Leaves::LateEvents => (
-                format!("this rule sees late events only: {who} decides all others first"),
-                format!("put it above, narrow {them}, or give {that} `continue: true`"),
+                format!("of events that come in order, none reaches this rule: {who} always decides first"),
+                format!(
+                    "put it above, narrow {them}, or give {that} `continue: true`; as it is, it is asked only about events older \
+                     than what is known"
+                ),
             ),
         };
-        Finding { rule: place, span: None, message, hint: Some(hint) }
+        Problem::new(None, message).hint(hint)
     }
 
-    fn always_decides(&self, place: usize, unreached: usize, late: usize) -> Option<Finding> {
+    fn always_decides(&self, place: usize, unreached: usize, late: usize) -> Option<Problem> {
         let below = self.rules.len() - place - 1;
         let rules = |count: usize| match (count, below) {
             (1, 1) => "the rule below it is".to_owned(),
@@ -192,9 +195,12 @@ impl<'f> Search<'_, 'f> {
         let said = match (unreached, late) {
             (0, 0) => return None,
             (unreached, 0) => format!("{} never reached", rules(unreached)),
-            (0, late) => format!("{} reached by late events only", rules(late)),
+            (0, late) => format!("{} reached only by events older than what is known", rules(late)),
             (unreached, late) => {
-                format!("{} never reached, {late} more by late events only", rules(unreached))
+                format!(
+                    "{} never reached, {late} more only by events older than what is known",
+                    rules(unreached)
+                )
             }
         };
         let rule = &self.rules[place];
@@ -204,11 +210,7 @@ impl<'f> Search<'_, 'f> {
             (true, false) => "every event of an open issue",
             (true, true) => "every event",
         };
-        Some(Finding {
-            rule: place,
-            span: None,
-            message: format!("this rule decides {which}: {said}"),
-            hint: Some("put it last, narrow it, or give it `continue: true`".to_owned()),
-        })
+        let message = format!("this rule decides {which}: {said}");
+        Some(Problem::new(None, message).hint("put it last, narrow it, or give it `continue: true`"))
     }
 }

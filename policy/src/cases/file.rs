@@ -30,6 +30,9 @@ use crate::{
 const MAX_CASES: usize = 1000;
 const MAX_STEPS: usize = 1000;
 const MAX_EXPECTED: usize = 200;
+/// How many files with events a test file may name, and how many with policies: each is read.
+const MAX_EVENT_FILES: usize = 1000;
+const MAX_POLICIES: usize = 20;
 const MAX_NAME_CHARS: usize = 200;
 /// A step that does not say when it happens.
 const A_MINUTE: TimeDelta = TimeDelta::minutes(1);
@@ -38,7 +41,8 @@ const LAST_YEAR: i32 = 8999;
 
 pub(super) fn read(text: &str, files: &mut dyn Files) -> Result<Suite, Vec<Diagnostic>> {
     let lines = Lines::new(text);
-    let mut reader = Reader { report: Report::new(&lines), files, policies: BTreeMap::new() };
+    let mut reader =
+        Reader { report: Report::new(&lines), files, policies: BTreeMap::new(), events: BTreeMap::new() };
     let tree = recover::parse(&mut reader.report);
     let suite = tree.and_then(|tree| reader.suite(&tree));
     match suite {
@@ -52,6 +56,8 @@ struct Reader<'t, 'f> {
     files: &'f mut dyn Files,
     /// Policies that steps name; none where one has mistakes.
     policies: BTreeMap<String, Option<Arc<Ruleset>>>,
+    /// Events that steps name, by their files.
+    events: BTreeMap<String, Result<IssueEvent, String>>,
 }
 
 /// How far a case has come.
@@ -154,16 +160,9 @@ impl Reader<'_, '_> {
             Some((What::Event(Box::new(event)), at))
         } else if let Some(node) = fields.get("file") {
             let name = self.report.text(node, "`file`")?;
-            match self.files.event(name) {
-                Ok(event) => {
-                    let at = of_event(&event);
-                    Some((What::Event(Box::new(event)), at))
-                }
-                Err(why) => {
-                    self.add(Mistake::error(node.at, why));
-                    None
-                }
-            }
+            let event = self.event(node, name)?;
+            let at = of_event(&event);
+            Some((What::Event(Box::new(event)), at))
         } else if let Some(node) = fields.get("policy") {
             let name = self.report.text(node, "`policy`")?;
             Some((What::Policy(name.to_owned(), self.policy(node, name)?), at))
@@ -195,9 +194,37 @@ impl Reader<'_, '_> {
         Some(at)
     }
 
+    fn event(&mut self, node: &Node, name: &str) -> Option<IssueEvent> {
+        if !self.events.contains_key(name) {
+            if self.too_many(node, self.events.len(), MAX_EVENT_FILES, "files with events") {
+                return None;
+            }
+            self.events.insert(name.to_owned(), self.files.event(name));
+        }
+        match self.events.get(name)?.clone() {
+            Ok(event) => Some(event),
+            Err(why) => {
+                self.add(Mistake::error(node.at, why));
+                None
+            }
+        }
+    }
+
+    /// Whether a file is one more than may be named; then that is reported.
+    fn too_many(&mut self, node: &Node, named: usize, most: usize, what: &str) -> bool {
+        if named >= most {
+            let message = format!("a test file may name at most {most} {what}");
+            self.add(Mistake::error(node.at, message).hint("split it"));
+        }
+        named >= most
+    }
+
     fn policy(&mut self, node: &Node, name: &str) -> Option<Arc<Ruleset>> {
         if let Some(known) = self.policies.get(name) {
             return known.clone();
+        }
+        if self.too_many(node, self.policies.len(), MAX_POLICIES, "policies") {
+            return None;
         }
         let loaded = match self.files.policy(name) {
             Err(why) => Err(Mistake::error(node.at, why)),

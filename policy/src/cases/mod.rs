@@ -50,7 +50,8 @@
 //! - An opening event (`issue_opened`, `issue_created`) says everything, as a provider's does: `state: open`, `created_at` the step's
 //!   time, no labels, assignees, priority, due date. Other events say what they are given, and all else stays as it is known.
 //!
-//! Limits: a file of [`MAX_TEXT_BYTES`], 1,000 cases, 1,000 steps a case, 200 expected actions a step, 10,000 timers a case.
+//! Limits: a file of [`MAX_TEXT_BYTES`], 1,000 cases, 1,000 steps a case, 200 expected actions a step, 10,000 timers a case, 1,000
+//! files with events and 20 with policies; and for all cases of a file together [`MAX_STEPS`], which are minutes at worst.
 
 mod compare;
 mod event;
@@ -60,12 +61,14 @@ mod run;
 mod shape;
 mod step;
 mod why;
+mod work;
 
 use chrono::{DateTime, Utc};
 pub use compare::Line;
 use events::IssueEvent;
 pub use run::{Failure, Ran};
 use step::Step;
+pub use work::{MAX_STEPS, Work};
 
 use crate::{
     Diagnostic, MAX_TEXT_BYTES, Ruleset,
@@ -160,9 +163,10 @@ impl Case {
         self.line
     }
 
-    /// Puts the steps through the production fold, under `ruleset`, and compares what follows.
-    pub fn run(&self, ruleset: &Ruleset) -> Ran {
-        run::run(self, ruleset)
+    /// Puts the steps through the production fold, under `ruleset`, and compares what follows. It fails where nothing is left of
+    /// `work`, which all cases of a file share.
+    pub fn run(&self, ruleset: &Ruleset, work: &mut Work) -> Ran {
+        run::run(self, ruleset, work)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     compare::{self, Line},
     step::{Step, What},
     why,
+    work::{MAX_STEPS, Work},
 };
 use crate::{
     Decided, Input, Issue, Kind, Note, Repeats, Ruleset, State, TimerKind, fire_timers, switch_policy,
@@ -74,15 +75,21 @@ pub(super) struct Heard {
     event_is_heard: bool,
 }
 
-/// More timers than [`MAX_TIMERS`]; the rule of the one too many.
-struct TooMany(String);
+/// Why a case goes on no further.
+enum TooMuch {
+    /// More timers than [`MAX_TIMERS`]; the rule of the one too many.
+    Timers(String),
+    /// Nothing is left of the work that the cases of a file may take.
+    Work,
+}
 
-pub(super) fn run(case: &Case, ruleset: &Ruleset) -> Ran {
+pub(super) fn run(case: &Case, ruleset: &Ruleset, work: &mut Work) -> Ran {
     let mut ran = Ran::default();
     let mut state = State::default();
     let mut current = ruleset;
     let mut timers = 0;
     if let Some(first) = case.steps.first() {
+        work.switch(&state, current);
         let decision = switch_policy(&state, first.at, current);
         state.apply(decision);
     }
@@ -97,20 +104,27 @@ pub(super) fn run(case: &Case, ruleset: &Ruleset) -> Ran {
             lines,
             why,
         };
-        if let Err(TooMany(rule)) = take(&mut state, step, current, &mut timers, &mut heard) {
-            let message = format!("more than {MAX_TIMERS} timers are due in this case");
-            let why = format!("the last is of `{rule}`; let less time pass, or close its issue");
+        let taken = match work.is_spent() {
+            true => Err(TooMuch::Work),
+            false => take(&mut state, step, current, &mut timers, work, &mut heard),
+        };
+        if let Err(too_much) = taken {
+            let (message, why) = too_much.in_words();
             ran.failures.push(failed(message, Vec::new(), vec![why]));
             return ran;
         }
         if let What::Policy(_, next) = &step.what {
+            work.switch(&state, next);
             let decision = switch_policy(&state, step.at, next);
             state.apply(decision);
             current = next;
         }
         let of_own = |one: &&Happened| one.action.policy_hash.as_deref() == Some(ruleset.hash());
         ran.fired.extend(heard.happened.iter().filter(of_own).filter_map(|one| one.action.rule.clone()));
+        work.compare(heard.happened.len(), step.expected().count());
         if let Some(difference) = compare::compare(&step.expect, &heard.happened) {
+            // Each rule that was meant is asked once more for each issue.
+            work.ask(current, why::MAX_ISSUES);
             let why = why::explain(step, &heard, &difference.missing, &state, current);
             ran.failures.push(failed(difference.message, difference.lines, why));
         }
@@ -124,14 +138,19 @@ fn take(
     step: &Step,
     ruleset: &Ruleset,
     timers: &mut usize,
+    work: &mut Work,
     heard: &mut Heard,
-) -> Result<(), TooMany> {
+) -> Result<(), TooMuch> {
     let mut sink = |decided: Decided<'_>| {
         if let Input::Timer(timer) = decided.input {
             *timers += 1;
             if *timers > MAX_TIMERS {
-                return Err(TooMany(timer.rule.clone()));
+                return Err(TooMuch::Timers(timer.rule.clone()));
             }
+        }
+        work.decide(&decided, ruleset);
+        if work.is_spent() {
+            return Err(TooMuch::Work);
         }
         heard.hear(&decided);
         Ok(())
@@ -140,6 +159,24 @@ fn take(
         What::Event(event) => take_event(state, event, None, step.at, Repeats::Each, ruleset, &mut sink),
         What::Policy(..) | What::Nothing => {
             fire_timers(state, step.at, usize::MAX, Repeats::Each, ruleset, &mut sink)
+        }
+    }
+}
+
+impl TooMuch {
+    /// What is wrong, and what to do about it.
+    fn in_words(self) -> (String, String) {
+        match self {
+            Self::Timers(rule) => (
+                format!("more than {MAX_TIMERS} timers are due in this case"),
+                format!("the last is of `{rule}`; let less time pass, or close its issue"),
+            ),
+            Self::Work => (
+                format!(
+                    "the cases down to here take more than {MAX_STEPS} steps together; the rest is not run"
+                ),
+                "a step is a rule that is asked: let less time pass, or split the file".to_owned(),
+            ),
         }
     }
 }

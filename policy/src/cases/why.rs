@@ -1,12 +1,14 @@
 //! Why a step's actions are not those that were expected: what the decisions noted, what kept the expected rules from firing,
 //! and which rules decide the issues.
 
+use std::collections::BTreeSet;
+
 use events::{EventType, IssueEvent};
 
 use super::{
     expected::Expected,
     in_words,
-    run::{Cause, Heard},
+    run::{Cause, Happened, Heard},
     step::{Step, What},
 };
 use crate::{
@@ -18,7 +20,13 @@ use crate::{
 /// More than anyone reads.
 const MAX_LINES: usize = 12;
 /// How many issues are spoken of.
-const MAX_ISSUES: usize = 3;
+pub(super) const MAX_ISSUES: usize = 3;
+/// How many rules are named that decide an issue.
+const MAX_DECIDERS: usize = 5;
+/// Among how many they are looked for.
+const MAX_LOOKED_AT: usize = 100;
+/// Of how many expectations the rules are looked for.
+const MAX_MISSING: usize = 12;
 /// How many rules an expectation may mean that names none.
 const MAX_MEANT: usize = 2;
 
@@ -45,19 +53,29 @@ pub(super) fn explain(
     ruleset: &Ruleset,
 ) -> Vec<String> {
     let mut why = Why { step, heard, state, ruleset, lines: Vec::new() };
-    heard.notes.iter().for_each(|note| why.add(why.of_note(note)));
     let concerned = why.concerned();
-    for expected in missing {
-        for rule in why.meant(expected) {
+    let missing = &missing[..missing.len().min(MAX_MISSING)];
+    let meant: Vec<Vec<&Rule>> = missing.iter().map(|expected| why.meant(expected)).collect();
+    // Where one rule was meant and nothing happened, it does not help to hear of others.
+    let is_of_others = |note: &&Note| {
+        let rule =
+            note.rule().filter(|_| heard.happened.is_empty() && meant.iter().any(|rules| !rules.is_empty()));
+        rule.is_some_and(|id| !meant.iter().flatten().any(|rule| rule.id() == id))
+    };
+    heard.notes.iter().filter(|note| !is_of_others(note)).for_each(|note| why.add(why.of_note(note)));
+    let mut told = BTreeSet::new();
+    for (expected, rules) in missing.iter().zip(meant) {
+        for rule in rules {
             for concerned in &concerned {
-                if expected.issue.as_deref().is_none_or(|issue| issue == concerned.issue_ref) {
+                let is_meant = expected.issue.as_deref().is_none_or(|issue| issue == concerned.issue_ref);
+                if is_meant && told.insert((rule.id(), concerned.project, concerned.issue_ref)) {
                     why.of_rule(rule, concerned);
                 }
             }
         }
     }
-    for concerned in &concerned {
-        why.add(why.of_issue(concerned));
+    if !missing.is_empty() {
+        concerned.iter().for_each(|concerned| why.add(why.of_deciders(concerned)));
     }
     let left_out = why.lines.len().saturating_sub(MAX_LINES);
     why.lines.truncate(MAX_LINES);
@@ -151,6 +169,9 @@ impl<'a> Why<'a> {
                     rule.then.iter().any(|then| Some(&then.action) == expected.action.as_ref())
                 };
                 let rules: Vec<_> = ruleset.rules().filter(does).collect();
+                if let (true, Some(action)) = (rules.is_empty(), &expected.action) {
+                    self.add(format!("no rule of the policy has the action `{action}`"));
+                }
                 if rules.len() > MAX_MEANT { Vec::new() } else { rules }
             }
         }
@@ -233,24 +254,33 @@ impl<'a> Why<'a> {
 
     /// The rule above that ended the walk of this step's event.
     fn decider_above(&self, rule: &Rule, issue_ref: &str, issue: &Issue) -> Option<&'a Rule> {
-        let fired = |above: &Rule| {
-            let by_event = self.heard.happened.iter().filter(|one| one.cause == Cause::Event);
-            let of_issue = by_event.filter(|one| one.action.issue_ref.as_deref() == Some(issue_ref));
-            of_issue.filter_map(|one| one.action.rule.as_deref()).any(|id| id == above.id())
-        };
-        self.ruleset
-            .rules()
-            .take_while(|above| above.id() != rule.id())
-            .find(|above| !above.goes_on && (issue.deciding.contains_key(above.id()) || fired(above)))
+        let by_event = self.heard.happened.iter().filter(|one| one.cause == Cause::Event);
+        let of_issue = by_event.filter(|one| one.action.issue_ref.as_deref() == Some(issue_ref));
+        let fired: BTreeSet<&str> = of_issue.filter_map(|one| one.action.rule.as_deref()).collect();
+        self.ruleset.rules().take_while(|above| above.id() != rule.id()).find(|above| {
+            !above.goes_on && (issue.deciding.contains_key(above.id()) || fired.contains(above.id()))
+        })
     }
 
-    fn of_issue(&self, concerned: &Concerned<'_>) -> String {
+    /// Who decides an issue, where neither the actions nor the lines so far speak of it.
+    fn of_deciders(&self, concerned: &Concerned<'_>) -> String {
         let Concerned { issue_ref, issue, .. } = concerned;
-        let rules: Vec<_> = issue.deciding.keys().map(|id| format!("`{id}`")).collect();
-        match (rules.is_empty(), issue.is_open()) {
-            (true, true) => format!("no rule decides {issue_ref} now"),
-            (true, false) => format!("no rule decides {issue_ref} now: it is closed"),
-            (false, _) => format!("{issue_ref} is decided by {} now", rules.join(", ")),
+        let is_told = |id: &String| {
+            let fired = |one: &Happened| one.action.rule.as_deref() == Some(id);
+            self.heard.happened.iter().any(fired)
+                || self.lines.iter().any(|line| line.contains(&format!("`{id}`")))
+        };
+        let rules: Vec<_> = issue
+            .deciding
+            .keys()
+            .take(MAX_LOOKED_AT)
+            .filter(|id| !is_told(id))
+            .take(MAX_DECIDERS)
+            .map(|id| format!("`{id}`"))
+            .collect();
+        match rules.is_empty() {
+            true => String::new(),
+            false => format!("{issue_ref} is decided by {} now", rules.join(", ")),
         }
     }
 }

@@ -157,6 +157,18 @@ pub enum Note {
 }
 
 impl Note {
+    /// The rule of which it speaks, if it is of one.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        match self {
+            Self::ConditionError { rule, .. }
+            | Self::Suppressed { rule, .. }
+            | Self::Unresolved { rule, .. }
+            | Self::Missed { rule, .. }
+            | Self::Obsolete { rule, .. } => Some(rule),
+            Self::Duplicate { .. } | Self::Stale { .. } | Self::Deleted { .. } => None,
+        }
+    }
+
     /// The note's name, one of a few words.
     pub fn name(&self) -> &'static str {
         match self {

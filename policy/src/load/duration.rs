@@ -52,6 +52,19 @@ pub(crate) fn of_cel(text: &str) -> Result<TimeDelta, Problem> {
     })
 }
 
+/// A duration that is not negative as the argument of `duration("…")`; none where that is too long, or shorter than a millisecond.
+pub(crate) fn in_cel(duration: TimeDelta) -> Option<String> {
+    let mut left = duration.num_milliseconds();
+    let mut written = String::new();
+    for (unit, millis) in [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        if left >= millis {
+            written += &format!("{}{unit}", left / millis);
+            left %= millis;
+        }
+    }
+    (of_cel(&written).ok() == Some(duration)).then_some(written)
+}
+
 /// `units` with their milliseconds, largest first; each at most once, in that order.
 fn parse(text: &str, units: &[(&str, i64)]) -> Option<TimeDelta> {
     let (mut rest, mut units, mut millis) = (text, units, 0_i64);
@@ -104,6 +117,11 @@ mod tests {
         assert_eq!(of_cel("24h").unwrap(), TimeDelta::hours(24));
         assert_eq!(of_cel("-1h30m").unwrap(), TimeDelta::minutes(-90));
         assert_eq!(of_cel("250ms").unwrap(), TimeDelta::milliseconds(250));
+        for text in ["24h", "1h30m", "90h1s", "250ms", "1m5s2ms"] {
+            assert_eq!(in_cel(of_cel(text).unwrap()).as_deref(), Some(text));
+        }
+        assert_eq!(in_cel(TimeDelta::zero()), None);
+        assert_eq!(in_cel(TimeDelta::days(4000)), None);
         assert!(of_cel("2d").unwrap_err().hint.unwrap().contains("\"48h\""));
         for text in ["24h banana", "", "-", "1d", "99999999999999999999h"] {
             assert!(of_cel(text).is_err(), "{text}");

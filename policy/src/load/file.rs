@@ -12,9 +12,8 @@ use super::{
     yaml::{Node, Value},
 };
 use crate::{
-    Ruleset, Target,
-    analysis::{self, Finding},
-    condition::Budget,
+    Ruleset, Target, analysis,
+    condition::{Budget, Problem},
     diagnostic::quoted,
     index::Index,
 };
@@ -169,20 +168,19 @@ fn read_rules(node: &Node, ruleset: &mut Ruleset, report: &mut Report<'_>) -> Ve
     }
     let owners = shared.owners;
     // Where some rules could not be read, which of the others are reached cannot be said.
-    for finding in analysis::findings(&ruleset.rules, !report.has_errors()) {
-        warn_of(&finding, read[finding.rule], ruleset.rules[finding.rule].condition.text(), report);
+    for (place, problem) in analysis::problems(&ruleset.rules, !report.has_errors()) {
+        warn_of(problem, read[place], ruleset.rules[place].condition.text(), report);
     }
     owners
 }
 
 /// Says what was found in a rule's condition, or in the rule as a whole.
-fn warn_of(finding: &Finding, rule: &Node, text: &str, report: &mut Report<'_>) {
+fn warn_of(problem: Problem, rule: &Node, text: &str, report: &mut Report<'_>) {
     let Value::Map(entries) = &rule.value else { return };
     let when = entries.iter().find(|(key, _)| matches!(&key.value, Value::Text(key) if key == "when"));
     let Some((_, when)) = when else { return };
-    let part = finding.span.clone().unwrap_or(0..text.len());
-    let span = report.within(when, text, part);
-    report.add(Mistake::warning(span, finding.message.as_str()).maybe_hint(finding.hint.as_deref()));
+    let span = report.within(when, text, problem.span.unwrap_or(0..text.len()));
+    report.add(Mistake::warning(span, problem.message).maybe_hint(problem.hint));
 }
 
 fn warn_of_idle_teams(ruleset: &Ruleset, places: &[(String, Span)], report: &mut Report<'_>) {

@@ -6,11 +6,21 @@
 //!
 //! Durations are whole numbers with units, largest first: `d` (24 hours), `h`, `m`, `s`; `90s`, `15m`, `24h`, `7d`, `1h30m`.
 //!
-//! [`recover`] makes a tree of the text ([`yaml`]), [`file`] and [`rules`] make rules of the tree, [`shape`] knows the keys of its maps.
-//! What they find wrong goes into a [`mistake::Report`]; [`syntax`] puts the parser's own errors into words.
+//! [`recover`] makes a tree of the text ([`yaml`]), [`file`] and [`rules`] make rules of the tree, [`shape`] knows the keys of its maps,
+//! [`meant`] the words that people write for others. [`syntax`] puts the parser's own errors into words.
+//!
+//! # What is wrong has three names
+//! One for each place in which it can be said to stand:
+//! - a [`Problem`](crate::condition::Problem) in one expression: bytes of its text. Conditions have them (errors), and what the
+//!   analysis finds in them (warnings).
+//! - a [`Mistake`](mistake::Mistake) in the file: bytes of the file, error or warning. The [`Report`] collects them, and makes one of each
+//!   problem by the place of its expression.
+//! - a [`Diagnostic`] for whoever asked: the same with lines and columns, in file order.
 
+mod comment;
 pub(crate) mod duration;
 mod file;
+mod meant;
 pub(crate) mod mistake;
 mod people;
 pub(crate) mod place;
@@ -18,7 +28,6 @@ pub(crate) mod recover;
 mod rules;
 mod scalar;
 pub(crate) mod shape;
-mod slip;
 mod syntax;
 mod target;
 pub(crate) mod yaml;

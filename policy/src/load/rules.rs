@@ -6,10 +6,10 @@ use chrono::TimeDelta;
 use events::ActionKind;
 
 use super::{
-    duration,
+    duration, meant,
     mistake::{Mistake, Report},
     place::Span,
-    shape, slip, target,
+    shape, target,
     yaml::{Node, Value},
 };
 use crate::{
@@ -73,6 +73,7 @@ pub(super) fn read(
             let message = format!("`rationale` is 1 to {MAX_RATIONALE_CHARS} characters");
             report.add(Mistake::error(node.at, message).hint("say why, for whoever meets the action"));
         }
+        report.warn_if_cut(node, text, |rest| !rest.starts_with([' ', '\t', '#']));
         Some(text.to_owned())
     });
     let then = fields.get("then").map(|node| read_then(node, shared, report)).unwrap_or_default();
@@ -119,7 +120,7 @@ fn read_then(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) -> V
 
 fn read_action(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) -> Option<Then> {
     if let Value::Text(word) = &node.value
-        && let Some(action) = slip::action(word)
+        && let Some(action) = meant::action(word)
     {
         let hint = format!("write `then: {{ action: {action}, target: assignee }}`");
         report.wrong_kind(node, shape::ACTION.what, "a map", &hint);
@@ -131,7 +132,7 @@ fn read_action(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) ->
         if ActionKind::KNOWN.contains(&word) {
             return Some(ActionKind::from(word));
         }
-        let hint = match slip::action(word) {
+        let hint = match meant::action(word) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("there are {}", ActionKind::KNOWN.join(", ")),
         };
@@ -229,6 +230,8 @@ impl Report<'_> {
             self.wrong_kind(node, what, "text", &hint);
             return None;
         };
+        // A text of the condition goes on in the comment.
+        self.warn_if_cut(node, text, |_| text.matches('"').count() % 2 == 1);
         match parse(text) {
             Ok(parsed) => Some(parsed),
             Err(problems) => {

@@ -244,7 +244,7 @@ impl Report<'_> {
         };
         let glued = match &node.value {
             // `id:a` is a text of four letters.
-            Value::Text(text) if wanted == "a map" => super::slip::glued_key(text),
+            Value::Text(text) if wanted == "a map" => super::meant::glued_key(text),
             _ => None,
         };
         let hint =

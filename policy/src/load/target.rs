@@ -1,9 +1,9 @@
 //! For whom an action is.
 
 use super::{
+    meant,
     mistake::{Mistake, Report},
     rules::Shared,
-    slip,
     yaml::{Node, Value},
 };
 use crate::{
@@ -48,7 +48,7 @@ fn read_one(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) -> Op
             {
                 format!("write \"{key}:{}\"", cut(name, 40))
             }
-            _ => slip::TARGETS.to_owned(),
+            _ => meant::TARGETS.to_owned(),
         };
         report.wrong_kind(node, "`target`", "text", &hint);
         return None;
@@ -86,7 +86,7 @@ fn read_one(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) -> Op
     } else {
         match report.closest(word, ["assignee"].into_iter()) {
             Some(_) => "did you mean `assignee`?".to_owned(),
-            None => slip::TARGETS.to_owned(),
+            None => meant::TARGETS.to_owned(),
         }
     };
     report.add(Mistake::error(node.at, format!("unknown target {}", quoted(word))).hint(hint));

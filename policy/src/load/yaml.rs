@@ -17,6 +17,8 @@ pub(crate) const MAX_NODES: usize = 500_000;
 pub(crate) const MAX_ALIASES: usize = 20_000;
 /// How many events of the parser may be repeated by aliases.
 pub(crate) const MAX_REPEATED: usize = 200_000;
+/// How long all texts may be together, with what aliases repeat.
+pub(crate) const MAX_TEXTS_BYTES: usize = 16 * 1024 * 1024;
 
 /// A value and where it stands.
 #[derive(Debug)]
@@ -62,6 +64,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Error> {
             max_nodes: MAX_NODES,
             max_events: 3 * MAX_NODES,
             max_documents: 1,
+            max_total_scalar_bytes: MAX_TEXTS_BYTES,
             max_anchors: MAX_ALIASES,
             max_aliases: MAX_ALIASES,
             enforce_alias_anchor_ratio: false,

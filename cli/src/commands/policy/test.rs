@@ -14,7 +14,7 @@ use std::{
 
 use ::policy::{
     Diagnostic, Ruleset,
-    cases::{self, Ran},
+    cases::{self, Ran, Work},
 };
 use clap::Args;
 
@@ -203,8 +203,9 @@ impl Session<'_> {
         });
         let chosen =
             |name: &str| self.args.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+        let mut work = Work::default();
         let cases = suite.cases().iter().filter(|case| chosen(case.name())).map(|case| {
-            let ran = case.run(ruleset);
+            let ran = case.run(ruleset, &mut work);
             coverage.fired.extend(ran.fired.iter().cloned());
             TestedCase { name: case.name().to_owned(), line: case.line(), ran }
         });

@@ -14,6 +14,7 @@ use take::Order;
 use term::{is_null, is_solid, is_variable};
 use text::{Ask, Text};
 use time::Times;
+pub(super) use time::{Moment, moment};
 
 use super::{Steps, ways::Literal};
 use crate::{
@@ -28,6 +29,10 @@ use crate::{
 /// The element for which the body of `exists` or `all` is asked.
 static ELEMENT: Term = Term::Element(0);
 static STATE: Term = Term::Field(Field::State);
+/// The past: what has happened to an issue lies there.
+static NOW: Term = Term::Now;
+static CREATED_AT: Term = Term::Field(Field::CreatedAt);
+static UPDATED_AT: Term = Term::Field(Field::UpdatedAt);
 
 /// Everything that some literals say. What is known of one variable does not depend on what is known of another, but for times,
 /// and for lists and their sizes; so what is found impossible is impossible, and not everything impossible is found.
@@ -101,6 +106,15 @@ impl<'f> Known<'f> {
         steps.spend(4 + known.leaves.len());
         for literal in literals {
             known.take(literal.leaf, literal.holds, steps);
+        }
+        known
+    }
+
+    /// Where the issue was created and changed no later than now.
+    pub(super) fn with_a_past(&self) -> Self {
+        let mut known = self.clone();
+        for past in [&CREATED_AT, &UPDATED_AT] {
+            known.times.compare(Comparison::LessOrEqual, past, &NOW);
         }
         known
     }

@@ -10,7 +10,7 @@ use crate::{
     analysis::Steps,
     condition::{
         expr::{Comparison, Term},
-        field::Type,
+        field::{Field, Type},
     },
 };
 
@@ -154,6 +154,37 @@ impl<'f> Times<'f> {
         });
         place + 1
     }
+}
+
+/// The moment at which a comparison with `now` becomes true by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::analysis) struct Moment {
+    /// A time of the issue.
+    pub(in crate::analysis) field: Field,
+    /// What is added to it.
+    pub(in crate::analysis) shift: TimeDelta,
+    /// At that very instant it is not true yet.
+    pub(in crate::analysis) is_later: bool,
+}
+
+/// The moment of a comparison that is false before it and true from then on: none where it is not of that kind, and where the
+/// moment is no time of the issue.
+pub(in crate::analysis) fn moment(op: Comparison, left: &Term, right: &Term) -> Option<Moment> {
+    let difference = linear(left)?.less(linear(right)?);
+    // a - b + shift <op> 0
+    let (field, sign) = match (difference.ends()?, op) {
+        ((Some(Term::Now), Some(Term::Field(field))), Comparison::Greater | Comparison::GreaterOrEqual) => {
+            (*field, -1)
+        }
+        ((Some(Term::Field(field)), Some(Term::Now)), Comparison::Less | Comparison::LessOrEqual) => {
+            (*field, 1)
+        }
+        _ => return None,
+    };
+    // Of milliseconds: no duration that is written has parts of them.
+    let millis = i64::try_from(sign * difference.shift / (SECOND / 1000)).ok()?;
+    let is_later = matches!(op, Comparison::Greater | Comparison::Less);
+    Some(Moment { field, shift: TimeDelta::try_milliseconds(millis)?, is_later })
 }
 
 impl<'f> Linear<'f> {

@@ -15,14 +15,18 @@ use self::{
     quotes::quotes_for,
 };
 use super::{
+    comment::comment,
     mistake::Mistake,
     place::{Lines, Span},
-    yaml::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_REPEATED},
+    yaml::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_REPEATED, MAX_TEXTS_BYTES},
 };
 use crate::diagnostic::{cut, quoted};
 
 /// How far up a bracket or quote is searched that was left open.
 const LINES_ABOVE: usize = 50;
+
+/// How far above a name the key of its list is searched.
+const MAX_LIST_LINES: usize = 20;
 
 /// A mistake, and the value (bytes) that would have to be quoted or put right; without it the rest may well be readable.
 pub(super) struct Explained {
@@ -47,12 +51,12 @@ pub(super) fn explain(error: &Error, lines: &Lines<'_>) -> Explained {
     // The place is said apart.
     let said = said.lines().next().unwrap_or_default();
     let said = said.split(" at line ").next().unwrap_or_default().trim();
-    let slip = Slip { lines, at, number: lines.number(at), said };
-    let mistake = slip.explain().unwrap_or_else(|| {
+    let stop = Stop { lines, at, number: lines.number(at), said };
+    let mistake = stop.explain().unwrap_or_else(|| {
         let said = if said.is_empty() { "this is not YAML".to_owned() } else { cut(said, 200) };
-        Mistake::error(slip.rest_of_line(at), said)
+        Mistake::error(stop.rest_of_line(at), said)
     });
-    Explained { mistake, value: slip.value() }
+    Explained { mistake, value: stop.value() }
 }
 
 /// Limits of ours that the parser keeps for us.
@@ -65,6 +69,10 @@ fn limit(error: &Error) -> Option<(String, Option<&'static str>)> {
         | Error::AliasExpansionLimitExceeded { .. } => repeats(),
         // Within an alias the limit comes wrapped in where it was met.
         error if error.to_string().starts_with("alias replay limit exceeded") => repeats(),
+        error if error.to_string().starts_with("budget breached: ScalarBytes") => (
+            format!("aliases repeat too much: more than {MAX_TEXTS_BYTES} bytes of text"),
+            Some("write less with `*`"),
+        ),
         error if error.to_string().starts_with("recursion limit exceeded") => {
             (format!("lists and maps nest more than {MAX_DEPTH} times"), None)
         }
@@ -88,14 +96,14 @@ fn limit(error: &Error) -> Option<(String, Option<&'static str>)> {
 }
 
 /// An error of the parser and where it stopped.
-struct Slip<'t> {
+struct Stop<'t> {
     lines: &'t Lines<'t>,
     at: usize,
     number: usize,
     said: &'t str,
 }
 
-impl Slip<'_> {
+impl Stop<'_> {
     fn explain(&self) -> Option<Mistake> {
         let says = |words: &str| self.said.contains(words);
         if says("tab")
@@ -244,13 +252,32 @@ impl Slip<'_> {
             '`' => "for YAML, no value begins with a back tick".to_owned(),
             found => format!("for YAML, no value begins with `{found}`"),
         };
-        let hint = self.quotes().unwrap_or_else(|| "put the value in quotes".to_owned());
+        let hint = self
+            .name_after_at()
+            .or_else(|| self.quotes())
+            .unwrap_or_else(|| "put the value in quotes".to_owned());
         let line = self.lines.line(self.number);
         let span = match line.get(..self.at - self.start()).and_then(unclosed) {
             Some(_) => Span::new(self.at, self.at + self.word(self.at).len()),
             None => self.rest_of_line(self.at),
         };
         Mistake::error(span, message).hint(hint)
+    }
+
+    /// `@sam` among targets or members: what they are called here.
+    fn name_after_at(&self) -> Option<String> {
+        let name = self.word(self.at).strip_prefix('@').filter(|name| !name.is_empty())?;
+        let from = self.lines.start(self.number.saturating_sub(MAX_LIST_LINES).max(1));
+        let before = self.lines.text.get(from..self.at)?;
+        let (key, _) = before.rsplit_once(':')?;
+        match key.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next()? {
+            "members" => Some(format!("write the name alone: {}", quoted(name))),
+            "target" => {
+                let name = cut(name, 40);
+                Some(format!("write \"owner:{name}\" for a person, \"team:{name}\" for a team"))
+            }
+            _ => None,
+        }
     }
 
     /// A colon that YAML takes for the end of a key where no key can stand.
@@ -376,7 +403,11 @@ impl Slip<'_> {
             true => format!("this `{opened}` is closed by another kind of bracket"),
             false => format!("this `{opened}` is not closed"),
         };
-        Some(Mistake::error(self.rest_of_line(at), message).hint(format!("put `{closes}` at its end")))
+        let hint = match comment(line.get(open..)?) {
+            Some(_) => "` #` begins a comment: what holds one stands in quotes".to_owned(),
+            None => format!("put `{closes}` at its end"),
+        };
+        Some(Mistake::error(self.rest_of_line(at), message).hint(hint))
     }
 
     /// `target: team: platform` in brackets: where it stands, and what it is without the blank.

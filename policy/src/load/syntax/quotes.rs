@@ -16,9 +16,6 @@ pub(super) fn quotes_for(entry: Entry<'_>) -> String {
             format!("put the whole condition in single quotes: `{key}: {}`", in_single_quotes(value))
         }
         "when" | "at" => format!("put the whole condition in single quotes: `{key}: '…'`"),
-        "target" if writable && name("@").is_some() => {
-            format!("write `target: \"owner:{}\"`", name("@").unwrap_or_default())
-        }
         "target" if writable && name("team:").is_some() => {
             format!("write `target: \"team:{}\"`, without a blank", name("team:").unwrap_or_default())
         }

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use super::{Counts, Coverage, Tested, Why};
 use crate::commands::{inert, inert_json, policy::diagnostics::is_coloured};
 
+/// How many rules are named that fired in no case.
+const MAX_SILENT: usize = 20;
+
 pub(super) fn text(tested: &Tested) {
     match &tested.result {
         Ok(cases) if cases.is_empty() => {}
@@ -31,10 +34,16 @@ pub(super) fn text(tested: &Tested) {
 pub(super) fn summary(counts: &Counts, coverage: &[Coverage]) {
     for coverage in coverage {
         let (policy, total) = (inert(&coverage.policy), coverage.rules.len());
-        let silent: Vec<_> = coverage.silent().map(|(id, line)| format!("{id} (line {line})")).collect();
-        match silent.len() {
+        let named: Vec<_> =
+            coverage.silent().take(MAX_SILENT).map(|(id, line)| format!("{id} (line {line})")).collect();
+        let (named_count, named) = (named.len(), named.join(", "));
+        match coverage.silent().count() {
             0 => say!("{policy}: each of its {total} rules fired in some case"),
-            count => say!("{policy}: {count} of {total} rules fired in no case: {}", silent.join(", ")),
+            count if count > named_count => say!(
+                "{policy}: {count} of {total} rules fired in no case: {named}, and {} more (`--json` names all)",
+                count - named_count
+            ),
+            count => say!("{policy}: {count} of {total} rules fired in no case: {named}"),
         }
     }
     let Counts { cases, failed, broken } = counts;
