@@ -184,7 +184,7 @@ async fn actions_and_issues_of_a_server_with_the_policy_of_then() {
         json!({"kind": "timer", "id": by_timer["cause"], "rule": "deadline", "reason": "at",
         "issue_ref": "github:o/r#2"})
     );
-    assert_eq!((&told["issues"][0]["asked"], &told["remarks"]), (&json!("of_timer"), &json!([])));
+    assert_eq!((&told["issues"][0]["occasion"], &told["remarks"]), (&json!("timer"), &json!([])));
     assert_eq!(rule(&told, "deadline")["became"]["actions"][0]["target"], "owner:kim");
     let (out, ..) = explain(&[&id(&by_timer)], path).await;
     assert!(out.contains("timer t-") && out.contains("a timer asks only the rule that set it"), "{out}");

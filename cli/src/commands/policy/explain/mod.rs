@@ -2,9 +2,9 @@
 //!
 //! Reads the log only.
 
-mod past;
-mod turns;
-mod unmet;
+mod repeats;
+mod replay;
+mod unexplained;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use std::{
 
 use ::policy::{
     Input, Ruleset, State,
-    explain::{Ask, Case, Explanation, explain},
+    explain::{Case, Explanation, Focus, explain},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
@@ -21,7 +21,7 @@ use eventlog::{Clock, Log};
 use events::IssueEvent;
 use serde_json::{Value, json};
 
-use self::past::Told;
+use self::replay::Told;
 use crate::{
     clock::SystemClock,
     commands::{inert, inert_json, issue, publish},
@@ -102,14 +102,14 @@ fn action_id(subject: &str) -> Option<String> {
 
 async fn of_action(settings: &Settings, id: &str, args: &Explain) -> Result<ExitCode, Failure> {
     let log = logs::open(settings, Access::Read).await?;
-    match past::tell(&*log, id, args.rule.as_deref(), SystemClock.now()).await? {
+    match replay::tell(&*log, id, args.rule.as_deref(), SystemClock.now()).await? {
         Told::Explained { action, explanation } if args.json => {
             let mut document = json!(explanation);
             document["action"] = json!(action);
             say!("{}", inert_json(&document));
         }
         Told::Explained { action, explanation } => {
-            say!("{}\n{}", unmet::head(&action), explanation.to_string().trim_end());
+            say!("{}\n{}", unexplained::head(&action), explanation.to_string().trim_end());
         }
         Told::Unmet(unmet) => {
             match args.json {
@@ -144,8 +144,8 @@ fn of_file(path: &Path, args: &Explain, ruleset: &Ruleset) -> Result<Explanation
     let event = read_event(path)?;
     let now = args.at.or(event.updated_at).or(event.created_at).unwrap_or_else(|| SystemClock.now());
     let input = Input::Event { event: &event, payload_hash: None };
-    let ask = Ask { rule: args.rule.as_deref(), issue_ref: None };
-    let mut explanation = explain(&State::default(), Case::Input(input), now, ruleset, ask);
+    let focus = Focus { rule: args.rule.as_deref(), issue_ref: None };
+    let mut explanation = explain(&State::default(), Case::Input(input), now, ruleset, focus);
     explanation.remarks.push(
         "nothing is known of the issue but what the file says; what the log knows of it is not looked at"
             .to_owned(),
@@ -193,9 +193,9 @@ async fn of_issue(settings: &Settings, args: &Explain) -> Result<Explanation, Fa
     };
     check_rule(args.rule.as_deref(), &ruleset)?;
     let now = args.at.unwrap_or_else(|| SystemClock.now());
-    let case = Case::Issue { project: &project, issue_ref: &args.subject };
-    let ask = Ask { rule: args.rule.as_deref(), issue_ref: None };
-    let mut explanation = explain(&state, case, now, &ruleset, ask);
+    let case = Case::Issue { project: &project, issue_ref: &args.subject, last_event: None };
+    let focus = Focus { rule: args.rule.as_deref(), issue_ref: None };
+    let mut explanation = explain(&state, case, now, &ruleset, focus);
     if let Some(hash) = state.policy_hash().filter(|hash| *hash != ruleset.hash()) {
         explanation.remarks.push(format!(
             "the log was last decided by another policy ({}); this is {}",

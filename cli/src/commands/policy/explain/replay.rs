@@ -12,7 +12,7 @@ use std::{collections::VecDeque, ops::ControlFlow};
 
 use ::policy::{
     Decided, Input, Repeats, Ruleset, State,
-    explain::{Ask, Case, Explanation, explain},
+    explain::{Case, Explanation, Focus, explain},
     fire_timers, switch_policy, take_event,
 };
 use chrono::{DateTime, Utc};
@@ -20,9 +20,10 @@ use eventlog::{Bounds, Log};
 use events::{Action, PolicyChange, topic};
 
 use super::{
-    check_rule, short, time,
-    turns::{ByPartition, Turns},
-    unmet::Unmet,
+    check_rule,
+    repeats::{ByPartition, Turns},
+    short, time,
+    unexplained::Unmet,
 };
 use crate::{
     commands::{bounds, inert, read_all},
@@ -302,8 +303,8 @@ impl Meet<'_> {
             Input::Timer(timer) => timer.due_at,
             _ => self.now,
         };
-        let ask = Ask { rule: self.rule, issue_ref: self.action.issue_ref.as_deref() };
-        let mut explanation = explain(decided.before, Case::Input(decided.input), now, self.ruleset, ask);
+        let focus = Focus { rule: self.rule, issue_ref: self.action.issue_ref.as_deref() };
+        let mut explanation = explain(decided.before, Case::Input(decided.input), now, self.ruleset, focus);
         if self.action.policy_hash.as_deref() != Some(self.ruleset.hash()) {
             explanation.remarks.push(format!(
                 "the action says that policy {} decided it",
