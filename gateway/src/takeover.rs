@@ -51,7 +51,7 @@ impl Restoring {
         if put_in_force(&mut production, wall, batch)? {
             info!(partition = number, policy = production.ruleset.hash(), "policy takes effect");
         }
-        let shadow = on_trial(self.shadow, &production, policies.shadow.as_ref(), batch);
+        let shadow = on_trial(self.shadow, &production, policies.shadow.as_ref(), wall, batch)?;
         Ok(Partition { number, production, shadow })
     }
 }
@@ -74,7 +74,7 @@ impl Partition {
         self.production.ruleset = policies.policy.clone();
         put_in_force(&mut self.production, wall, batch)?;
         let old = self.shadow.take().map(|shadow| shadow.state).unwrap_or_default();
-        self.shadow = on_trial(old, &self.production, policies.shadow.as_ref(), batch);
+        self.shadow = on_trial(old, &self.production, policies.shadow.as_ref(), wall, batch)?;
         Ok(())
     }
 }
@@ -89,29 +89,33 @@ fn put_in_force(course: &mut Course, wall: DateTime<Utc>, batch: &mut Batch) -> 
     batch.decides_for(course.partition);
     batch.changes(course.partition, course.lane, decision.keys());
     course.state.apply(decision);
-    let inputs = [topic::ISSUES, topic::OUTCOMES];
-    batch.says(
-        PolicyChange {
-            partition: course.partition,
-            policy_hash: ruleset.hash().to_owned(),
-            offsets: inputs.map(|input| (input.to_owned(), course.state.consumed(input))).into(),
-            at: wall,
-            clock: course.state.clock(),
-            policy: ruleset.text().to_owned(),
-        }
-        .to_message()?,
-    );
+    batch.says(change(course, &ruleset, wall, false).to_message()?);
     Ok(true)
 }
 
-/// A candidate that was on trial goes on from `old`, its state; another begins as if it took over now from the policy in force. What
-/// is left of the old is deleted.
+/// From what the production has consumed on, this policy decides its partition, or is on trial beside it.
+fn change(production: &Course, ruleset: &Ruleset, wall: DateTime<Utc>, on_trial: bool) -> PolicyChange {
+    let inputs = [topic::ISSUES, topic::OUTCOMES];
+    PolicyChange {
+        partition: production.partition,
+        policy_hash: ruleset.hash().to_owned(),
+        offsets: inputs.map(|input| (input.to_owned(), production.state.consumed(input))).into(),
+        at: wall,
+        clock: production.state.clock(),
+        on_trial,
+        policy: ruleset.text().to_owned(),
+    }
+}
+
+/// A candidate that was on trial goes on from `old`, its state; another begins as if it took over now from the policy in force, and
+/// `policies` says so: its actions are explained from there. What is left of the old is deleted.
 fn on_trial(
     old: State,
     production: &Course,
     candidate: Option<&Arc<Ruleset>>,
+    wall: DateTime<Utc>,
     batch: &mut Batch,
-) -> Option<Course> {
+) -> Result<Option<Course>, GatewayError> {
     let partition = production.partition;
     let course = |state, ruleset: &Arc<Ruleset>| Course {
         partition,
@@ -122,14 +126,14 @@ fn on_trial(
     if let Some(candidate) = candidate
         && old.policy_hash() == Some(candidate.hash())
     {
-        return Some(course(old, candidate));
+        return Ok(Some(course(old, candidate)));
     }
     let mut left = old.keys().cloned().peekable();
     if left.peek().is_some() {
         batch.decides_for(partition);
         batch.changes(partition, Lane::Shadow, left);
     }
-    let candidate = candidate?;
+    let Some(candidate) = candidate else { return Ok(None) };
     let mut state = production.state.clone();
     // Offsets are the partition's, and outcomes are of what was done: neither is a candidate's.
     let kinds = [Kind::Consumed, Kind::Project, Kind::Outcome];
@@ -140,8 +144,9 @@ fn on_trial(
     state.apply(decision);
     batch.decides_for(partition);
     batch.changes(partition, Lane::Shadow, state.keys().cloned());
+    batch.says(change(production, candidate, wall, true).to_message()?);
     info!(partition, shadow = candidate.hash(), "a shadow begins");
-    Some(course(state, candidate))
+    Ok(Some(course(state, candidate)))
 }
 
 /// At the partition's own time, not the wall's: what is still unread on the log keeps its order with the timers.
