@@ -400,8 +400,15 @@ fn of_issue(round: &Round<'_>, case: &Case<'_>) -> OfIssue {
         Case::Issue { last_event, .. } if !sight.issue.deleted => *last_event,
         _ => None,
     };
-    let rules = standing::rules(round, &timers, |_| true);
+    let mut rules = standing::rules(round, &timers, |_| true);
     let by_last_event = last_event.map(|last| by_last_event(round, &timers, last));
+    if by_last_event.is_some() {
+        // What would make them fire is told there.
+        rules
+            .iter_mut()
+            .filter(|rule| rule.not_asked == Some(NotAsked::NoEvent))
+            .for_each(|rule| rule.what_if = None);
+    }
     let again = by_last_event.iter().flat_map(|again| &again.rules);
     let unsearched = rules.iter().chain(again).filter(|rule| rule.is_unsearched()).count();
     OfIssue {

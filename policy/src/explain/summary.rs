@@ -1,6 +1,6 @@
 //! What came of a decision, in a line.
 
-use super::{Became, NotAsked, Occasion, OfRule, shown, text};
+use super::{Became, NotAsked, Occasion, OfRule, shown};
 
 /// How many rules are named.
 const MAX_RULES: usize = 5;
@@ -33,7 +33,8 @@ fn of_rule(rule: &OfRule, occasion: Occasion) -> Option<String> {
     let id = &rule.id;
     Some(match rule.became.as_ref()? {
         Became::Fired { actions, .. } => {
-            let targets: Vec<_> = actions.iter().map(text::action).collect();
+            let targets: Vec<_> =
+                actions.iter().map(|it| format!("{} for {}", it.action, shown::bare(&it.target))).collect();
             let verb = if occasion == Occasion::NoEvent { "would fire" } else { "fired" };
             format!("`{id}` {verb}: {}", targets.join(", "))
         }

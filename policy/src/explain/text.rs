@@ -9,6 +9,8 @@ use super::{
 
 use crate::TimerKind;
 
+/// Why a rule that reads `event` is not asked without one.
+const NO_EVENT: &str = "it reads `event`, and there is none";
 /// How wide the text of a test is, before what it saw.
 const TEST_WIDTH: usize = 44;
 
@@ -70,7 +72,9 @@ impl Explanation {
             Occasion::Timer => writeln!(f, "a timer asks only the rule that set it")?,
         }
         writeln!(f, "in short: {}", issue.summary)?;
-        say_rules(f, &issue.rules, matches!(self.about, About::Issue { .. }))?;
+        let would = matches!(self.about, About::Issue { .. });
+        let below = issue.by_last_event.is_some();
+        say_rules(f, &issue.rules, would, if below { "it reads `event`: see below" } else { NO_EVENT })?;
         if let Some(ByLastEvent { event_id, event_type, at, rules }) = &issue.by_last_event
             && !rules.is_empty()
         {
@@ -81,7 +85,7 @@ impl Explanation {
                 shown::bare(event_id),
                 shown::time(*at)
             )?;
-            say_rules(f, rules, true)?;
+            say_rules(f, rules, true, NO_EVENT)?;
         }
         match issue.unsearched {
             0 => {}
@@ -102,8 +106,8 @@ impl Explanation {
     }
 }
 
-/// `would`: nothing was done, it is only asked what would be.
-fn say_rules(f: &mut Formatter<'_>, rules: &[OfRule], would: bool) -> fmt::Result {
+/// `would`: nothing was done, it is only asked what would be. `no_event`: why a rule that reads `event` is not asked without one.
+fn say_rules(f: &mut Formatter<'_>, rules: &[OfRule], would: bool, no_event: &str) -> fmt::Result {
     let mut left_out = 0;
     for rule in rules {
         let tells = rule.condition.is_some() || rule.what_if.is_some() || rule.became.is_some();
@@ -112,7 +116,7 @@ fn say_rules(f: &mut Formatter<'_>, rules: &[OfRule], would: bool) -> fmt::Resul
             continue;
         }
         say_left_out(f, &mut left_out)?;
-        say_rule(f, rule, would)?;
+        say_rule(f, rule, would, no_event)?;
     }
     say_left_out(f, &mut left_out)
 }
@@ -125,11 +129,11 @@ fn say_left_out(f: &mut Formatter<'_>, left_out: &mut usize) -> fmt::Result {
     }
 }
 
-fn say_rule(f: &mut Formatter<'_>, rule: &OfRule, would: bool) -> fmt::Result {
+fn say_rule(f: &mut Formatter<'_>, rule: &OfRule, would: bool, no_event: &str) -> fmt::Result {
     write!(f, "\n{}. `{}` (line {}): ", rule.place, rule.id, rule.line)?;
     match &rule.not_asked {
         Some(why) => {
-            write!(f, "not asked, {}", not_asked(why))?;
+            write!(f, "not asked, {}", not_asked(why, no_event))?;
             if let Some(verdict) = rule.verdict {
                 write!(f, "; its condition {verdict}")?;
             }
@@ -158,13 +162,13 @@ fn say_rule(f: &mut Formatter<'_>, rule: &OfRule, would: bool) -> fmt::Result {
     Ok(())
 }
 
-fn not_asked(why: &NotAsked) -> String {
+fn not_asked(why: &NotAsked, no_event: &str) -> String {
     match why {
         NotAsked::AboveDecided { rule } => format!("`{rule}` above decided"),
         NotAsked::Closed => "the issue is closed and the rule is for open ones".into(),
         NotAsked::Late => "the event is late and the rule does not read `event`".into(),
         NotAsked::OtherTimer => "the timer is another rule's".into(),
-        NotAsked::NoEvent => "it reads `event`, and none comes by itself".into(),
+        NotAsked::NoEvent => no_event.to_owned(),
     }
 }
 
@@ -215,7 +219,7 @@ fn became_what(became: &Became, rule: &OfRule, would: bool) -> String {
     }
 }
 
-pub(super) fn action(action: &FiredAction) -> String {
+fn action(action: &FiredAction) -> String {
     let id = action.id.as_ref().map(|id| format!(" ({id})")).unwrap_or_default();
     format!("{} for {}{id}", action.action, shown::bare(&action.target))
 }

@@ -337,6 +337,12 @@ impl<'s> Search<'s> {
         if sight.issue.deleted {
             return Some("the issue is deleted, and stays so".into());
         }
+        let decided = sight.issue.deciding.contains_key(&self.rule.id);
+        if !sight.concerns(self.rule) && decided {
+            return Some(
+                "it decided the issue while that was open, and decides it anew once it is reopened".into(),
+            );
+        }
         if !self.holds(sight) {
             return None;
         }

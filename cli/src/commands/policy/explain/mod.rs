@@ -202,7 +202,7 @@ async fn of_event(
                 .into(),
         );
     }
-    print(&explanation, &format!("on {place}\n"), json!({"record": place, "history": kept}), args);
+    print(&explanation, &format!("decided at {place}\n"), json!({"record": place, "history": kept}), args);
     Ok(ExitCode::SUCCESS)
 }
 
