@@ -358,7 +358,8 @@ mod tests {
             serde_json::from_value(serde_json::json!({"event_id": "a-1", "project_id": "alpha",
             "action": "post_nudge", "target": "owner:kim", "rationale": "", "source_ref": ""}))
             .unwrap();
-        let meant = |aim| Meant { aim, lane: Lane::InForce, project: "alpha", rule: None, now: DateTime::UNIX_EPOCH };
+        let meant =
+            |aim| Meant { aim, lane: Lane::InForce, project: "alpha", rule: None, now: DateTime::UNIX_EPOCH };
         for (first, end, says) in [
             (0, 0, "holds no event"),
             (0, 9, "kept from its first record on"),
