@@ -298,7 +298,14 @@ async fn a_policy_on_trial_decides_beside_the_one_in_force_and_nothing_of_it_is_
     assert_eq!(house.metric(&tried).await.as_deref(), Some("3"));
     until("each has its outcome", async || house.tail("outcomes").await.len() >= 3).await;
     assert!(house.tail("outcomes").await.iter().all(|outcome| outcome["action"] == "post_nudge"));
-    assert_eq!(house.tail("policies").await.len(), PARTITIONS, "a trial is no change of policy");
+    let policies = house.tail("policies").await;
+    let trials = policies.iter().filter(|change| change["on_trial"] == true).count();
+    assert_eq!(policies.len() - trials, PARTITIONS, "a trial is no change of policy");
+    assert_eq!(
+        trials,
+        2 * PARTITIONS,
+        "each candidate's trial is on the log, for its actions to be explained"
+    );
 
     // A trial goes on over a restart, and ends with one that does not name it.
     fs::write(house.at("candidate.yaml"), &next).unwrap();

@@ -274,6 +274,7 @@ async fn the_log_tells_which_policy_was_in_force_last() {
         offsets: Default::default(),
         at: Fixed.now(),
         clock: None,
+        on_trial: false,
         policy: "version: 1".into(),
     };
     let message = change.to_message().unwrap();

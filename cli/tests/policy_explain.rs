@@ -184,10 +184,39 @@ async fn actions_and_issues_of_a_server_with_the_policy_of_then() {
         json!({"kind": "timer", "id": by_timer["cause"], "rule": "deadline", "reason": "at",
         "issue_ref": "github:o/r#2"})
     );
-    assert_eq!((&told["issues"][0]["asked"], &told["remarks"]), (&json!("of_timer"), &json!([])));
+    assert_eq!((&told["issues"][0]["occasion"], &told["remarks"]), (&json!("timer"), &json!([])));
     assert_eq!(rule(&told, "deadline")["became"]["actions"][0]["target"], "owner:kim");
     let (out, ..) = explain(&[&id(&by_timer)], path).await;
     assert!(out.contains("timer t-") && out.contains("a timer asks only the rule that set it"), "{out}");
+
+    // The event that a webhook would be answered with, and the timer that an action names as its cause.
+    let of_event = document(&[by_event["cause"].as_str().unwrap()], path).await;
+    let of_its_action = document(&[&id(&by_event)], path).await;
+    for field in ["about", "issues", "now", "policy_hash", "remarks", "history"] {
+        assert_eq!(of_event[field], of_its_action[field], "{field}");
+    }
+    assert_eq!(
+        (&of_event["record"]["topic"], &of_event["record"]["offset"]),
+        (&json!("issues"), &json!(0)),
+        "{of_event}"
+    );
+    assert_eq!(document(&[by_timer["cause"].as_str().unwrap()], path).await, told);
+    // A record of it, as `tail --json` prints it, from a file or standard input.
+    let (lines, ..) = run(breakdown().args(["tail", "actions", "--json", "--data-dir"]).arg(path)).await;
+    let line = lines.lines().find(|line| line.contains(&id(&by_event))).unwrap();
+    let line = write(path, "line.json", line).display().to_string();
+    assert_eq!(document(&[&line], path).await, of_its_action);
+    let (lines, ..) = run(breakdown().args(["tail", "issues", "--json", "--data-dir"]).arg(path)).await;
+    let line = write(path, "line.json", lines.lines().next().unwrap()).display().to_string();
+    let of_line = document(&[&line, "--policy", &policy.display().to_string()], path).await;
+    assert_eq!((&of_line["about"], &of_line["now"]), (&of_event["about"], &of_event["now"]));
+    assert!(of_line["remarks"][0].as_str().unwrap().contains("policy explain p-"), "{of_line}");
+    // Not decided yet: nobody serves.
+    let next = json!({"project_id": "alpha", "source": "github", "type": "issue_updated", "repo": "o/r", "issue_number": 3,
+        "labels": []});
+    let next = document(&[publish(&next, path).await["event_id"].as_str().unwrap()], path).await;
+    assert!(next["remarks"][0].as_str().unwrap().contains("has not come to this event yet"), "{next}");
+    assert_eq!(next["policy_hash"], after["policy_hash"]);
 
     // A rule that did not decide; one that there was not.
     let told = document(&[&id(&by_event), "--rule", "frontend-to-alice"], path).await;
@@ -230,11 +259,28 @@ async fn what_is_not_there_is_said() {
     let unknown = format!("a-{}", "0".repeat(32));
     let shapes: &[&str] = &["32 hex digits", "github:owner/repo#12", "one event"];
     let cases: &[(&[&str], i32, &[&str])] = &[
-        (&[&unknown], 1, &["holds no action a-0", "breakdown tail actions", "event_id"]),
+        (
+            &[&unknown],
+            1,
+            &["no action a-0", "looked through: actions from the start; actions-shadow", "tail actions"],
+        ),
+        (&[&unknown, "--topic", "actions"], 1, &["looked through: actions from the start; `breakdown"]),
+        (&["T-00000000000000000000000000000000"], 1, &["explain its issue"]),
+        (&[&event, "--topic", "actions"], 2, &["--topic is for an id"]),
         (&[&unknown, "--at", "2026-01-01T00:00:00Z"], 2, &["leave out --policy and --at"]),
         (&["a-123"], 2, shapes),
         (&["o/r#1"], 2, shapes),
-        (&["gh-fc5a76c271ce04b9c35d4b40e61efcdc"], 2, shapes),
+        (
+            &["gh-fc5a76c271ce04b9c35d4b40e61efcdc"],
+            1,
+            &["no event gh-fc5a", "looked through: issues from the start", "tail issues"],
+        ),
+        (&["sample-triage-2"], 2, &["no event sample-triage-2", "no such file"]),
+        (
+            &["sample-triage-1"],
+            1,
+            &["issues partition", "offset 0", "no gateway has come", "breakdown groups"],
+        ),
         (&["no\u{1b}[31m\u{202e}"], 2, shapes),
         (&["github:o/r#1"], 1, &["github:o/r#1", "not known here"]),
         (&[&odd], 2, &["odd.json: "]),
@@ -279,7 +325,16 @@ struct Past {
     state: State,
     ruleset: Ruleset,
     made: Vec<Action>,
+    /// A policy on trial, and what it made.
+    trial: Option<(State, Ruleset)>,
+    tried: Vec<Action>,
+    /// Which project an issue is of, by its number.
+    project: fn(u64) -> &'static str,
     next: u64,
+}
+
+fn switched(state: &State, ruleset: &Ruleset) -> policy::Decision {
+    switch_policy(state, state.clock().unwrap_or(DateTime::UNIX_EPOCH), ruleset)
 }
 
 fn at(time: &str) -> DateTime<Utc> {
@@ -300,11 +355,21 @@ impl Past {
     async fn begin(dir: &Path, policy: &str) -> Self {
         let clock = Arc::new(ManualClock::new(at("00:00")));
         let log = EmbeddedLog::open(dir, clock.clone()).unwrap();
-        let topics = [topic::ISSUES, topic::ACTIONS, topic::OUTCOMES, topic::POLICIES];
+        let topics = [topic::ISSUES, topic::ACTIONS, topic::ACTIONS_SHADOW, topic::OUTCOMES, topic::POLICIES];
         let spec = |name: &&str| TopicSpec { name: (*name).into(), partitions: 1, keep: Keep::ALL };
         log.create_topics(&topics.iter().map(spec).collect::<Vec<_>>()).await.unwrap();
         let ruleset = policy::load(policy).unwrap();
-        let mut past = Self { clock, log, state: State::default(), ruleset, made: Vec::new(), next: 0 };
+        let mut past = Self {
+            clock,
+            log,
+            state: State::default(),
+            ruleset,
+            made: Vec::new(),
+            trial: None,
+            tried: Vec::new(),
+            project: |_| "alpha",
+            next: 0,
+        };
         past.follow(policy).await;
         past
     }
@@ -315,48 +380,78 @@ impl Past {
 
     async fn follow(&mut self, policy: &str) {
         self.ruleset = policy::load(policy).unwrap();
-        let now = self.state.clock().unwrap_or(DateTime::UNIX_EPOCH);
-        let decision = switch_policy(&self.state, now, &self.ruleset);
-        self.state.apply(decision);
+        self.state.apply(switched(&self.state, &self.ruleset));
+        self.say_policy(policy, false).await;
+    }
+
+    /// A policy is put on trial: it begins with what is known.
+    async fn try_out(&mut self, policy: &str) {
+        let ruleset = policy::load(policy).unwrap();
+        let mut state = self.state.clone();
+        state.apply(switched(&state, &ruleset));
+        self.trial = Some((state, ruleset));
+        self.say_policy(policy, true).await;
+    }
+
+    async fn say_policy(&self, policy: &str, on_trial: bool) {
         let change = PolicyChange {
             partition: 0,
-            policy_hash: self.ruleset.hash().into(),
+            policy_hash: policy::load(policy).unwrap().hash().into(),
             offsets: [(topic::ISSUES.to_owned(), self.next)].into(),
             at: self.clock.now(),
             clock: self.state.clock(),
+            on_trial,
             policy: policy.into(),
         };
         self.append(change.to_message().unwrap()).await;
     }
 
+    /// Both policies decide; what they make is written down.
+    async fn decide(&mut self, step: impl Fn(&mut State, &Ruleset) -> Vec<Action>) {
+        let made = step(&mut self.state, &self.ruleset);
+        let tried = self.trial.as_mut().map(|(state, ruleset)| step(state, ruleset)).unwrap_or_default();
+        self.say(made).await;
+        for action in tried {
+            let message = Message { topic: topic::ACTIONS_SHADOW, ..action.to_message().unwrap() };
+            self.append(message).await;
+            self.tried.push(action);
+        }
+    }
+
     /// An event comes; the gateway is there, and takes it in.
     async fn event(&mut self, now: DateTime<Utc>, number: u64, more: Value) {
-        let mut event = json!({"event_id": format!("p-{}", self.next), "project_id": "alpha", "source": "github",
+        let mut event = json!({"event_id": format!("p-{}", self.next), "project_id": (self.project)(number), "source": "github",
             "type": "issue_updated", "issue_ref": format!("github:o/r#{number}"), "repo": "o/r", "issue_number": number});
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let event: IssueEvent = serde_json::from_value(event).unwrap();
         self.clock.advance(now - self.clock.now());
         self.append(event.to_message(None).unwrap()).await;
         self.next += 1;
-        let mut made = Vec::new();
-        let mut sink = |decided: Decided<'_>| {
-            made.extend(decided.decision.actions.clone());
-            Ok::<(), ()>(())
-        };
-        take_event(&mut self.state, &event, None, now, Repeats::Last, &self.ruleset, &mut sink).unwrap();
-        self.say(made).await;
+        self.decide(|state, ruleset| {
+            let mut made = Vec::new();
+            let mut sink = |decided: Decided<'_>| {
+                made.extend(decided.decision.actions.clone());
+                Ok::<(), ()>(())
+            };
+            take_event(state, &event, None, now, Repeats::Last, ruleset, &mut sink).unwrap();
+            made
+        })
+        .await;
     }
 
     /// The gateway is there, and time has come to `now`. It decides at most `limit` timers.
     async fn timers(&mut self, now: DateTime<Utc>, limit: usize) {
         self.clock.advance(now - self.clock.now());
-        let mut made = Vec::new();
-        let mut sink = |decided: Decided<'_>| {
-            made.extend(decided.decision.actions.clone());
-            Ok::<(), ()>(())
-        };
-        fire_timers(&mut self.state, now, limit, Repeats::Last, &self.ruleset, &mut sink).unwrap();
-        self.say(made).await;
+        self.decide(|state, ruleset| {
+            let mut made = Vec::new();
+            let mut sink = |decided: Decided<'_>| {
+                made.extend(decided.decision.actions.clone());
+                Ok::<(), ()>(())
+            };
+            fire_timers(state, now, limit, Repeats::Last, ruleset, &mut sink).unwrap();
+            made
+        })
+        .await;
     }
 
     async fn say(&mut self, made: Vec<Action>) {
@@ -373,12 +468,26 @@ impl Past {
 
     /// Every action is met again, as it was made.
     async fn assert_all_met(&self, dir: &Path) {
-        for action in &self.made {
-            let told = document(&[&action.event_id], dir).await;
-            let fired = rule(&told, action.rule.as_deref().unwrap())["became"]["actions"].clone();
-            let again = fired.as_array().unwrap().iter().find(|it| it["id"] == action.event_id.as_str());
-            assert_eq!(again.expect("fired")["target"], action.target, "{told}");
-            assert_eq!((&told["remarks"], &told["now"]), (&json!([]), &json!(action.evaluated_at)), "{told}");
+        for (topic, all) in [("actions", &self.made), ("actions-shadow", &self.tried)] {
+            for action in all {
+                let told = document(&[&action.event_id, "--topic", topic], dir).await;
+                let fired = rule(&told, action.rule.as_deref().unwrap())["became"]["actions"].clone();
+                let again = fired.as_array().unwrap().iter().find(|it| it["id"] == action.event_id.as_str());
+                assert_eq!(again.expect("fired")["target"], action.target, "{told}");
+                assert_eq!(told["policy_hash"], json!(action.policy_hash), "{told}");
+                let remarks = told["remarks"].as_array().unwrap();
+                let on_trial = remarks.iter().any(|it| it.as_str().unwrap().contains("was on trial"));
+                assert_eq!(
+                    (remarks.len(), on_trial),
+                    if topic == "actions" { (0, false) } else { (1, true) },
+                    "{told}"
+                );
+                assert_eq!(told["now"], json!(action.evaluated_at), "{told}");
+                assert_eq!(
+                    (&told["record"]["topic"], &told["history"]["whole"]),
+                    (&json!(topic), &json!(true))
+                );
+            }
         }
     }
 }
@@ -492,19 +601,25 @@ rules:
 
 #[tokio::test]
 async fn whenever_a_gateway_was_away_its_actions_are_met_again() {
+    let mut tried = 0;
     for seed in 1..=4 {
         let dir = tempfile::tempdir().unwrap();
         let mut dice = Dice(seed);
         let mut past = Past::begin(dir.path(), MIXED).await;
+        past.project = |number| if number == 3 { "beta" } else { "alpha" };
         let mut now = at("09:00");
         for _ in 0..26 {
             now += TimeDelta::minutes(1 + i64::try_from(dice.roll(50)).unwrap());
             match dice.roll(5) {
                 // It is there, and sometimes it is stopped in the middle.
                 0 | 1 => past.timers(now, if dice.roll(2) == 0 { 1 } else { 100 }).await,
-                2 if dice.roll(3) == 0 => {
+                2 if dice.roll(2) == 0 => {
                     let cooldown = format!("cooldown: {}m", 20 + dice.roll(60));
-                    past.follow(&MIXED.replace("cooldown: 50m", &cooldown)).await;
+                    let policy = MIXED.replace("cooldown: 50m", &cooldown);
+                    match dice.roll(2) {
+                        0 => past.follow(&policy).await,
+                        _ => past.try_out(&policy.replace("repeat: 30m", "repeat: 40m")).await,
+                    }
                 }
                 _ => {
                     let labels: Vec<_> =
@@ -521,7 +636,9 @@ async fn whenever_a_gateway_was_away_its_actions_are_met_again() {
         assert!(by_timers.count() > 2, "seed {seed} tries little: {:?}", past.when());
         println!("seed {seed}: {:?}", past.when());
         past.assert_all_met(dir.path()).await;
+        tried += past.tried.len();
     }
+    assert!(tried > 10, "{tried} actions of policies on trial are few");
 }
 
 #[tokio::test]
@@ -594,4 +711,91 @@ async fn of_an_action_whose_history_is_gone_it_is_told_what_is_known() {
         out.contains("decided at an unknown time") && out.contains("policy ffffffffffff is not on the log"),
         "{out}"
     );
+}
+
+#[tokio::test]
+async fn a_policy_on_trial_is_explained_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let text = fs::read_to_string(sample("policy.yaml")).unwrap();
+    let candidate = text
+        .replace("action: post_nudge, target: \"team:triage\"", "action: assign_owner, target: \"owner:bo\"");
+    assert_ne!(text, candidate);
+    let (policy, candidate) = (write(path, "policy.yaml", &text), write(path, "candidate.yaml", &candidate));
+    let serve =
+        Serve::start(path, |command| command.arg("--policy").arg(&policy).arg("--shadow").arg(&candidate))
+            .await;
+    let opened = json!({"project_id": "alpha", "source": "github", "type": "issue_opened", "repo": "o/r", "issue_number": 1});
+    let cause = publish(&opened, path).await["event_id"].as_str().unwrap().to_owned();
+    let real = action_of(|it| it == cause, path).await;
+    let tried = async || tail("actions-shadow", |command| command.arg("--data-dir").arg(path)).await;
+    until("the shadow decides, too", async || !tried().await.is_empty()).await;
+    let tried = tried().await.remove(0);
+    assert_eq!(real["event_id"], tried["event_id"], "one id, two decisions");
+    let id = real["event_id"].as_str().unwrap();
+    serve.stop().await;
+
+    let told = document(&[id], path).await;
+    assert_eq!((&told["action"], &told["policy_hash"]), (&real, &real["policy_hash"]));
+    for subject in [id, &cause] {
+        let told = document(&[subject, "--topic", "actions-shadow"], path).await;
+        assert_eq!(told["policy_hash"], tried["policy_hash"]);
+        assert_ne!(told["policy_hash"], real["policy_hash"]);
+        let fired = &rule(&told, "triage-new")["became"]["actions"][0];
+        assert_eq!((&fired["target"], &fired["id"]), (&json!("owner:bo"), &json!(id)));
+        assert!(told["remarks"][0].as_str().unwrap().contains("on trial"), "{told}");
+    }
+
+    // Taken away, it has decided nothing; and an action that is only its own is found.
+    let only = json!({"project_id": "alpha", "source": "github", "type": "issue_updated", "repo": "o/r", "issue_number": 2,
+        "labels": ["ours"]});
+    let own = text.replace("rules:\n", "rules:\n  - { id: ours, when: '\"ours\" in issue.labels', then: { action: post_nudge, target: \"team:triage\" }, rationale: Ours }\n");
+    fs::write(&candidate, own).unwrap();
+    let serve =
+        Serve::start(path, |command| command.arg("--policy").arg(&policy).arg("--shadow").arg(&candidate))
+            .await;
+    publish(&only, path).await;
+    let mut found = None;
+    until("the next candidate decides", async || {
+        let all = tail("actions-shadow", |command| command.arg("--data-dir").arg(path)).await;
+        found = all.into_iter().find(|action| action["rule"] == "ours");
+        found.is_some()
+    })
+    .await;
+    serve.stop().await;
+    let found = found.unwrap();
+    let told = document(&[found["event_id"].as_str().unwrap()], path).await;
+    assert_eq!((&told["action"], &told["record"]["topic"]), (&found, &json!("actions-shadow")));
+}
+
+#[tokio::test]
+async fn what_is_no_longer_kept_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut past = Past::begin(dir.path(), REMIND).await;
+    past.event(at("10:00"), 1, json!({"labels": ["other"]})).await;
+    past.event(at("11:00"), 1, json!({"labels": ["stuck"]})).await;
+    let (action, ruleset) = (past.made[0].clone(), past.ruleset.hash().to_owned());
+    drop(past);
+    // As retention leaves it.
+    let log = rusqlite::Connection::open(dir.path().join("log.db")).unwrap();
+    let of_issues = "topic = (SELECT id FROM topics WHERE name = 'issues')";
+    log.execute(&format!("DELETE FROM records WHERE {of_issues} AND offset = 0"), ()).unwrap();
+    log.execute(&format!("UPDATE partitions SET first_offset = 1 WHERE {of_issues}"), ()).unwrap();
+    drop(log);
+    let (out, err, code) = explain(&[&action.event_id, "--json"], dir.path()).await;
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(
+        err.starts_with("note: issues is kept in partition 0 from offset 1 on: what happened before is gone"),
+        "{err}"
+    );
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        told["history"],
+        json!({"topic": "issues", "whole": false, "begins": [{"partition": 0, "first_offset": 1}]})
+    );
+    assert_eq!((&told["remarks"], &told["policy_hash"]), (&json!([]), &json!(ruleset)));
+    let (_, err, code) = explain(&["p-0"], dir.path()).await;
+    assert_eq!(code, 2);
+    assert!(err.contains("no event p-0 is on the log, or not any more; looked through: issues is kept in partition 0 from offset 1 on"), "{err}");
 }

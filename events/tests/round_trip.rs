@@ -125,9 +125,10 @@ proptest! {
     }
 
     #[test]
-    fn policy_changes(partition: u32, at in instant(), policy in ".*") {
+    fn policy_changes(partition: u32, at in instant(), on_trial: bool, policy in ".*") {
         let offsets = BTreeMap::from([("issues".to_owned(), 7_u64)]);
-        let change = PolicyChange { partition, policy_hash: "ab".into(), offsets, at, clock: Some(at), policy };
+        let policy_hash = "ab".into();
+        let change = PolicyChange { partition, policy_hash, offsets, at, clock: Some(at), on_trial, policy };
         holds("policies", &change);
     }
 

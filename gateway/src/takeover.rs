@@ -82,7 +82,7 @@ impl Restoring {
         put_in_force(&mut production, wall, batch)?;
         let mut partition = Partition { number, production, shadow: None, unwritten: Vec::new() };
         let stands = self.drop_unreadable(number, batch);
-        partition.put_on_trial(self.shadow, stands, policies.shadow.as_ref(), batch);
+        partition.put_on_trial(self.shadow, stands, policies.shadow.as_ref(), wall, batch)?;
         Ok(partition)
     }
 
@@ -122,7 +122,7 @@ impl Partition {
         self.production.ruleset = policies.policy.clone();
         put_in_force(&mut self.production, wall, batch)?;
         let old = self.shadow.take().map(|shadow| shadow.state).unwrap_or_default();
-        self.put_on_trial(old, true, policies.shadow.as_ref(), batch);
+        self.put_on_trial(old, true, policies.shadow.as_ref(), wall, batch)?;
         Ok(())
     }
 
@@ -133,15 +133,16 @@ impl Partition {
         mut old: State,
         stands: bool,
         candidate: Option<&Arc<Ruleset>>,
+        wall: DateTime<Utc>,
         batch: &mut Batch,
-    ) {
+    ) -> Result<(), GatewayError> {
         if let Some(candidate) = candidate
             && stands
             && old.policy_hash() == Some(candidate.hash())
         {
             old.share_seen(&self.production.state);
             self.shadow = Some(self.on_trial(old, candidate));
-            return;
+            return Ok(());
         }
         let stood = Key { project: "".into(), kind: Kind::Policy, identity: "".into() };
         if old.policy_hash().is_some() {
@@ -150,10 +151,13 @@ impl Partition {
         }
         let mut unwritten: BTreeSet<Key> = mem::take(&mut self.unwritten).into_iter().collect();
         unwritten.extend(old.keys().cloned());
-        self.shadow = candidate.map(|candidate| {
+        if let Some(candidate) = candidate {
             info!(partition = self.number, shadow = candidate.hash(), "a shadow begins");
-            self.on_trial(fork(&self.production.state, candidate), candidate)
-        });
+            batch.decides_for(self.number);
+            batch.tries_out();
+            batch.says(change(&self.production, candidate, wall, true).to_message()?);
+            self.shadow = Some(self.on_trial(fork(&self.production.state, candidate), candidate));
+        }
         let begun = self.shadow.iter().flat_map(|shadow| shadow.state.keys());
         unwritten.extend(begun.cloned());
         unwritten.remove(&stood);
@@ -161,6 +165,7 @@ impl Partition {
         let last = self.shadow.is_some().then_some(stood);
         self.unwritten =
             last.into_iter().chain(unwritten).filter(|key| Lane::Shadow.keeps(key.kind)).collect();
+        Ok(())
     }
 
     fn on_trial(&self, state: State, candidate: &Arc<Ruleset>) -> Course {
@@ -193,19 +198,22 @@ fn put_in_force(course: &mut Course, wall: DateTime<Utc>, batch: &mut Batch) -> 
     batch.decides_for(course.partition);
     batch.changes(course.partition, course.lane, decision.keys());
     course.state.apply(decision);
-    let inputs = [topic::ISSUES, topic::OUTCOMES];
-    batch.says(
-        PolicyChange {
-            partition: course.partition,
-            policy_hash: ruleset.hash().to_owned(),
-            offsets: inputs.map(|input| (input.to_owned(), course.state.consumed(input))).into(),
-            at: wall,
-            clock: course.state.clock(),
-            policy: ruleset.text().to_owned(),
-        }
-        .to_message()?,
-    );
+    batch.says(change(course, &ruleset, wall, false).to_message()?);
     Ok(())
+}
+
+/// From what the production has consumed on, this policy decides its partition, or is on trial beside it.
+fn change(production: &Course, ruleset: &Ruleset, wall: DateTime<Utc>, on_trial: bool) -> PolicyChange {
+    let inputs = [topic::ISSUES, topic::OUTCOMES];
+    PolicyChange {
+        partition: production.partition,
+        policy_hash: ruleset.hash().to_owned(),
+        offsets: inputs.map(|input| (input.to_owned(), production.state.consumed(input))).into(),
+        at: wall,
+        clock: production.state.clock(),
+        on_trial,
+        policy: ruleset.text().to_owned(),
+    }
 }
 
 /// The state with which a candidate begins.

@@ -7,7 +7,7 @@ pub(crate) mod publish;
 pub(crate) mod tail;
 pub(crate) mod topics;
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use eventlog::{Bounds, Log, Record};
 use serde_json::Value;
@@ -47,14 +47,28 @@ pub(crate) async fn read_all(
     mut each: impl FnMut(Record),
 ) -> Result<(), Failure> {
     let from = starts(log, topic, |bounds| bounds.first).await?;
-    let mut reader = log.read(topic, &from).await?;
+    scan(log, topic, &from, |record| {
+        each(record);
+        ControlFlow::Continue(())
+    })
+    .await
+}
+
+/// The records of `topic` from these offsets on, until there are no more or `each` ends it.
+pub(crate) async fn scan(
+    log: &dyn Log,
+    topic: &str,
+    from: &[(u32, u64)],
+    mut each: impl FnMut(Record) -> ControlFlow<()>,
+) -> Result<(), Failure> {
+    let mut reader = log.read(topic, from).await?;
     loop {
         let done = reader.at_end().await?;
         let records = reader.next(if done { Duration::ZERO } else { READ_WAIT }).await?;
-        if records.is_empty() && done {
+        let is_over = records.is_empty() && done;
+        if is_over || records.into_iter().try_for_each(&mut each).is_break() {
             return Ok(());
         }
-        records.into_iter().for_each(&mut each);
     }
 }
 

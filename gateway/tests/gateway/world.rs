@@ -102,8 +102,12 @@ impl World {
     /// each, by partition, and that there was no other.
     pub async fn changes(&self, times: usize) -> Vec<PolicyChange> {
         let count = times * PARTITIONS as usize;
-        self.until("policies take effect", async || self.records(topic::POLICIES).await.len() >= count).await;
-        let all: Vec<PolicyChange> = self.read(topic::POLICIES).await;
+        let in_force = async || {
+            let all: Vec<PolicyChange> = self.read(topic::POLICIES).await;
+            all.into_iter().filter(|change| !change.on_trial).collect::<Vec<_>>()
+        };
+        self.until("policies take effect", async || in_force().await.len() >= count).await;
+        let all = in_force().await;
         assert_eq!(all.len(), count, "one change a partition");
         let last = |partition| all.iter().rfind(|change| change.partition == partition).unwrap().clone();
         (0..PARTITIONS).map(last).collect()

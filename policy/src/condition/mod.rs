@@ -98,9 +98,9 @@ impl Condition {
         &self.formula
     }
 
-    /// How many steps an evaluation can take; one takes some ten nanoseconds.
-    pub(crate) fn steps(&self) -> u64 {
-        cost::formula(&self.formula)
+    /// How many steps an evaluation of what `view` has can take; one takes some ten nanoseconds.
+    pub(crate) fn steps(&self, view: &View<'_>) -> u64 {
+        cost::formula(&self.formula, Some(view))
     }
 
     /// Whether the condition reads `event`.

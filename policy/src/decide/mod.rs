@@ -54,9 +54,10 @@ pub(crate) use event::decide_news;
 use events::{Action, IssueEvent, Outcome};
 pub use expire::expire;
 pub(crate) use news::{News, learn};
-pub(crate) use sight::{Asked, Sight, Watch, watch};
+pub use sight::Occasion;
+pub(crate) use sight::{Sight, Watch, watch};
 pub use switch::switch_policy;
-pub(crate) use walk::Turn;
+pub(crate) use walk::Edge;
 
 use crate::{Entry, Issue, Key, Member, Ruleset, State, Timer};
 

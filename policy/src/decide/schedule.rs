@@ -31,12 +31,12 @@ impl Work<'_> {
                     timer.kind == TimerKind::Repeat
                         && timer.rule == rule.id
                         && timer.due_at <= self.now
-                        && is_turn(timer.due_at, from, repeat)
+                        && is_repeat(timer.due_at, from, repeat)
                 });
                 let due_at = waiting
                     .filter(|timer| pending(timer.due_at, rule, TimerKind::Repeat).is_some())
                     .map(|timer| timer.due_at)
-                    .or_else(|| next_turn(from, repeat, self.now));
+                    .or_else(|| next_repeat(from, repeat, self.now));
                 timers.extend(due_at.map(|due_at| IssueTimer {
                     due_at,
                     rule: rule.id.clone(),
@@ -59,23 +59,23 @@ impl Subject<'_> {
     }
 }
 
-fn is_turn(due_at: DateTime<Utc>, from: DateTime<Utc>, repeat: TimeDelta) -> bool {
+fn is_repeat(due_at: DateTime<Utc>, from: DateTime<Utc>, repeat: TimeDelta) -> bool {
     let passed = (due_at - from).num_milliseconds();
     passed > 0 && passed % repeat.num_milliseconds().max(1) == 0
 }
 
-/// The first turn after `now`.
-fn next_turn(from: DateTime<Utc>, repeat: TimeDelta, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    turn(from, repeat, turns_by(from, repeat, now) + 1)
+/// The first repeat after `now`.
+fn next_repeat(from: DateTime<Utc>, repeat: TimeDelta, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    nth_repeat(from, repeat, repeats_by(from, repeat, now) + 1)
 }
 
-/// How many turns there were by `now`.
-pub(super) fn turns_by(from: DateTime<Utc>, repeat: TimeDelta, now: DateTime<Utc>) -> i64 {
+/// How many repeats there were by `now`.
+pub(super) fn repeats_by(from: DateTime<Utc>, repeat: TimeDelta, now: DateTime<Utc>) -> i64 {
     (now - from).num_milliseconds().max(0) / repeat.num_milliseconds().max(1)
 }
 
-/// The n-th turn.
-pub(super) fn turn(from: DateTime<Utc>, repeat: TimeDelta, n: i64) -> Option<DateTime<Utc>> {
+/// The n-th repeat.
+pub(super) fn nth_repeat(from: DateTime<Utc>, repeat: TimeDelta, n: i64) -> Option<DateTime<Utc>> {
     let passed = repeat.num_milliseconds().checked_mul(n)?;
     from.checked_add_signed(TimeDelta::try_milliseconds(passed)?)
 }

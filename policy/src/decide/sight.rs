@@ -2,34 +2,27 @@
 //!
 //! A [`Sight`] is one issue as it stood when rules were asked about it. It can be decided again by the same code, changed or not.
 
+use std::ops::ControlFlow;
+
 use chrono::{DateTime, Utc};
 use events::IssueEvent;
+use serde::Serialize;
 
-use super::{Decision, Input, Subject, Turn, Work, event, outcome, timer, within_calendar};
-use crate::{Firing, Issue, Key, Rule, Ruleset, State, Timer, condition::View};
+use super::{Decision, Edge, Input, Subject, Work, event, outcome, timer, within_calendar};
+use crate::{Firing, Issue, Key, Rule, Ruleset, State, Timer, condition::View, index::Asks};
 
-/// Which rules are asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// By an event.
-    Every,
-    /// By an event that comes late.
-    Momentary,
-    /// Without an event.
-    Lasting,
-    /// By a timer: the one that set it.
-    Timer(Timer),
-}
-
-impl Asked {
-    pub(crate) fn asks(&self, rule: &Rule) -> bool {
-        match self {
-            Self::Every => true,
-            Self::Momentary => rule.is_momentary(),
-            Self::Lasting => !rule.is_momentary(),
-            Self::Timer(timer) => rule.id == timer.rule,
-        }
-    }
+/// On which occasion rules are asked; it says which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Occasion {
+    /// An event came: all of them.
+    Event,
+    /// An event came late: those that read `event`.
+    LateEvent,
+    /// None, the issue is looked at: those that do not read `event`.
+    NoEvent,
+    /// A timer is due: the one that set it.
+    Timer,
 }
 
 /// One issue as it stood when rules were asked about it.
@@ -41,7 +34,9 @@ pub(crate) struct Sight {
     pub(crate) issue: Issue,
     pub(crate) event: Option<IssueEvent>,
     pub(crate) now: DateTime<Utc>,
-    pub(crate) asked: Asked,
+    pub(crate) occasion: Occasion,
+    /// The timer that is due.
+    pub(crate) timer: Option<Timer>,
 }
 
 /// What was seen in a decision.
@@ -93,8 +88,9 @@ impl Work<'_> {
     pub(super) fn watched(
         &mut self,
         subject: &Subject<'_>,
-        asked: impl FnOnce() -> Asked,
+        occasion: Occasion,
         event: Option<&IssueEvent>,
+        timer: Option<&Timer>,
     ) {
         let Some(watch) = &mut self.watch else { return };
         let meant = watch.only.as_ref().is_none_or(|only| only == subject.issue_ref);
@@ -108,7 +104,8 @@ impl Work<'_> {
             issue: subject.issue.clone(),
             event: event.cloned(),
             now: self.now,
-            asked: asked(),
+            occasion,
+            timer: timer.cloned(),
         });
     }
 }
@@ -129,7 +126,8 @@ impl Sight {
             issue: work.subject(project, issue_ref).issue,
             event: None,
             now: work.now,
-            asked: Asked::Lasting,
+            occasion: Occasion::NoEvent,
+            timer: None,
         }
     }
 
@@ -142,11 +140,12 @@ impl Sight {
     pub(crate) fn decide(&self, state: &State, ruleset: &Ruleset) -> Decision {
         let mut work = self.work(state, ruleset);
         let mut subject = self.subject();
-        match (&self.asked, &self.event) {
-            (Asked::Every, Some(event)) => work.walk(&mut subject, Some(event)),
-            (Asked::Momentary, Some(event)) => work.walk_late(&mut subject, event),
-            (Asked::Timer(timer), _) => {
-                if let Some(rule) = ruleset.rule(&timer.rule).filter(|rule| subject.concerns(rule)) {
+        match (self.occasion, &self.event) {
+            (Occasion::Event, Some(event)) => work.walk(&mut subject, Some(event)),
+            (Occasion::LateEvent, Some(event)) => work.walk_late(&mut subject, event),
+            (Occasion::Timer, _) => {
+                let set_it = self.timer.as_ref().and_then(|timer| Some((timer, ruleset.rule(&timer.rule)?)));
+                if let Some((timer, rule)) = set_it.filter(|(_, rule)| subject.concerns(rule)) {
                     work.look(&mut subject, rule, timer);
                 }
             }
@@ -159,16 +158,35 @@ impl Sight {
     pub(crate) fn met<'a>(&self, state: &'a State, ruleset: &'a Ruleset) -> Vec<&'a Rule> {
         let subject = self.subject();
         let mut work = self.work(state, ruleset);
-        let (momentary, lasting) = match &self.asked {
-            Asked::Every => (true, true),
-            Asked::Momentary => (true, false),
-            Asked::Lasting => (false, true),
-            Asked::Timer(timer) => {
-                let own = ruleset.rule(&timer.rule).filter(|rule| self.concerns(rule));
+        let (momentary, lasting) = match self.occasion {
+            Occasion::Event => (true, true),
+            Occasion::LateEvent => (true, false),
+            Occasion::NoEvent => (false, true),
+            Occasion::Timer => {
+                let own = self.timer.as_ref().and_then(|timer| ruleset.rule(&timer.rule));
+                let own = own.filter(|rule| self.concerns(rule));
                 return own.filter(|rule| work.holds(&subject, rule)).into_iter().collect();
             }
         };
         work.met(&subject, self.event.as_ref(), momentary, lasting).into_vec()
+    }
+
+    /// Calls `each` with the places of the rules that are asked and can hold, whatever the times are, in file order, until it breaks.
+    pub(crate) fn candidates(&self, ruleset: &Ruleset, mut each: impl FnMut(usize) -> ControlFlow<()>) {
+        let (momentary, lasting) = match self.occasion {
+            Occasion::Event => (true, true),
+            Occasion::LateEvent => (true, false),
+            Occasion::NoEvent => (false, true),
+            Occasion::Timer => {
+                let own = self.timer.as_ref().and_then(|timer| ruleset.rule(&timer.rule));
+                let own =
+                    own.filter(|rule| self.concerns(rule)).and_then(|rule| ruleset.places.get(&rule.id));
+                _ = own.map(|place| each(*place));
+                return;
+            }
+        };
+        let asks = Asks { open: self.issue.is_open(), momentary, lasting };
+        ruleset.index.candidates(&self.view(), asks, each);
     }
 
     /// Whether a rule is for the issue at all.
@@ -176,14 +194,24 @@ impl Sight {
         rule.concerns(&self.issue)
     }
 
-    /// Whether a rule that holds has its turn: a lasting one in a walk, any one by its timer.
-    pub(crate) fn turn(&self, rule: &Rule) -> Turn {
+    /// Which rules are asked.
+    pub(crate) fn asks(&self, rule: &Rule) -> bool {
+        match self.occasion {
+            Occasion::Event => true,
+            Occasion::LateEvent => rule.is_momentary(),
+            Occasion::NoEvent => !rule.is_momentary(),
+            Occasion::Timer => self.timer.as_ref().is_some_and(|timer| timer.rule == rule.id),
+        }
+    }
+
+    /// Whether a rule that holds fires: a lasting one in a walk, any one by its timer.
+    pub(crate) fn edge(&self, rule: &Rule) -> Edge {
         let subject = self.subject();
-        match &self.asked {
-            Asked::Timer(timer) if subject.is_turn_of(rule, timer) => Turn::Fires,
-            Asked::Timer(_) => Turn::Done,
-            _ if rule.is_momentary() => Turn::Fires,
-            _ => subject.turn(rule),
+        match &self.timer {
+            Some(timer) if subject.still_stands(rule, timer) => Edge::Fires,
+            Some(_) => Edge::AtDone,
+            None if rule.is_momentary() => Edge::Fires,
+            None => subject.edge(rule),
         }
     }
 

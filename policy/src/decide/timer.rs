@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    Asked, Decision, Note, Subject, Work,
-    schedule::{turn, turns_by},
+    Decision, Note, Occasion, Subject, Work,
+    schedule::{nth_repeat, repeats_by},
 };
 use crate::{Rule, Ruleset, State, Timer, TimerKind, state::IssueTimer};
 
@@ -31,10 +31,10 @@ pub(super) fn take<'a>(work: &mut Work<'a>, timer: &'a Timer, until: DateTime<Ut
     if let (TimerKind::Repeat, Some(from), Some(repeat)) =
         (timer.kind, subject.firing(rule).repeats_from, rule.repeat)
     {
-        let last = turns_by(from, repeat, until.max(work.now));
-        let missed = last - turns_by(from, repeat, timer.due_at);
-        if let (true, Some(due_at)) = (missed > 0, turn(from, repeat, last)) {
-            // The last one is decided in its own turn, among the timers of others.
+        let last = repeats_by(from, repeat, until.max(work.now));
+        let missed = last - repeats_by(from, repeat, timer.due_at);
+        if let (true, Some(due_at)) = (missed > 0, nth_repeat(from, repeat, last)) {
+            // The last one is decided in its own time, among the timers of others.
             let own = |own: &IssueTimer| own.kind == TimerKind::Repeat && own.rule == rule.id;
             subject.issue.timers.retain(|timer| !own(timer));
             subject.issue.timers.insert(IssueTimer {
@@ -60,8 +60,8 @@ pub(super) fn take<'a>(work: &mut Work<'a>, timer: &'a Timer, until: DateTime<Ut
 impl Work<'_> {
     /// Looks at the rule that set a timer, and at no other.
     pub(super) fn look(&mut self, subject: &mut Subject<'_>, rule: &Rule, timer: &Timer) {
-        self.watched(subject, || Asked::Timer(timer.clone()), None);
-        if !subject.is_turn_of(rule, timer) || !self.holds(subject, rule) {
+        self.watched(subject, Occasion::Timer, None, Some(timer));
+        if !subject.still_stands(rule, timer) || !self.holds(subject, rule) {
             return;
         }
         match timer.kind {
@@ -76,7 +76,7 @@ impl Work<'_> {
 
 impl Subject<'_> {
     /// Whether what set a timer is still so.
-    pub(super) fn is_turn_of(&self, rule: &Rule, timer: &Timer) -> bool {
+    pub(super) fn still_stands(&self, rule: &Rule, timer: &Timer) -> bool {
         match timer.kind {
             TimerKind::At => {
                 let at = rule.at.and_then(|at| at.of(&self.issue.facts));

@@ -5,26 +5,26 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use events::IssueEvent;
 
-use super::{Asked, Note, Subject, Work};
+use super::{Note, Occasion, Subject, Work};
 use crate::{Firing, Rule, condition::View, index::Asks, rule::Met};
 
-/// Whether a lasting rule that holds has its turn.
+/// What the edge says of a lasting rule that holds: it fires when it comes to decide the issue, not while it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum Edge {
     /// It comes to decide the issue, or its `at` has a new value.
     Fires,
     /// It decides the issue already.
-    Decides,
+    DecidesAlready,
     /// It has had its turn for this value of `at`.
-    Done,
+    AtDone,
 }
 
 impl<'a> Work<'a> {
     /// Walks a current event through the rules, fires those that it is the turn of, and notes which decide the issue now. Without an
     /// event the lasting rules alone are asked.
     pub(super) fn walk(&mut self, subject: &mut Subject<'_>, event: Option<&IssueEvent>) {
-        let asked = if event.is_some() { Asked::Every } else { Asked::Lasting };
-        self.watched(subject, || asked.clone(), event);
+        let occasion = if event.is_some() { Occasion::Event } else { Occasion::NoEvent };
+        self.watched(subject, occasion, event, None);
         let cause = event.map_or("", |event| &event.event_id);
         let met = self.met(subject, event, event.is_some(), true);
         let mut deciding = BTreeMap::new();
@@ -35,7 +35,7 @@ impl<'a> Work<'a> {
             }
             let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
             deciding.insert(rule.id.clone(), at);
-            if subject.turn(rule) == Turn::Fires {
+            if subject.edge(rule) == Edge::Fires {
                 if at.is_some() {
                     subject.firing_mut(rule).at_done = at;
                 }
@@ -55,7 +55,7 @@ impl<'a> Work<'a> {
 
     /// Walks a late event through the momentary rules.
     pub(super) fn walk_late(&mut self, subject: &mut Subject<'_>, event: &IssueEvent) {
-        self.watched(subject, || Asked::Momentary, Some(event));
+        self.watched(subject, Occasion::LateEvent, Some(event), None);
         for rule in self.met(subject, Some(event), true, false) {
             self.fire_unless_cooling(subject, rule, &event.event_id);
         }
@@ -117,13 +117,13 @@ impl Subject<'_> {
         rule.concerns(&self.issue)
     }
 
-    /// Whether a lasting rule that holds has its turn.
-    pub(super) fn turn(&self, rule: &Rule) -> Turn {
+    /// Whether a lasting rule that holds fires.
+    pub(super) fn edge(&self, rule: &Rule) -> Edge {
         let at = rule.at.and_then(|at| at.of(&self.issue.facts));
         match self.issue.deciding.get(&rule.id) {
-            Some(before) if at.is_none() || *before == at => Turn::Decides,
-            _ if at.is_some() && self.firing(rule).at_done == at => Turn::Done,
-            _ => Turn::Fires,
+            Some(before) if at.is_none() || *before == at => Edge::DecidesAlready,
+            _ if at.is_some() && self.firing(rule).at_done == at => Edge::AtDone,
+            _ => Edge::Fires,
         }
     }
 

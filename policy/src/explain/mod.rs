@@ -2,9 +2,11 @@
 //! smallest change that would have made it otherwise.
 //!
 //! ```text
-//!   state, input ──decide, watched──► Decision, Sights ──┬─► the standing of each rule     (standing)
-//!                                                        ├─► conditions as trees          (tree)
-//!                                                        └─► decided again, changed       (change)
+//!   state, input ──decide, watched──► Decision, Sights ──┬─► what became of each rule    (standing) ──► in short (summary)
+//!   (Case)                                               ├─► conditions as trees         (tree, reads)
+//!                                                        └─► decided again, changed      (change)
+//!                                                                      │
+//!                                              Explanation ◄───────────┘  ──► text (text, shown), JSON
 //! ```
 //!
 //! What is told comes from the decision itself: the input is decided by the production code while someone listens
@@ -18,21 +20,24 @@ mod change;
 mod reads;
 mod shown;
 mod standing;
+mod summary;
 mod text;
 mod tree;
 
 use chrono::{DateTime, Utc};
-use events::ActionKind;
+use events::{ActionKind, IssueEvent};
 use serde::Serialize;
 
+use self::standing::Round;
 pub use self::{
     change::{Change, ChangeKind, End, Goal, Times, WhatIf},
     shown::Shown,
     tree::{Element, Node, Saw, Verdict},
 };
+pub use crate::decide::Occasion;
 use crate::{
-    Decision, Entry, Input, Key, Note, Ruleset, State, Timer, TimerKind,
-    decide::{Asked, Sight, Watch, watch},
+    Entry, Input, Key, Note, Rule, Ruleset, State, Timer, TimerKind,
+    decide::{Sight, Watch, watch},
 };
 
 /// How many issues of one event (a milestone's) are explained.
@@ -45,18 +50,29 @@ const MAX_TIMERS: usize = 50;
 pub enum Case<'a> {
     /// An input, decided with the state as it was before.
     Input(Input<'a>),
-    /// An issue as it is known: as if an event came that says nothing new. Rules that read `event` are left out.
+    /// An issue as it is known: as if an event came that says nothing new.
     Issue {
         /// Its project.
         project: &'a str,
         /// Its issue_ref.
         issue_ref: &'a str,
+        /// Its last event, for the rules that read `event`: as if it came again. None: they are left out.
+        last_event: Option<LastEvent<'a>>,
     },
 }
 
-/// What of it.
+/// The last event of an issue.
+#[derive(Debug, Clone, Copy)]
+pub struct LastEvent<'a> {
+    /// The event.
+    pub event: &'a IssueEvent,
+    /// When the log took it.
+    pub at: DateTime<Utc>,
+}
+
+/// What of it is to be told.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Ask<'a> {
+pub struct Focus<'a> {
     /// One rule (and the rules above it that hold) instead of all.
     pub rule: Option<&'a str>,
     /// One issue, where an event concerns several.
@@ -128,26 +144,32 @@ pub struct OfIssue {
     pub title: Option<String>,
     /// `open`, `closed` or `deleted`.
     pub state: &'static str,
-    /// Which rules are asked.
-    pub asked: AskedRules,
+    /// On which occasion rules are asked.
+    pub occasion: Occasion,
+    /// What came of it, in a line.
+    pub summary: String,
     /// The rules in file order: all, or those that were asked for.
     pub rules: Vec<OfRule>,
+    /// Of an issue as it is known: the rules that read `event`, as if its last event came again.
+    pub by_last_event: Option<ByLastEvent>,
+    /// Of how many rules the smallest change was not looked for, because it was of many: ask about one of them.
+    pub unsearched: usize,
     /// When rules will be looked at again, soonest first, as the decision leaves it; at most fifty.
     pub timers: Vec<SetTimer>,
 }
 
-/// Which rules an input asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AskedRules {
-    /// All of them: an event.
-    Every,
-    /// Those that read `event`: an event that comes late.
-    Momentary,
-    /// Those that do not read `event`: there is none.
-    Lasting,
-    /// The one that set the timer.
-    OfTimer,
+/// The rules that read `event`, as if an issue's last event came again: with the issue as it is known now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ByLastEvent {
+    /// The event's id.
+    pub event_id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// When the log took it.
+    pub at: DateTime<Utc>,
+    /// These rules in file order: all, or those that were asked for.
+    pub rules: Vec<OfRule>,
 }
 
 /// A timer that is set.
@@ -184,6 +206,8 @@ pub struct OfRule {
     pub ends_walk: bool,
     /// What the issue remembers of it.
     pub before: Before,
+    /// When it will be looked at next by itself, as the decision leaves it.
+    pub next_timer: Option<SetTimer>,
     /// The smallest change that would have made it otherwise; for the rule that was asked for, else for some.
     pub what_if: Option<WhatIf>,
 }
@@ -224,6 +248,8 @@ pub enum Became {
     Suppressed {
         /// When the cooldown ends.
         until: DateTime<Utc>,
+        /// How long it is, such as `10m`.
+        cooldown: String,
     },
     /// It decided the issue already, and fires again only after another rule decided it, or it was reopened.
     DecidedAlready,
@@ -233,7 +259,7 @@ pub enum Became {
         at: DateTime<Utc>,
     },
     /// What set the timer is no longer so: `at` moved or was done, or the rule no longer decides the issue.
-    NotItsTurn,
+    NoLongerDue,
 }
 
 /// One action that was decided.
@@ -274,7 +300,7 @@ pub fn explain(
     case: Case<'_>,
     now: DateTime<Utc>,
     ruleset: &Ruleset,
-    ask: Ask<'_>,
+    focus: Focus<'_>,
 ) -> Explanation {
     let mut explanation = Explanation {
         policy_hash: ruleset.hash().to_owned(),
@@ -286,7 +312,8 @@ pub fn explain(
     };
     let (decision, sights) = match case {
         Case::Input(input) => {
-            let (decision, watch) = watch(state, input, now, ruleset, Watch::new(ask.issue_ref, MAX_ISSUES));
+            let (decision, watch) =
+                watch(state, input, now, ruleset, Watch::new(focus.issue_ref, MAX_ISSUES));
             explanation.more_issues = watch.others;
             explanation.now = match input {
                 Input::Timer(timer) => timer.due_at,
@@ -294,7 +321,7 @@ pub fn explain(
             };
             (decision, watch.sights)
         }
-        Case::Issue { project, issue_ref } => {
+        Case::Issue { project, issue_ref, .. } => {
             if state.issue(project, issue_ref).is_none() {
                 explanation.remarks.push("nothing is known of this issue".into());
             }
@@ -309,8 +336,8 @@ pub fn explain(
         explanation.remarks.push("outcomes change the project's risk and run no rule".into());
     }
     explanation.remarks.extend(decision.notes.iter().filter_map(remark));
-    explanation.issues =
-        sights.iter().map(|sight| of_issue(state, ruleset, sight, &case, &decision, ask)).collect();
+    let round = |sight| Round { state, ruleset, sight, decision: &decision, focus };
+    explanation.issues = sights.iter().map(|sight| of_issue(&round(sight), &case)).collect();
     explanation
 }
 
@@ -341,7 +368,9 @@ fn remark(note: &Note) -> Option<String> {
                 shown::quoted(of)
             )
         }
-        Note::Stale { .. } => "it comes late: it is older, by its updated_at, than what was known".into(),
+        Note::Stale { .. } => {
+            "it comes late: it is older, by its updated_at, than what was known of the issue already".into()
+        }
         Note::Deleted { .. } => "no rule was asked: the issue is deleted".into(),
         Note::Missed { rule, count, .. } => {
             format!(
@@ -355,20 +384,33 @@ fn remark(note: &Note) -> Option<String> {
     })
 }
 
-fn of_issue(
-    state: &State,
-    ruleset: &Ruleset,
-    sight: &Sight,
-    case: &Case<'_>,
-    decision: &Decision,
-    ask: Ask<'_>,
-) -> OfIssue {
+fn of_issue(round: &Round<'_>, case: &Case<'_>) -> OfIssue {
+    let Round { state, sight, decision, .. } = *round;
     let key = Key::issue(&sight.project, &sight.issue_ref);
     let after = match (case, decision.changes.iter().find(|(changed, _)| *changed == key)) {
         (Case::Input(_), Some((_, Some(Entry::Issue(issue))))) => Some(&**issue),
         _ => state.issue(&sight.project, &sight.issue_ref),
     };
     let timers = after.into_iter().flat_map(|issue| issue.timers(&sight.project, &sight.issue_ref));
+    let timers: Vec<_> = timers
+        .take(MAX_TIMERS)
+        .map(|Timer { due_at, rule, kind, .. }| SetTimer { due_at, rule, reason: kind })
+        .collect();
+    let last_event = match case {
+        Case::Issue { last_event, .. } if !sight.issue.deleted => *last_event,
+        _ => None,
+    };
+    let mut rules = standing::rules(round, &timers, |_| true);
+    let by_last_event = last_event.map(|last| by_last_event(round, &timers, last));
+    if by_last_event.is_some() {
+        // What would make them fire is told there.
+        rules
+            .iter_mut()
+            .filter(|rule| rule.not_asked == Some(NotAsked::NoEvent))
+            .for_each(|rule| rule.what_if = None);
+    }
+    let again = by_last_event.iter().flat_map(|again| &again.rules);
+    let unsearched = rules.iter().chain(again).filter(|rule| rule.is_unsearched()).count();
     OfIssue {
         project_id: shown::cut(&sight.project),
         issue_ref: shown::cut(&sight.issue_ref),
@@ -378,16 +420,31 @@ fn of_issue(
             (_, true) => "open",
             _ => "closed",
         },
-        asked: match &sight.asked {
-            Asked::Every => AskedRules::Every,
-            Asked::Momentary => AskedRules::Momentary,
-            Asked::Lasting => AskedRules::Lasting,
-            Asked::Timer(_) => AskedRules::OfTimer,
-        },
-        rules: standing::rules(state, ruleset, sight, decision, ask),
-        timers: timers
-            .take(MAX_TIMERS)
-            .map(|Timer { due_at, rule, kind, .. }| SetTimer { due_at, rule, reason: kind })
-            .collect(),
+        occasion: sight.occasion,
+        summary: summary::of_rules(&rules, sight.occasion),
+        rules,
+        by_last_event,
+        unsearched: if round.focus.rule.is_none() { unsearched } else { 0 },
+        timers,
+    }
+}
+
+fn by_last_event(round: &Round<'_>, timers: &[SetTimer], last: LastEvent<'_>) -> ByLastEvent {
+    let LastEvent { event, at } = last;
+    let sight = Sight { event: Some(event.clone()), occasion: Occasion::Event, ..round.sight.clone() };
+    let decision = sight.decide(round.state, round.ruleset);
+    let again = Round { sight: &sight, decision: &decision, ..*round };
+    let mut rules = standing::rules(&again, timers, Rule::is_momentary);
+    // What would be done has no id yet: another event would be its cause.
+    let fired = rules.iter_mut().filter_map(|rule| match &mut rule.became {
+        Some(Became::Fired { actions, .. }) => Some(actions),
+        _ => None,
+    });
+    fired.flatten().for_each(|action| action.id = None);
+    ByLastEvent {
+        event_id: shown::cut(&event.event_id),
+        event_type: shown::cut(event.event_type.as_str()),
+        at,
+        rules,
     }
 }

@@ -26,6 +26,13 @@ pub(super) fn of_list(list: &List) -> Vec<Read> {
     reads.0
 }
 
+/// What a formula reads.
+pub(super) fn of_formula(formula: &Formula) -> Vec<Read> {
+    let mut reads = Reads(Vec::new());
+    reads.formula(formula);
+    reads.0
+}
+
 struct Reads(Vec<Read>);
 
 impl Reads {

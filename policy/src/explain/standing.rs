@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Ask, Became, Before, FiredAction, NotAsked, OfRule,
+    Became, Before, FiredAction, Focus, NotAsked, OfRule, SetTimer,
     change::{self, Goal},
+    shown,
     tree::{self, Verdict},
 };
 use crate::{
     Decision, Note, Rule, Ruleset, State,
-    decide::{Asked, Sight, Turn},
+    decide::{Edge, Occasion, Sight},
 };
 
 /// How many conditions of rules that do not hold are shown as trees.
@@ -18,14 +19,19 @@ const MAX_TREES: usize = 100;
 const MAX_STOPPED: usize = 3;
 const MAX_STARTED: usize = 5;
 
-/// The rules of a policy in a decision about one issue.
-pub(super) fn rules(
-    state: &State,
-    ruleset: &Ruleset,
-    sight: &Sight,
-    decision: &Decision,
-    ask: Ask<'_>,
-) -> Vec<OfRule> {
+/// The rules of a policy, asked once about one issue, and what was decided.
+#[derive(Clone, Copy)]
+pub(super) struct Round<'r> {
+    pub(super) state: &'r State,
+    pub(super) ruleset: &'r Ruleset,
+    pub(super) sight: &'r Sight,
+    pub(super) decision: &'r Decision,
+    pub(super) focus: Focus<'r>,
+}
+
+/// What became of those rules that `tells` names. `timers` are those that are set now.
+pub(super) fn rules(round: &Round<'_>, timers: &[SetTimer], tells: impl Fn(&Rule) -> bool) -> Vec<OfRule> {
+    let Round { state, ruleset, sight, decision, focus } = *round;
     let met = sight.met(state, ruleset);
     let ids: HashSet<_> = met.iter().map(|rule| rule.id.as_str()).collect();
     let of_rules = OfRules { sight, met: &met, heard: Heard::gather(sight, decision) };
@@ -33,37 +39,36 @@ pub(super) fn rules(
     let mut explained = Vec::new();
     for (place, rule) in ruleset.rules().enumerate() {
         let is_met = ids.contains(rule.id.as_str());
-        if ask.rule.is_some_and(|asked| asked != rule.id && !is_met) {
+        let is_meant = focus.rule.is_none_or(|meant| meant == rule.id || is_met);
+        if !is_meant || !tells(rule) {
             continue;
         }
         let reads_nothing = rule.is_momentary() && sight.event.is_none();
         let verdict = (!reads_nothing).then(|| Verdict::of(rule.condition.holds(&view)));
+        let not_asked = of_rules.not_asked(rule, place, ruleset);
         explained.push(OfRule {
             id: rule.id.clone(),
             place: place + 1,
             line: rule.line,
             momentary: rule.is_momentary(),
-            not_asked: of_rules.not_asked(rule, place, ruleset),
+            became: if not_asked.is_none() { of_rules.became(rule, is_met) } else { None },
+            not_asked,
             verdict,
             condition: None,
-            became: None,
             ends_walk: met.last().is_some_and(|last| last.id == rule.id && !last.goes_on)
-                && !matches!(sight.asked, Asked::Timer(_)),
+                && sight.occasion != Occasion::Timer,
             before: Before {
                 decided: sight.issue.deciding.contains_key(&rule.id),
                 fired_at: sight.firing(rule).fired_at,
                 at: rule.at.and_then(|at| at.of(&sight.issue.facts)),
                 at_done: sight.firing(rule).at_done,
             },
+            next_timer: timers.iter().find(|timer| timer.rule == rule.id).cloned(),
             what_if: None,
         });
-        if let Some(last) = explained.last_mut().filter(|last| last.not_asked.is_none()) {
-            last.became = of_rules.became(rule, is_met);
-        }
     }
-    plant(&mut explained, ruleset, sight, ask);
-    let wishes = wishes(&explained, ask);
-    for (index, goal) in wishes {
+    plant(&mut explained, ruleset, sight, focus);
+    for (index, goal) in wishes(&explained, focus) {
         if let Some(rule) = ruleset.rule(&explained[index].id) {
             explained[index].what_if = Some(change::search(state, ruleset, sight, rule, goal));
         }
@@ -72,11 +77,11 @@ pub(super) fn rules(
 }
 
 /// Grows the trees: of all rules but the many that do not hold.
-fn plant(explained: &mut [OfRule], ruleset: &Ruleset, sight: &Sight, ask: Ask<'_>) {
+fn plant(explained: &mut [OfRule], ruleset: &Ruleset, sight: &Sight, focus: Focus<'_>) {
     let mut trees = 0;
     for it in explained {
         let (Some(_), Some(rule)) = (it.verdict, ruleset.rule(&it.id)) else { continue };
-        let matters = ask.rule == Some(&it.id) || it.became.is_some();
+        let matters = focus.rule == Some(&it.id) || it.became.is_some();
         let other_timer = it.not_asked == Some(NotAsked::OtherTimer);
         if matters || (trees < MAX_TREES && !other_timer) {
             trees += 1;
@@ -85,8 +90,20 @@ fn plant(explained: &mut [OfRule], ruleset: &Ruleset, sight: &Sight, ask: Ask<'_
     }
 }
 
+impl OfRule {
+    /// What needs another kind of input altogether is not worth a search unasked.
+    fn is_far(&self) -> bool {
+        matches!(self.not_asked, Some(NotAsked::NoEvent | NotAsked::Late | NotAsked::OtherTimer))
+    }
+
+    /// Whether a smallest change could be looked for, and was not.
+    pub(super) fn is_unsearched(&self) -> bool {
+        self.what_if.is_none() && !self.is_far()
+    }
+}
+
 /// For which rules which change is looked for.
-fn wishes(explained: &[OfRule], ask: Ask<'_>) -> Vec<(usize, Goal)> {
+fn wishes(explained: &[OfRule], focus: Focus<'_>) -> Vec<(usize, Goal)> {
     let (mut stopped, mut started) = (0, 0);
     let mut wishes = Vec::new();
     for (index, it) in explained.iter().enumerate() {
@@ -96,19 +113,17 @@ fn wishes(explained: &[OfRule], ask: Ask<'_>) -> Vec<(usize, Goal)> {
             (Some(Became::DecidedAlready), _) => Goal::NotDecide,
             _ => Goal::Fire,
         };
-        if let Some(asked) = ask.rule {
+        if let Some(asked) = focus.rule {
             if asked == it.id {
                 wishes.push((index, goal));
             }
             continue;
         }
-        // What needs another kind of input altogether is not worth a search unasked.
-        let is_far = matches!(it.not_asked, Some(NotAsked::NoEvent | NotAsked::Late));
         let (count, most) = match goal {
             Goal::Fire => (&mut started, MAX_STARTED),
             Goal::NotFire | Goal::NotDecide => (&mut stopped, MAX_STOPPED),
         };
-        if !is_far && *count < most {
+        if !it.is_far() && *count < most {
             *count += 1;
             wishes.push((index, goal));
         }
@@ -135,7 +150,7 @@ impl<'d> Heard<'d> {
                 continue;
             };
             heard.fired.entry(rule).or_default().push(FiredAction {
-                id: (sight.asked != Asked::Lasting).then(|| action.event_id.clone()),
+                id: (sight.occasion != Occasion::NoEvent).then(|| action.event_id.clone()),
                 action: action.action.clone(),
                 target: action.target.clone(),
             });
@@ -163,10 +178,10 @@ struct OfRules<'r> {
 
 impl OfRules<'_> {
     fn not_asked(&self, rule: &Rule, place: usize, ruleset: &Ruleset) -> Option<NotAsked> {
-        if !self.sight.asked.asks(rule) {
-            return Some(match &self.sight.asked {
-                Asked::Timer(_) => NotAsked::OtherTimer,
-                Asked::Momentary => NotAsked::Late,
+        if !self.sight.asks(rule) {
+            return Some(match &self.sight.occasion {
+                Occasion::Timer => NotAsked::OtherTimer,
+                Occasion::LateEvent => NotAsked::Late,
                 _ => NotAsked::NoEvent,
             });
         }
@@ -180,16 +195,16 @@ impl OfRules<'_> {
 
     /// Of a rule that was asked.
     fn became(&self, rule: &Rule, is_met: bool) -> Option<Became> {
-        let turn = self.sight.turn(rule);
-        if turn == Turn::Done && matches!(self.sight.asked, Asked::Timer(_)) {
-            return Some(Became::NotItsTurn);
+        let edge = self.sight.edge(rule);
+        if edge == Edge::AtDone && self.sight.occasion == Occasion::Timer {
+            return Some(Became::NoLongerDue);
         }
         if !is_met {
             return None;
         }
         let id = rule.id.as_str();
         if let Some(until) = self.heard.suppressed.get(id) {
-            return Some(Became::Suppressed { until: *until });
+            return Some(Became::Suppressed { until: *until, cooldown: shown::duration(rule.cooldown) });
         }
         let unresolved = self.heard.unresolved.get(id).cloned().unwrap_or_default();
         if let Some(actions) = self.heard.fired.get(id) {
@@ -199,8 +214,8 @@ impl OfRules<'_> {
             return Some(Became::Unresolved);
         }
         let at = rule.at.and_then(|at| at.of(&self.sight.issue.facts));
-        Some(match (turn, at) {
-            (Turn::Done, Some(at)) => Became::AtDone { at },
+        Some(match (edge, at) {
+            (Edge::AtDone, Some(at)) => Became::AtDone { at },
             _ => Became::DecidedAlready,
         })
     }

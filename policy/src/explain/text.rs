@@ -3,10 +3,14 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    About, AskedRules, Became, Explanation, FiredAction, Node, NotAsked, OfIssue, OfRule, Verdict, change,
-    shown,
+    About, Became, ByLastEvent, Explanation, FiredAction, Node, NotAsked, Occasion, OfIssue, OfRule, Verdict,
+    change, shown,
 };
 
+use crate::TimerKind;
+
+/// Why a rule that reads `event` is not asked without one.
+const NO_EVENT: &str = "it reads `event`, and there is none";
 /// How wide the text of a test is, before what it saw.
 const TEST_WIDTH: usize = 44;
 
@@ -61,29 +65,36 @@ impl Explanation {
             write!(f, " {}", shown::quoted(title))?;
         }
         writeln!(f, ", {}, project {}", issue.state, shown::bare(&issue.project_id))?;
-        match issue.asked {
-            AskedRules::Every => {}
-            AskedRules::Momentary => writeln!(f, "a late event asks only the rules that read `event`")?,
-            AskedRules::Lasting => {
-                writeln!(
-                    f,
-                    "as if an event came now that says nothing new; rules that read `event` are left out"
-                )?;
-            }
-            AskedRules::OfTimer => writeln!(f, "a timer asks only the rule that set it")?,
+        match issue.occasion {
+            Occasion::Event => {}
+            Occasion::LateEvent => writeln!(f, "a late event asks only the rules that read `event`")?,
+            Occasion::NoEvent => writeln!(f, "looked at as if an event came now that says nothing new")?,
+            Occasion::Timer => writeln!(f, "a timer asks only the rule that set it")?,
         }
+        writeln!(f, "in short: {}", issue.summary)?;
         let would = matches!(self.about, About::Issue { .. });
-        let mut left_out = 0;
-        for rule in &issue.rules {
-            let tells = rule.condition.is_some() || rule.what_if.is_some() || rule.became.is_some();
-            if !tells && (rule.verdict.is_some() || rule.not_asked == Some(NotAsked::OtherTimer)) {
-                left_out += 1;
-                continue;
-            }
-            say_left_out(f, &mut left_out)?;
-            say_rule(f, rule, would)?;
+        let below = issue.by_last_event.is_some();
+        say_rules(f, &issue.rules, would, if below { "it reads `event`: see below" } else { NO_EVENT })?;
+        if let Some(ByLastEvent { event_id, event_type, at, rules }) = &issue.by_last_event
+            && !rules.is_empty()
+        {
+            writeln!(
+                f,
+                "\nthe rules that read `event`, as if the issue's last one came again now ({} {} of {})",
+                shown::bare(event_type),
+                shown::bare(event_id),
+                shown::time(*at)
+            )?;
+            say_rules(f, rules, true, NO_EVENT)?;
         }
-        say_left_out(f, &mut left_out)?;
+        match issue.unsearched {
+            0 => {}
+            1 => writeln!(f, "\nof one rule no smallest change (→) was looked for: --rule asks about one")?,
+            count => writeln!(
+                f,
+                "\nof {count} rules no smallest change (→) was looked for: --rule asks about one of them"
+            )?,
+        }
         if !issue.timers.is_empty() {
             writeln!(f, "\nwill be looked at again")?;
         }
@@ -95,6 +106,21 @@ impl Explanation {
     }
 }
 
+/// `would`: nothing was done, it is only asked what would be. `no_event`: why a rule that reads `event` is not asked without one.
+fn say_rules(f: &mut Formatter<'_>, rules: &[OfRule], would: bool, no_event: &str) -> fmt::Result {
+    let mut left_out = 0;
+    for rule in rules {
+        let tells = rule.condition.is_some() || rule.what_if.is_some() || rule.became.is_some();
+        if !tells && (rule.verdict.is_some() || rule.not_asked == Some(NotAsked::OtherTimer)) {
+            left_out += 1;
+            continue;
+        }
+        say_left_out(f, &mut left_out)?;
+        say_rule(f, rule, would, no_event)?;
+    }
+    say_left_out(f, &mut left_out)
+}
+
 fn say_left_out(f: &mut Formatter<'_>, left_out: &mut usize) -> fmt::Result {
     match std::mem::take(left_out) {
         0 => Ok(()),
@@ -103,11 +129,11 @@ fn say_left_out(f: &mut Formatter<'_>, left_out: &mut usize) -> fmt::Result {
     }
 }
 
-fn say_rule(f: &mut Formatter<'_>, rule: &OfRule, would: bool) -> fmt::Result {
+fn say_rule(f: &mut Formatter<'_>, rule: &OfRule, would: bool, no_event: &str) -> fmt::Result {
     write!(f, "\n{}. `{}` (line {}): ", rule.place, rule.id, rule.line)?;
     match &rule.not_asked {
         Some(why) => {
-            write!(f, "not asked, {}", not_asked(why))?;
+            write!(f, "not asked, {}", not_asked(why, no_event))?;
             if let Some(verdict) = rule.verdict {
                 write!(f, "; its condition {verdict}")?;
             }
@@ -136,13 +162,13 @@ fn say_rule(f: &mut Formatter<'_>, rule: &OfRule, would: bool) -> fmt::Result {
     Ok(())
 }
 
-fn not_asked(why: &NotAsked) -> String {
+fn not_asked(why: &NotAsked, no_event: &str) -> String {
     match why {
         NotAsked::AboveDecided { rule } => format!("`{rule}` above decided"),
         NotAsked::Closed => "the issue is closed and the rule is for open ones".into(),
         NotAsked::Late => "the event is late and the rule does not read `event`".into(),
         NotAsked::OtherTimer => "the timer is another rule's".into(),
-        NotAsked::NoEvent => "it reads `event` and there is none".into(),
+        NotAsked::NoEvent => no_event.to_owned(),
     }
 }
 
@@ -158,20 +184,36 @@ fn became_what(became: &Became, rule: &OfRule, would: bool) -> String {
             text
         }
         Became::Unresolved => "holds, but no target resolves, so there is no action".into(),
-        Became::Suppressed { until } => format!("holds, suppressed by its cooldown until {}", shown::time(*until)),
-        Became::DecidedAlready => {
-            let fired = rule.before.fired_at.map(|at| format!(", fired last at {}", shown::time(at)));
+        Became::Suppressed { until, cooldown } => {
+            let fired = rule.before.fired_at.map(|at| format!("; fired last at {}", shown::time(at)));
             format!(
-                "holds, and decides the issue already{}; fires again when another rule has decided in between, or the issue is reopened{}",
+                "holds, suppressed by its cooldown of {cooldown} until {}{}",
+                shown::time(*until),
+                fired.unwrap_or_default()
+            )
+        }
+        Became::DecidedAlready => {
+            let fired = rule.before.fired_at.map(|at| format!(" (fired last at {})", shown::time(at)));
+            let repeats = rule.next_timer.as_ref().filter(|timer| timer.reason == TimerKind::Repeat);
+            let repeats = repeats.map(|timer| format!("; repeats at {}", shown::time(timer.due_at)));
+            format!(
+                "holds, and decides the issue already{}{}; fires again when another rule has decided in between, or the issue is reopened{}",
                 fired.unwrap_or_default(),
+                repeats.unwrap_or_default(),
                 if rule.before.at.is_some() { ", or `at` has another value" } else { "" }
             )
         }
         Became::AtDone { at } => {
-            format!("holds, and had its turn for `at` {}; fires again for another value", shown::time(*at))
+            let repeats = rule.next_timer.as_ref().filter(|timer| timer.reason == TimerKind::Repeat);
+            let repeats = repeats.map(|timer| format!("; repeats at {}", shown::time(timer.due_at)));
+            format!(
+                "holds, but its `at` {} counted already, and each value counts once{}; fires again for another value",
+                shown::time(*at),
+                repeats.unwrap_or_default()
+            )
         }
-        Became::NotItsTurn => {
-            "not its turn: what set the timer is no longer so (`at` moved or was done, or it does not decide the issue)"
+        Became::NoLongerDue => {
+            "its timer no longer counts: `at` moved, it fired for this `at` already, or another rule decides the issue"
                 .into()
         }
     }

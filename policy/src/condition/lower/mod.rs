@@ -45,7 +45,7 @@ pub(super) fn lower(
     match formula {
         Some(mut formula) if problems.is_empty() => {
             formula.span = 0..text.len();
-            let steps = cost::formula(&formula);
+            let steps = cost::formula(&formula, None);
             if steps > cost::MAX_STEPS {
                 let message =
                     format!("the condition can take {steps} steps; {} is the limit", cost::MAX_STEPS);

@@ -6,7 +6,7 @@ use events::{EventType, FieldChange, IssueState, Said, Source};
 use super::{Change, ChangeKind, named, span::Times};
 use crate::{
     condition::field::{Field, Type},
-    decide::{Asked, Sight},
+    decide::{Occasion, Sight},
     explain::{
         reads::Read,
         shown::{self, Shown},
@@ -100,7 +100,7 @@ impl Edit {
         let mut sight = sight.clone();
         match (self.what, &self.new) {
             // A timer is decided at its own instant.
-            (Read::Now, New::Time(at)) if !matches!(sight.asked, Asked::Timer(_)) => sight.now = *at,
+            (Read::Now, New::Time(at)) if sight.occasion != Occasion::Timer => sight.now = *at,
             (Read::Now, _) => return None,
             (Read::Field(field), new) if field.is_of_event() => set_event(&mut sight, field, new)?,
             (Read::Field(field), new) => set_fact(&mut sight, field, new)?,

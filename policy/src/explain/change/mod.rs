@@ -9,32 +9,35 @@
 //! is not enough (a rule above wins just there), the times next to the other turns are tried.
 
 mod edit;
+mod effort;
 mod example;
 mod span;
 mod suggest;
 mod time;
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeMap, HashSet},
+    rc::Rc,
+};
 
 use serde::Serialize;
 
 pub use self::span::{End, Times};
-use self::{edit::Edit, suggest::Suggest};
-use super::shown::{self, Shown};
+use self::{edit::Edit, effort::Effort, suggest::Suggest};
+use super::{
+    reads::{self, Read},
+    shown::{self, Shown},
+};
 use crate::{
-    Note, Rule, Ruleset, State, Target, Then,
+    Decision, Note, Rule, Ruleset, State, Target, Then,
     condition::field::Field,
-    decide::{Asked, Sight, Turn},
+    decide::{Edge, Occasion, Sight},
 };
 
 /// How many edits a change may have.
 const MAX_EDITS: usize = 4;
 /// How many changes are named.
 const MAX_ALTERNATIVES: usize = 4;
-/// How many sets of edits are tried for one rule.
-const MAX_TRIED: usize = 2000;
-/// How many steps of evaluation that may take together: some tenths of a second.
-const MAX_STEPS: u64 = 30_000_000;
 /// How many rules above are asked to win instead, where the rule itself cannot be made to give way.
 const MAX_ABOVE: usize = 8;
 
@@ -99,8 +102,8 @@ pub enum ChangeKind {
 
 /// Looks for the smallest change.
 pub(super) fn search(state: &State, ruleset: &Ruleset, sight: &Sight, rule: &Rule, goal: Goal) -> WhatIf {
-    let steps = (rule.condition.steps(), ruleset.rules().map(|rule| rule.condition.steps()).sum());
-    let mut search = Search { state, ruleset, rule, goal, steps, tried: 0, spent: 0, complete: true };
+    let mut search =
+        Search { state, ruleset, rule, goal, effort: Effort::default(), readers: BTreeMap::default() };
     let mut what_if = WhatIf {
         goal,
         obstacle: search.obstacle(sight),
@@ -131,7 +134,7 @@ pub(super) fn search(state: &State, ruleset: &Ruleset, sight: &Sight, rule: &Rul
             what_if.alternatives.push(edits);
         }
     }
-    (what_if.tried, what_if.complete) = (search.tried, search.complete);
+    (what_if.tried, what_if.complete) = (search.effort.tried, !search.effort.is_cut_short);
     what_if
 }
 
@@ -140,28 +143,24 @@ struct Search<'s> {
     ruleset: &'s Ruleset,
     rule: &'s Rule,
     goal: Goal,
-    /// The most that the rule's own condition takes, and a whole walk.
-    steps: (u64, u64),
-    tried: usize,
-    spent: u64,
-    complete: bool,
+    effort: Effort,
+    /// Places of the rules, down to the one that is meant, whose conditions read something.
+    readers: BTreeMap<Read, Rc<[usize]>>,
 }
 
-impl Search<'_> {
+impl<'s> Search<'s> {
     /// Every set of the smallest size, at most `most`, that reaches the goal. `next` names the edits to go on with.
     fn run(
         &mut self,
         sight: &Sight,
         most: usize,
-        next: &dyn Fn(&Self, &Sight) -> Vec<Edit>,
+        next: &dyn Fn(&mut Self, &Sight) -> Vec<Edit>,
     ) -> Vec<Vec<Edit>> {
         let mut seen = HashSet::new();
         let mut edge = vec![(Vec::<Edit>::new(), sight.clone())];
         for _ in 0..most {
             let (mut found, mut further) = (Vec::new(), Vec::new());
             for (edits, sight) in &edge {
-                // A suggestion asks about each part of a condition.
-                self.spent += 4 * self.steps.0;
                 for edit in next(self, sight) {
                     if !edit.goes_with(edits) {
                         continue;
@@ -173,11 +172,10 @@ impl Search<'_> {
                     if !seen.insert(key) {
                         continue;
                     }
-                    if self.tried >= MAX_TRIED || self.spent >= MAX_STEPS {
-                        self.complete = false;
+                    if self.effort.is_spent() {
                         return found;
                     }
-                    self.tried += 1;
+                    self.effort.tried += 1;
                     let Some(changed) = edit.apply(sight) else { continue };
                     if self.reached(&changed) {
                         found.push(edits);
@@ -200,61 +198,95 @@ impl Search<'_> {
 
     /// Whether the goal is reached, by the walk itself.
     fn reached(&mut self, sight: &Sight) -> bool {
-        self.spent += self.steps.0;
-        let fires = |search: &mut Self| {
-            search.spent += search.steps.1;
-            let decision = sight.decide(search.state, search.ruleset);
-            decision.actions.iter().any(|action| action.rule.as_deref() == Some(&search.rule.id))
-        };
+        let holds = self.holds(sight);
         match self.goal {
-            Goal::Fire => self.holds(sight) && fires(self),
-            Goal::NotFire => !self.holds(sight) || !fires(self),
-            Goal::NotDecide => !self.holds(sight) || !self.is_met(sight),
+            Goal::Fire => holds && self.fires(sight),
+            Goal::NotFire => !holds || !self.fires(sight),
+            Goal::NotDecide => !holds || !self.is_met(sight),
         }
     }
 
-    fn holds(&self, sight: &Sight) -> bool {
-        sight.concerns(self.rule)
-            && sight.asked.asks(self.rule)
-            && self.rule.condition.holds(&sight.view()) == Ok(true)
+    fn holds(&mut self, sight: &Sight) -> bool {
+        if !sight.concerns(self.rule) || !sight.asks(self.rule) {
+            return false;
+        }
+        self.effort.evaluated(self.rule, sight, 1);
+        self.rule.condition.holds(&sight.view()) == Ok(true)
+    }
+
+    fn met(&mut self, sight: &Sight) -> Vec<&'s Rule> {
+        let met = sight.met(self.state, self.ruleset);
+        self.effort.walked(self.ruleset, sight, &met);
+        met
     }
 
     fn is_met(&mut self, sight: &Sight) -> bool {
-        self.spent += self.steps.1;
-        sight.met(self.state, self.ruleset).iter().any(|met| met.id == self.rule.id)
+        self.met(sight).iter().any(|met| met.id == self.rule.id)
+    }
+
+    fn decide(&mut self, sight: &Sight, met: &[&Rule]) -> Decision {
+        self.effort.walked(self.ruleset, sight, met);
+        sight.decide(self.state, self.ruleset)
+    }
+
+    fn fires(&mut self, sight: &Sight) -> bool {
+        let met = self.met(sight);
+        met.iter().any(|met| met.id == self.rule.id)
+            && self
+                .decide(sight, &met)
+                .actions
+                .iter()
+                .any(|action| action.rule.as_deref() == Some(&self.rule.id))
     }
 
     /// The rule above that wins.
-    fn winner(&self, sight: &Sight) -> Option<&Rule> {
-        let met = sight.met(self.state, self.ruleset);
-        let last = met.last().filter(|last| !last.goes_on)?;
+    fn winner(&mut self, sight: &Sight) -> Option<&'s Rule> {
+        let last = self.met(sight).pop().filter(|last| !last.goes_on)?;
         let above = self.ruleset.places.get(&last.id) < self.ruleset.places.get(&self.rule.id);
-        self.ruleset.rule(&last.id).filter(|_| above)
+        above.then_some(last)
+    }
+
+    /// Places of the rules, down to the one that is meant, whose conditions read `what`.
+    fn readers(&mut self, what: Read) -> Rc<[usize]> {
+        if let Some(known) = self.readers.get(&what) {
+            return known.clone();
+        }
+        let last = self.ruleset.places.get(&self.rule.id).copied().unwrap_or_default();
+        self.effort.read(last);
+        let reads = |rule: &Rule| reads::of_formula(rule.condition.formula()).contains(&what);
+        let rules = self.ruleset.rules.iter().enumerate().take(last + 1);
+        let places: Rc<[usize]> = rules.filter(|(_, rule)| reads(rule)).map(|(place, _)| place).collect();
+        self.readers.insert(what, places.clone());
+        places
     }
 
     /// Edits against what is in the way.
-    fn in_the_way(&self, sight: &Sight) -> Vec<Edit> {
+    fn in_the_way(&mut self, sight: &Sight) -> Vec<Edit> {
         let rule = self.rule;
         let mut suggest = Suggest::new(sight);
-        if !sight.asked.asks(rule) || sight.issue.deleted {
+        if !sight.asks(rule) || sight.issue.deleted {
             return Vec::new();
         }
         if self.goal != Goal::Fire {
+            self.effort.evaluated(rule, sight, Suggest::EVALUATIONS);
             suggest.condition(&rule.condition, false);
             return suggest.edits;
         }
         if !sight.concerns(rule) {
             suggest.open();
         } else if !self.holds(sight) {
+            self.effort.evaluated(rule, sight, Suggest::EVALUATIONS);
             suggest.condition(&rule.condition, true);
         } else if let Some(winner) = self.winner(sight) {
+            self.effort.evaluated(winner, sight, Suggest::EVALUATIONS);
             suggest.condition(&winner.condition, false);
-        } else if sight.turn(rule) != Turn::Fires {
-            if let (Some(at), false) = (rule.at, matches!(sight.asked, Asked::Timer(_))) {
+        } else if sight.edge(rule) != Edge::Fires {
+            if let (Some(at), false) = (rule.at, sight.occasion == Occasion::Timer) {
                 suggest.other_at(at);
             }
         } else {
-            let decision = sight.decide(self.state, self.ruleset);
+            let met = self.met(sight);
+            let decision = self.decide(sight, &met);
             let resolves = |target: &Target| *target == Target::Assignee;
             for note in &decision.notes {
                 match note {
@@ -272,12 +304,13 @@ impl Search<'_> {
     }
 
     /// Edits that make a rule above win, or leave the rule without a target.
-    fn otherwise(&self, sight: &Sight) -> Vec<Edit> {
+    fn otherwise(&mut self, sight: &Sight) -> Vec<Edit> {
         let place = self.ruleset.places.get(&self.rule.id).copied().unwrap_or_default();
         let above = self.ruleset.rules[..place].iter().rev();
-        let wins = |rule: &&Rule| !rule.goes_on && sight.asked.asks(rule) && sight.concerns(rule);
+        let wins = |rule: &&Rule| !rule.goes_on && sight.asks(rule) && sight.concerns(rule);
         let mut suggest = Suggest::new(sight);
         for rule in above.filter(wins).take(MAX_ABOVE) {
+            self.effort.evaluated(rule, sight, Suggest::EVALUATIONS);
             suggest.condition(&rule.condition, true);
         }
         let assignee = |then: &Then| then.targets.contains(&Target::Assignee);
@@ -288,13 +321,13 @@ impl Search<'_> {
     }
 
     /// In words, what other than the rule's own condition stands in the way.
-    fn obstacle(&self, sight: &Sight) -> Option<String> {
+    fn obstacle(&mut self, sight: &Sight) -> Option<String> {
         if self.goal != Goal::Fire {
             return None;
         }
-        if !sight.asked.asks(self.rule) {
-            return Some(match sight.asked {
-                Asked::Momentary => {
+        if !sight.asks(self.rule) {
+            return Some(match sight.occasion {
+                Occasion::LateEvent => {
                     "the event came late; this rule does not read `event`, so only younger events ask it"
                         .into()
                 }
@@ -303,6 +336,12 @@ impl Search<'_> {
         }
         if sight.issue.deleted {
             return Some("the issue is deleted, and stays so".into());
+        }
+        let decided = sight.issue.deciding.contains_key(&self.rule.id);
+        if !sight.concerns(self.rule) && decided {
+            return Some(
+                "it decided the issue while that was open, and decides it anew once it is reopened".into(),
+            );
         }
         if !self.holds(sight) {
             return None;
@@ -337,11 +376,12 @@ pub(super) fn in_words(what_if: &WhatIf) -> String {
         .map(|edits| edits.iter().map(|edit| edit.says.as_str()).collect::<Vec<_>>().join(" and "))
         .collect();
     words += &format!("{goal} {}", sets.join(", or "));
-    match (what_if.more, what_if.complete) {
-        (0, true) => {}
-        (0, false) => words += " (the search was cut short; there may be more)",
-        (more, _) => words += &format!(" (and {more} more)"),
-    }
+    words += &match (what_if.more, what_if.complete) {
+        (0, true) => String::new(),
+        (0, false) => " (the search was cut short; there may be more)".to_owned(),
+        (more, true) => format!(" (and {more} more)"),
+        (more, false) => format!(" (and {more} more; the search was cut short)"),
+    };
     words
 }
 

@@ -1,5 +1,7 @@
 //! The range of times that do as well as the one that was tried.
 
+use std::{collections::BTreeSet, ops::ControlFlow};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
@@ -21,9 +23,9 @@ use crate::{
     },
 };
 
-/// More turning points than that, and the instant that was tried stands alone.
-const MAX_TURNS: usize = 64;
-/// How many turns are tried in their own right.
+/// More instants at which a test flips than that, and the instant that was tried stands alone.
+const MAX_FLIPS: usize = 64;
+/// How many flips are tried in their own right.
 const MAX_ELSEWHERE: usize = 8;
 
 /// The times that do as well as the one that was tried. No end: as far as times go.
@@ -98,49 +100,52 @@ pub(super) fn widen(search: &mut Search<'_>, sight: &Sight, edits: &mut [Edit]) 
             None => return,
         }
     }
-    let Some(turns) = turns(search, &changed, edit.what) else { return };
+    let Some(flips) = flips(search, &changed, edit.what) else { return };
     let mut does = |at: DateTime<Utc>| {
         let edit = Edit { new: New::Time(at), ..edit.clone() };
         edit.apply(&changed).is_some_and(|sight| search.reached(&sight))
     };
-    let later = turns.iter().copied().filter(|turn| *turn > at);
-    let earlier = turns.iter().rev().copied().filter(|turn| *turn < at);
+    let later = flips.iter().copied().filter(|flip| *flip > at);
+    let earlier = flips.iter().rev().copied().filter(|flip| *flip < at);
     let range = Times { from: end(at, earlier, -1, &mut does), to: end(at, later, 1, &mut does) };
     edits[place].range = Some(range);
 }
 
-/// A time next to another turn by which the goal is reached, where the time of `edit` is not enough. `changed` is after it.
+/// A time next to another flip by which the goal is reached, where the time of `edit` is not enough. `changed` is after it.
 pub(super) fn elsewhere(search: &mut Search<'_>, changed: &Sight, edit: &Edit) -> Option<Edit> {
     let New::Time(at) = edit.new else { return None };
-    let mut turns = turns(search, changed, edit.what)?;
-    turns.sort_by_key(|turn| (*turn - at).abs());
+    if search.effort.is_spent() {
+        return None;
+    }
+    let mut flips = flips(search, changed, edit.what)?;
+    flips.sort_by_key(|flip| (*flip - at).abs());
     let second = TimeDelta::seconds(1);
-    let times = turns.into_iter().take(MAX_ELSEWHERE).flat_map(|turn| {
-        [Some(turn), turn.checked_sub_signed(second), turn.checked_add_signed(second)].into_iter().flatten()
+    let times = flips.into_iter().take(MAX_ELSEWHERE).flat_map(|flip| {
+        [Some(flip), flip.checked_sub_signed(second), flip.checked_add_signed(second)].into_iter().flatten()
     });
     times
         .map(|at| Edit { new: New::Time(at), ..edit.clone() })
         .find(|edit| edit.apply(changed).is_some_and(|sight| search.reached(&sight)))
 }
 
-/// How far one can go from `at`, from turn to turn. None: without end.
+/// How far one can go from `at`, from flip to flip. None: without end.
 fn end(
     at: DateTime<Utc>,
-    turns: impl Iterator<Item = DateTime<Utc>>,
+    flips: impl Iterator<Item = DateTime<Utc>>,
     direction: i32,
     does: &mut impl FnMut(DateTime<Utc>) -> bool,
 ) -> Option<End> {
     let mut reached = at;
-    for turn in turns {
+    for flip in flips {
         // Nearer than a second there is nothing to tell apart.
-        let is_far = (turn - reached).abs() > TimeDelta::seconds(1);
-        if is_far && !time::between(reached, turn).is_some_and(&mut *does) {
+        let is_far = (flip - reached).abs() > TimeDelta::seconds(1);
+        if is_far && !time::between(reached, flip).is_some_and(&mut *does) {
             return Some(End { at: reached, included: true });
         }
-        if !does(turn) {
-            return Some(End { at: turn, included: false });
+        if !does(flip) {
+            return Some(End { at: flip, included: false });
         }
-        reached = turn;
+        reached = flip;
     }
     let beyond = reached.checked_add_signed(TimeDelta::days(1) * direction);
     match beyond.is_some_and(does) {
@@ -149,30 +154,36 @@ fn end(
     }
 }
 
-/// The instants at which something can turn, sorted: for `what`, in the rules down to the one that is meant. None where they are
+/// The instants at which something can flip, sorted: for `what`, in the rules down to the one that is meant. None where they are
 /// too many, or cannot all be found.
-fn turns(search: &Search<'_>, sight: &Sight, what: Read) -> Option<Vec<DateTime<Utc>>> {
-    let place = search.ruleset.places.get(&search.rule.id).copied()?;
+fn flips(search: &mut Search<'_>, sight: &Sight, what: Read) -> Option<Vec<DateTime<Utc>>> {
+    let readers = search.readers(what);
+    let mut places = Vec::new();
+    // A rule that holds at no time turns nothing.
+    sight.candidates(search.ruleset, |place| {
+        places.extend(readers.binary_search(&place).map(|_| place));
+        match readers.last() {
+            Some(last) if place < *last => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    });
     let view = sight.view();
     let scope = Scope::new(&view);
-    let mut turns = Vec::new();
-    for rule in &search.ruleset.rules[..=place] {
-        if sight.asked.asks(rule) && sight.concerns(rule) {
-            of_rule(rule, sight, what, scope, &mut turns)?;
-        }
+    let mut flips = BTreeSet::new();
+    for rule in places.into_iter().filter_map(|place| search.ruleset.rules.get(place)) {
+        search.effort.evaluated(rule, sight, 1);
+        of_rule(rule, sight, what, scope, &mut flips)?;
     }
     let firing = sight.firing(search.rule);
     if what == Read::Now {
-        turns.extend(firing.fired_at.map(|fired_at| fired_at + search.rule.cooldown));
+        flips.extend(firing.fired_at.map(|fired_at| fired_at + search.rule.cooldown));
     }
     if let Some(at) = search.rule.at.filter(|at| what == Read::Field(at.field)) {
         let decided = sight.issue.deciding.get(&search.rule.id).copied().flatten();
         let known = [firing.at_done, decided].into_iter().flatten();
-        turns.extend(known.filter_map(|done| done.checked_sub_signed(at.shift)));
+        flips.extend(known.filter_map(|done| done.checked_sub_signed(at.shift)));
     }
-    turns.sort_unstable();
-    turns.dedup();
-    (turns.len() <= MAX_TURNS).then_some(turns)
+    (flips.len() <= MAX_FLIPS).then(|| flips.into_iter().collect())
 }
 
 fn of_rule(
@@ -180,17 +191,17 @@ fn of_rule(
     sight: &Sight,
     what: Read,
     scope: Scope<'_, '_>,
-    turns: &mut Vec<DateTime<Utc>>,
+    flips: &mut BTreeSet<DateTime<Utc>>,
 ) -> Option<()> {
     let mut found = Some(());
     rule.condition.formula().visit(&mut |formula| {
         let all = match &formula.logic {
-            Logic::Test(test) => of_test(test, sight, what, scope, turns),
+            Logic::Test(test) => of_test(test, sight, what, scope, flips),
             Logic::Each { list, .. } => (!reads::of_list(list).contains(&what)).then_some(()),
             _ => Some(()),
         };
         // Past the limit nothing more need be known.
-        found = found.and(all).filter(|()| turns.len() <= 2 * MAX_TURNS);
+        found = found.and(all).filter(|()| flips.len() <= MAX_FLIPS);
     });
     found
 }
@@ -200,7 +211,7 @@ fn of_test(
     sight: &Sight,
     what: Read,
     scope: Scope<'_, '_>,
-    turns: &mut Vec<DateTime<Utc>>,
+    flips: &mut BTreeSet<DateTime<Utc>>,
 ) -> Option<()> {
     if !reads::of_test(test).contains(&what) {
         return Some(());
@@ -208,7 +219,7 @@ fn of_test(
     let mut pair = |left, right| {
         let sum = Sum::of(left, scope)?.plus(Sum::of(right, scope)?, -1);
         // A time that is not known makes the test an error wherever this one lies.
-        turns.extend(sum.solve(what, sight).map(|(at, _)| at));
+        flips.extend(sum.solve(what, sight).map(|(at, _)| at));
         Some(())
     };
     match test {
@@ -224,7 +235,7 @@ fn of_test(
     }
 }
 
-/// Whether a term can be one thing or another: it turns where its condition does.
+/// Whether a term can be one thing or another: it flips where its condition does.
 fn has_choice(term: &Term) -> bool {
     match term {
         Term::If(_) | Term::Element(_) => true,

@@ -36,6 +36,9 @@ pub(super) struct Suggest<'s> {
 }
 
 impl<'s> Suggest<'s> {
+    /// A suggestion asks about the parts of a condition again on its way down: about as many evaluations of the whole.
+    pub(super) const EVALUATIONS: u64 = 4;
+
     pub(super) fn new(sight: &'s Sight) -> Self {
         Self { sight, condition: None, edits: Vec::new() }
     }

@@ -208,7 +208,6 @@ async fn replay_log(
 ) -> Result<Replayed, Failure> {
     let partitions = bounds(&*log, topic::ISSUES).await?;
     let policies = history::policies(&*log).await?;
-    let last_change = policies.into_values().flatten().max_by_key(|change| change.at);
     let progress =
         progress(partitions.iter().map(|bounds| bounds.end.saturating_sub(bounds.first)).sum(), "events");
     let cores = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
@@ -247,7 +246,7 @@ async fn replay_log(
     let to = to.or(replays.iter().filter_map(|(.., last)| *last).max());
     let report = finish(replays.into_iter().map(|(_, replay, _)| replay), to).await?;
     progress.finish_and_clear();
-    Ok(Replayed { report, skipped, to, last_policy: last_change.map(|change| change.policy_hash) })
+    Ok(Replayed { report, skipped, to, last_policy: policies.last().map(str::to_owned) })
 }
 
 async fn replay_file(

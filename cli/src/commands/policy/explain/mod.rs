@@ -1,10 +1,20 @@
-//! `breakdown policy explain`: why a decision is as it is.
+//! `breakdown policy explain`: why a decision is as it is. Reads the log only.
 //!
-//! Reads the log only.
+//! ```text
+//!   what was named ──subject──┬─ a file ──────────────────────────file───────────────────────────► first event of its issue ─┐
+//!                             ├─ an issue ─► gateway-state, its last event (issues) ──known───────► issue as it is known ────┤
+//!                             └─ an id ──find──► record ──replay (repeats)──► the decision of then ──────────────────────────┤
+//!                                                   └─ no way leads there ──► unexplained: what is on the log                ▼
+//!                                                                                                           policy::explain, printed
+//! ```
 
-mod past;
-mod turns;
-mod unmet;
+mod file;
+mod find;
+mod known;
+mod repeats;
+mod replay;
+mod subject;
+mod unexplained;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,48 +23,55 @@ use std::{
 
 use ::policy::{
     Input, Ruleset, State,
-    explain::{Ask, Case, Explanation, explain},
+    explain::{Case, Explanation, Focus, explain},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
-use eventlog::{Clock, Log};
-use events::IssueEvent;
+use eventlog::{Bounds, Clock, Log};
+use events::{Action, IssueEvent, topic};
 use serde_json::{Value, json};
 
-use self::past::Told;
+use self::{
+    file::Content,
+    find::{Found, Place},
+    replay::{Aim, Meant},
+    subject::{Id, Lane, Subject},
+    unexplained::Unexplained,
+};
 use crate::{
     clock::SystemClock,
-    commands::{inert, inert_json, issue, publish},
+    commands::{bounds, inert, inert_json},
     config::Settings,
     error::Failure,
-    history,
+    history::{self, Kept},
     logs::{self, Access},
 };
 
-/// The largest file with an event, in bytes.
-const MAX_EVENT_BYTES: u64 = 8 << 20;
-/// How much is told of why an event cannot be read, in characters.
-const MAX_REASON_CHARS: usize = 240;
 /// How many rules are named where there is no such rule.
 const MAX_RULES: usize = 20;
 
 /// Explain a decision: each rule with its condition as a tree, what each part of it saw, which part decided, what was suppressed and
 /// until when, and the smallest change that would have made a rule fire or not fire.
 ///
-/// An action from the past is explained with the policy and the state of that moment, from the log. An issue is explained as it is known
-/// now, by the configured policy. An event in a file is explained as the first that is known of its issue.
+/// What is on the log, an action or an event, is explained with the policy and the state of that moment. An issue is explained as it
+/// is known now. An event in a file is explained as the first that is known of its issue.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// An action's id (a-…), an issue (github:owner/repo#12, jira:host/KEY-7), or a file with one issue event
-    #[arg(value_name = "ACTION|ISSUE|FILE")]
+    /// The id of an action (a-…) or of an event (gh-…, jr-…, p-…: what a webhook is answered), an issue (github:owner/repo#12,
+    /// jira:host/KEY-7), or a file with one issue event or one line of `tail --json` (`-`: standard input)
+    #[arg(value_name = "ID|ISSUE|FILE")]
     subject: String,
     /// Explain this rule, and what would make it fire or not fire
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
-    /// The policy, for an event or an issue [default: the configured policy, else, for an issue, the one in force on the log, else the built-in one]
+    /// Whose decision, for an id: of the policy in force, or of the one on trial (`serve --shadow`) [default: actions; where an
+    /// action is not there, actions-shadow]
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<Lane>,
+    /// The policy, for a file or an issue [default: the configured policy, else, for an issue, the one in force on the log, else the built-in one]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// The instant at which it is decided, for an event or an issue [default: the event's updated_at, else now]
+    /// The instant at which it is decided, for a file or an issue [default: when the log took a file's record, else the event's updated_at, else now]
     #[arg(long, value_name = "T")]
     at: Option<DateTime<Utc>>,
     /// Print one JSON document
@@ -67,22 +84,23 @@ pub(super) async fn run(
     args: Explain,
     settings: impl FnOnce() -> Result<Settings, Failure>,
 ) -> Result<ExitCode, Failure> {
-    let subject = args.subject.as_str();
-    let explanation = if let Some(id) = action_id(subject) {
-        if args.policy.is_some() || args.at.is_some() {
-            return Err(Failure::usage(
-                "a past action is explained by the policy and at the instant that made it: leave out --policy and --at",
-            ));
+    let explanation = match Subject::of(&args.subject, Path::exists) {
+        Subject::Id(id) => return of_id(&settings()?, &id, args.topic, &args).await,
+        Subject::Issue(issue_ref) => {
+            without_topic(&args)?;
+            known::explained(&settings()?, issue_ref, &args).await?
         }
-        return of_action(&settings()?, &id, &args).await;
-    } else if subject.starts_with("github:") || subject.starts_with("jira:") {
-        of_issue(&settings()?, &args).await?
-    } else {
-        let ruleset = match &args.policy {
-            Some(path) => super::load(Some(path))?,
-            None => super::load(settings()?.policy.as_deref())?,
-        };
-        of_file(Path::new(subject), &args, &ruleset)?
+        Subject::File(path) => match file::read(path)? {
+            Content::Action { id, lane } => return of_id(&settings()?, &id, Some(lane), &args).await,
+            Content::Event { event, taken_at } => {
+                without_topic(&args)?;
+                let ruleset = match &args.policy {
+                    Some(path) => super::load(Some(path))?,
+                    None => super::load(settings()?.policy.as_deref())?,
+                };
+                of_file(&event, taken_at, &args, &ruleset)?
+            }
+        },
     };
     if args.json {
         say!("{}", inert_json(&json!(explanation)));
@@ -93,37 +111,176 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The id of an action, in the case that ids have.
-fn action_id(subject: &str) -> Option<String> {
-    let id = subject.to_ascii_lowercase();
-    let hex = id.strip_prefix("a-")?;
-    (hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+fn without_topic(args: &Explain) -> Result<(), Failure> {
+    match args.topic {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage("--topic is for an id: it says whose decision is meant; leave it out")),
+    }
 }
 
-async fn of_action(settings: &Settings, id: &str, args: &Explain) -> Result<ExitCode, Failure> {
-    let log = logs::open(settings, Access::Read).await?;
-    match past::tell(&*log, id, args.rule.as_deref(), SystemClock.now()).await? {
-        Told::Explained { action, explanation } if args.json => {
-            let mut document = json!(explanation);
-            document["action"] = json!(action);
-            say!("{}", inert_json(&document));
-        }
-        Told::Explained { action, explanation } => {
-            say!("{}\n{}", unmet::head(&action), explanation.to_string().trim_end());
-        }
-        Told::Unmet(unmet) => {
-            match args.json {
-                true => say!("{}", inert_json(&json!(unmet))),
-                false => say!("{}", unmet.to_string().trim_end()),
-            }
-            return Err(Failure::failed(format!(
-                "action {id} cannot be explained: {}; {}",
-                unmet.not_explained,
-                unmet.advice()
-            )));
-        }
+/// Explains what has that id on the log, with the policy and the state of then.
+async fn of_id(
+    settings: &Settings,
+    id: &Id,
+    lane: Option<Lane>,
+    args: &Explain,
+) -> Result<ExitCode, Failure> {
+    if args.policy.is_some() || args.at.is_some() {
+        return Err(Failure::usage(
+            "what is on the log is explained by the policy and at the instant that decided it: leave out --policy and --at",
+        ));
     }
+    let log = logs::open(settings, Access::Read).await?;
+    match find::find(&*log, id, lane).await? {
+        Found::Action { place, action, lane } => of_action(&*log, &place, *action, lane, args).await,
+        Found::Event { place, event: Some(event) } => {
+            of_event(&*log, &place, &event, lane.unwrap_or(Lane::InForce), args).await
+        }
+        Found::Event { place, event: None } => Err(Failure::failed(format!(
+            "event {} stands on {place}, but no rule was asked: a gateway cannot read it and makes it a dead letter \
+             (`breakdown tail dead-letters`)",
+            inert(id.text())
+        ))),
+    }
+}
+
+async fn of_action(
+    log: &dyn Log,
+    place: &Place,
+    action: Action,
+    lane: Lane,
+    args: &Explain,
+) -> Result<ExitCode, Failure> {
+    let aim = Aim::Action(&action);
+    let Replayed { result, kept, policies } =
+        replayed(log, aim, lane, &action.project_id, place, args).await?;
+    let why = match result {
+        Ok(explanation) => {
+            let more = json!({"action": action, "record": place, "history": kept});
+            print(&explanation, &unexplained::head(&action), more, args);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(why) => why,
+    };
+    let id = inert(&action.event_id);
+    let unexplained = Unexplained::action(action, log, &policies, why).await?;
+    match args.json {
+        true => say!("{}", inert_json(&with(json!(unexplained), json!({"record": place, "history": kept})))),
+        false => say!("{}", unexplained.to_string().trim_end()),
+    }
+    Err(Failure::failed(format!(
+        "action {id} cannot be explained: {}; {}",
+        unexplained.not_explained,
+        unexplained.advice()
+    )))
+}
+
+async fn of_event(
+    log: &dyn Log,
+    place: &Place,
+    event: &IssueEvent,
+    lane: Lane,
+    args: &Explain,
+) -> Result<ExitCode, Failure> {
+    let aim = Aim::Event(place.offset);
+    let Replayed { result, kept, .. } = replayed(log, aim, lane, &event.project_id, place, args).await?;
+    let mut explanation = result.map_err(|why| {
+        Failure::failed(format!(
+            "event {} stands on {place}, but cannot be explained: {why}; `breakdown groups` says how far the gateway is",
+            inert(&event.event_id)
+        ))
+    })?;
+    let groups = log.groups().await?;
+    let decided = groups.iter().any(|group| {
+        group.group == gateway::GROUP
+            && (group.topic.as_str(), group.partition) == (topic::ISSUES, place.partition)
+            && group.committed > place.offset
+    });
+    if !decided {
+        explanation.remarks.push(
+            "the gateway has not come to this event yet: by the policy in force, this is what it will decide"
+                .into(),
+        );
+    }
+    print(&explanation, &format!("decided at {place}\n"), json!({"record": place, "history": kept}), args);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What became of a replay.
+struct Replayed {
+    result: Result<Box<Explanation>, String>,
+    kept: Kept,
+    policies: history::Policies,
+}
+
+async fn replayed(
+    log: &dyn Log,
+    aim: Aim<'_>,
+    lane: Lane,
+    project: &str,
+    place: &Place,
+    args: &Explain,
+) -> Result<Replayed, Failure> {
+    // A key is in the same partition of every topic.
+    let all = bounds(log, topic::ISSUES).await?;
+    let bounds = all.get(place.partition as usize).copied().unwrap_or(Bounds { first: 0, end: 0 });
+    let kept = Kept::of(topic::ISSUES, [(place.partition, bounds)]);
+    if let Some(warning) = kept.warning() {
+        eprintln!("{warning}");
+    }
+    let policies = history::policies(log).await?;
+    let meant = Meant { aim, lane, project, rule: args.rule.as_deref(), now: SystemClock.now() };
+    let mut result = replay::replay(log, meant, place, bounds, &policies).await?;
+    if let (Ok(explanation), Lane::OnTrial) = (&mut result, lane) {
+        let hash = short(&explanation.policy_hash);
+        explanation.remarks.push(match aim {
+            Aim::Action(_) => format!("decided by policy {hash}, which was on trial (--shadow): nothing was done"),
+            Aim::Event(_) => format!(
+                "decided by policy {hash}, the last one that was put on trial (--shadow) before: nothing was done; the log does not say \
+                 whether the trial had ended"
+            ),
+        });
+    }
+    Ok(Replayed { result, kept, policies })
+}
+
+/// `head` goes before the text, `more` into the document.
+fn print(explanation: &Explanation, head: &str, more: Value, args: &Explain) {
+    match args.json {
+        true => say!("{}", inert_json(&with(json!(explanation), more))),
+        // Texts from outside are quoted in it already.
+        false => say!("{head}\n{}", explanation.to_string().trim_end()),
+    }
+}
+
+/// An object with the fields of another.
+fn with(mut document: Value, more: Value) -> Value {
+    if let (Some(fields), Value::Object(more)) = (document.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    document
+}
+
+fn of_file(
+    event: &IssueEvent,
+    taken_at: Option<DateTime<Utc>>,
+    args: &Explain,
+    ruleset: &Ruleset,
+) -> Result<Explanation, Failure> {
+    check_rule(args.rule.as_deref(), ruleset)?;
+    let said = taken_at.or(event.updated_at).or(event.created_at);
+    let now = args.at.or(said).unwrap_or_else(|| SystemClock.now());
+    let input = Input::Event { event, payload_hash: None };
+    let focus = Focus { rule: args.rule.as_deref(), issue_ref: None };
+    let mut explanation = explain(&State::default(), Case::Input(input), now, ruleset, focus);
+    let look = match taken_at {
+        Some(_) => format!(" (`breakdown policy explain {}` does)", inert(&event.event_id)),
+        None => String::new(),
+    };
+    explanation.remarks.push(format!(
+        "nothing is known of the issue but what the file says; what the log knows of it is not looked at{look}"
+    ));
+    Ok(explanation)
 }
 
 /// A rule of the policy, or why there is none.
@@ -137,81 +294,6 @@ fn check_rule(rule: Option<&str>, ruleset: &Ruleset) -> Result<(), Failure> {
         inert(unknown),
         ids.join(", ")
     )))
-}
-
-fn of_file(path: &Path, args: &Explain, ruleset: &Ruleset) -> Result<Explanation, Failure> {
-    check_rule(args.rule.as_deref(), ruleset)?;
-    let event = read_event(path)?;
-    let now = args.at.or(event.updated_at).or(event.created_at).unwrap_or_else(|| SystemClock.now());
-    let input = Input::Event { event: &event, payload_hash: None };
-    let ask = Ask { rule: args.rule.as_deref(), issue_ref: None };
-    let mut explanation = explain(&State::default(), Case::Input(input), now, ruleset, ask);
-    explanation.remarks.push(
-        "nothing is known of the issue but what the file says; what the log knows of it is not looked at"
-            .to_owned(),
-    );
-    Ok(explanation)
-}
-
-fn read_event(path: &Path) -> Result<IssueEvent, Failure> {
-    use std::{fs::File, io::Read};
-
-    let name = inert(&path.display().to_string());
-    let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_EVENT_BYTES + 1).read_to_end(&mut text)).map_err(|error| {
-        Failure::usage(format!(
-            "{name} cannot be read: {error}; `policy explain` takes an action's id (a- and 32 hex digits), an issue such as \
-             github:owner/repo#12 or jira:host/KEY-7, or a file with one event, as `breakdown publish` takes it"
-        ))
-    })?;
-    if text.len() as u64 > MAX_EVENT_BYTES {
-        return Err(Failure::usage(format!("{name}: an event may have at most {MAX_EVENT_BYTES} bytes")));
-    }
-    let value: Value = serde_json::from_slice(&text).map_err(|error| {
-        let place = format!("line {} column {}", error.line(), error.column());
-        Failure::usage(format!(
-            "{name} is not one JSON object ({:?} error at {place}); a file holds one event, as `breakdown publish` takes it",
-            error.classify()
-        ))
-    })?;
-    publish::complete(value).map_err(|why| {
-        // It may quote the file.
-        let reason: String = inert(&why).chars().take(MAX_REASON_CHARS).collect();
-        Failure::usage(format!("{name}: {reason}"))
-    })
-}
-
-async fn of_issue(settings: &Settings, args: &Explain) -> Result<Explanation, Failure> {
-    let log = logs::open(settings, Access::Read).await?;
-    let (project, state) = issue::known(&*log, &args.subject).await?;
-    let ruleset = match (&args.policy, &settings.policy) {
-        (None, None) => match in_force(&*log, &state).await? {
-            Some(ruleset) => ruleset,
-            None => super::load(None)?,
-        },
-        (named, configured) => super::load(named.as_deref().or(configured.as_deref()))?,
-    };
-    check_rule(args.rule.as_deref(), &ruleset)?;
-    let now = args.at.unwrap_or_else(|| SystemClock.now());
-    let case = Case::Issue { project: &project, issue_ref: &args.subject };
-    let ask = Ask { rule: args.rule.as_deref(), issue_ref: None };
-    let mut explanation = explain(&state, case, now, &ruleset, ask);
-    if let Some(hash) = state.policy_hash().filter(|hash| *hash != ruleset.hash()) {
-        explanation.remarks.push(format!(
-            "the log was last decided by another policy ({}); this is {}",
-            short(hash),
-            short(ruleset.hash())
-        ));
-    }
-    Ok(explanation)
-}
-
-/// The policy that decided a state last, as the topic `policies` has it.
-async fn in_force(log: &dyn Log, state: &State) -> Result<Option<Ruleset>, Failure> {
-    let Some(hash) = state.policy_hash() else { return Ok(None) };
-    let changes = history::policies(log).await?;
-    let change = changes.into_values().flatten().find(|change| change.policy_hash == hash);
-    Ok(change.and_then(|change| ::policy::load(&change.policy).ok()))
 }
 
 /// The first characters of a policy's hash.

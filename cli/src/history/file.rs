@@ -1,133 +1,45 @@
-//! What happened: the events of `issues`, in the order in which each partition has them, from the log or from a file.
+//! History from a file: a line an event, bare or as `tail --json` prints records.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     io::{BufRead, Read},
-    ops::ControlFlow,
-    time::Duration,
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
-use eventlog::{Bounds, Log, Record};
-use events::{IssueEvent, PolicyChange, Recorded, topic};
+use events::{IssueEvent, Recorded, topic};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::{Happened, Skipped};
 use crate::{
-    commands::{inert, publish, read_all},
+    commands::{inert, publish},
     error::Failure,
 };
 
-/// Longest wait for the next records before asking whether there are any.
-const READ_WAIT: Duration = Duration::from_millis(500);
 /// The longest line of a file, in bytes; no event comes near it.
 const MAX_LINE_BYTES: u64 = 8 << 20;
 /// How much of the reason is told why a line cannot be read, in characters; it may quote the line.
 const MAX_REASON_CHARS: usize = 240;
 
-/// One event, where it stands, and when the log took it.
-#[derive(Debug)]
-pub(crate) struct Happened {
-    /// The partition. Of a file of bare events each project is one, numbered as they appear: order is per project.
-    pub(crate) partition: u32,
-    /// The offset. Of a bare event: the line, from 1.
-    pub(crate) offset: u64,
-    /// The log's stamp; in a partition it never goes back.
-    pub(crate) timestamp: DateTime<Utc>,
-    /// SHA-256 of the delivery's body, where the record says it.
-    pub(crate) payload_hash: Option<String>,
-    /// The event.
-    pub(crate) event: IssueEvent,
-}
-
-/// What stood between the events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Skipped {
-    /// Records of `issues` that a gateway puts aside as dead letters.
-    pub(crate) unreadable: u64,
-    /// Lines of a file that are records of other topics.
-    pub(crate) other_topics: u64,
-    /// Events of a file whose stamp was earlier than the one before in their partition, and was raised to it.
-    pub(crate) raised: u64,
-}
-
-/// Reads one partition of `issues` from its first record to the end that `bounds` names, in order. `each` may end it.
-pub(crate) async fn read_partition(
-    log: &dyn Log,
-    partition: u32,
-    bounds: Bounds,
-    mut each: impl FnMut(Happened) -> ControlFlow<()>,
-) -> Result<Skipped, Failure> {
-    let mut skipped = Skipped::default();
-    if bounds.first >= bounds.end {
-        return Ok(skipped);
-    }
-    let mut reader = log.read(topic::ISSUES, &[(partition, bounds.first)]).await?;
-    loop {
-        let records = reader.next(READ_WAIT).await?;
-        if records.is_empty() && reader.at_end().await? {
-            // What stood before the end is gone (retention), or was no record (a broker's marker).
-            return Ok(skipped);
-        }
-        for record in records {
-            if record.offset >= bounds.end {
-                return Ok(skipped);
-            }
-            let last = record.offset + 1 == bounds.end;
-            match read_record(record) {
-                Some(happened) => {
-                    if each(happened).is_break() {
-                        return Ok(skipped);
-                    }
-                }
-                None => skipped.unreadable += 1,
-            }
-            if last {
-                return Ok(skipped);
-            }
-        }
-    }
-}
-
-/// A record's event; none where a gateway makes it a dead letter.
-fn read_record(record: Record) -> Option<Happened> {
-    let event = IssueEvent::from_record(&record.key, record.value.as_deref()?).ok()?;
-    let (partition, offset, timestamp) = (record.partition, record.offset, record.timestamp);
-    let hash = record.headers.into_iter().find(|(name, _)| name == "payload_hash");
-    Some(Happened { partition, offset, timestamp, payload_hash: hash.map(|(_, hash)| hash), event })
-}
-
-/// Which policy held from which offsets on: the records of the topic `policies`, by partition of `issues`, oldest first.
-pub(crate) async fn policies(log: &dyn Log) -> Result<BTreeMap<u32, Vec<PolicyChange>>, Failure> {
-    let mut changes: BTreeMap<u32, Vec<PolicyChange>> = BTreeMap::new();
-    let mut broken = None;
-    read_all(log, topic::POLICIES, |record| {
-        match serde_json::from_slice::<PolicyChange>(record.value.as_deref().unwrap_or_default()) {
-            Ok(change) => changes.entry(change.partition).or_default().push(change),
-            Err(_) => _ = broken.get_or_insert((record.partition, record.offset)),
-        }
-    })
-    .await?;
-    match broken {
-        None => Ok(changes),
-        Some((partition, offset)) => Err(Failure::failed(format!(
-            "{} partition {partition} offset {offset} cannot be read; was it written by another version of breakdown?",
-            topic::POLICIES
-        ))),
-    }
-}
-
 /// A line of `tail --json`.
 #[derive(Debug, Deserialize)]
-struct Line {
-    topic: String,
-    partition: u32,
-    offset: u64,
-    key: String,
+pub(crate) struct Line {
+    pub(crate) topic: String,
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) key: String,
     #[serde(default)]
-    headers: HashMap<String, String>,
-    timestamp: DateTime<Utc>,
-    value: Value,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) timestamp: DateTime<Utc>,
+    pub(crate) value: Value,
+}
+
+impl Line {
+    /// The event that it holds; none where a gateway would make the record a dead letter.
+    pub(crate) fn event(&self) -> Option<IssueEvent> {
+        let event = IssueEvent::deserialize(&self.value).ok()?;
+        event.check_ids().and_then(|()| event.check_key(self.key.as_bytes())).is_ok().then_some(event)
+    }
 }
 
 /// What the lines of a file are.
@@ -248,20 +160,18 @@ impl Reading {
     }
 
     fn record(&mut self, value: Value) -> Result<Option<Happened>, String> {
-        let Line { topic, partition, offset, key, mut headers, timestamp, value } =
+        let mut line: Line =
             serde_json::from_value(value).map_err(|error| format!("no record of `tail --json`: {error}"))?;
-        if topic != topic::ISSUES {
+        if line.topic != topic::ISSUES {
             self.skipped.other_topics += 1;
             return Ok(None);
         }
-        let sound =
-            |event: &IssueEvent| event.check_ids().and_then(|()| event.check_key(key.as_bytes())).is_ok();
-        let event = serde_json::from_value(value).ok().filter(sound);
-        let Some(event) = event else {
+        let Some(event) = line.event() else {
             self.skipped.unreadable += 1;
             return Ok(None);
         };
-        let payload_hash = headers.remove("payload_hash");
+        let payload_hash = line.headers.remove("payload_hash");
+        let Line { partition, offset, timestamp, .. } = line;
         Ok(Some(Happened { partition, offset, timestamp, payload_hash, event }))
     }
 

@@ -2,23 +2,24 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use events::{Action, PolicyChange};
+use eventlog::Log;
+use events::Action;
 use serde::Serialize;
 
 use super::short;
-use crate::commands::inert;
+use crate::{commands::inert, error::Failure, history::Policies};
 
 /// How much of a text of an action is shown, in characters.
 const MAX_CHARS: usize = 240;
 
-/// An action that is not met again.
+/// What is on the log, but cannot be decided again.
 #[derive(Debug, Serialize)]
-pub(super) struct Unmet {
+pub(super) struct Unexplained {
     /// As it is on the log.
     action: Action,
     /// Its rule, as it stood in the policy that decided; none where that policy is not on the log, or cannot be read.
     rule: Option<RuleThen>,
-    /// Why it is not met.
+    /// Why it is not explained.
     pub(super) not_explained: String,
 }
 
@@ -30,16 +31,19 @@ struct RuleThen {
     condition: String,
 }
 
-impl Unmet {
-    /// `policies`: all that ever held.
-    pub(super) fn new<'p>(
+impl Unexplained {
+    /// `policies`: all that ever held or were on trial.
+    pub(super) async fn action(
         action: Action,
-        policies: impl IntoIterator<Item = &'p PolicyChange>,
+        log: &dyn Log,
+        policies: &Policies,
         why: String,
-    ) -> Self {
-        let hash = action.policy_hash.as_deref();
-        let policy = policies.into_iter().find(|change| Some(change.policy_hash.as_str()) == hash);
-        let ruleset = policy.and_then(|change| ::policy::load(&change.policy).ok());
+    ) -> Result<Self, Failure> {
+        let text = match &action.policy_hash {
+            Some(hash) => policies.text(log, hash).await?,
+            None => None,
+        };
+        let ruleset = text.and_then(|text| ::policy::load(&text).ok());
         let rule = ruleset.and_then(|ruleset| {
             let rule = ruleset.rule(action.rule.as_deref()?)?;
             Some(RuleThen {
@@ -48,7 +52,7 @@ impl Unmet {
                 condition: rule.condition_text().to_owned(),
             })
         });
-        Self { action, rule, not_explained: why }
+        Ok(Self { action, rule, not_explained: why })
     }
 
     /// Where to look further.
@@ -65,7 +69,7 @@ impl Unmet {
     }
 }
 
-impl Display for Unmet {
+impl Display for Unexplained {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&head(&self.action))?;
         let of_policy = self.action.policy_hash.as_deref().unwrap_or("?");
