@@ -102,8 +102,8 @@ fn read_record(record: Record) -> Option<Happened> {
     .ok()?;
     let (partition, offset, timestamp) = (record.partition, record.offset, record.timestamp);
     is_sound(&event, &record.key).then(|| {
-        let hash = record.headers.into_iter().find(|(name, _)| name == "payload_hash");
-        Happened { partition, offset, timestamp, payload_hash: hash.map(|(_, hash)| hash), event }
+        let payload_hash = record.header("payload_hash").map(str::to_owned);
+        Happened { partition, offset, timestamp, payload_hash, event }
     })
 }
 
