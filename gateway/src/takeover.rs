@@ -124,7 +124,7 @@ fn on_trial(
     {
         return Some(course(old, candidate));
     }
-    let mut left = old.keys().cloned().peekable();
+    let mut left = old.keys().peekable();
     if left.peek().is_some() {
         batch.decides_for(partition);
         batch.changes(partition, Lane::Shadow, left);
@@ -133,13 +133,13 @@ fn on_trial(
     let mut state = production.state.clone();
     // Offsets are the partition's, and outcomes are of what was done: neither is a candidate's.
     let kinds = [Kind::Consumed, Kind::Project, Kind::Outcome];
-    let foreign = state.keys().filter(|key| kinds.contains(&key.kind)).map(|key| (key.clone(), None));
+    let foreign = state.keys().filter(|key| kinds.contains(&key.kind)).map(|key| (key, None));
     let foreign = Decision { changes: foreign.collect(), ..Decision::default() };
     state.apply(foreign);
     let decision = switch(&state, candidate);
     state.apply(decision);
     batch.decides_for(partition);
-    batch.changes(partition, Lane::Shadow, state.keys().cloned());
+    batch.changes(partition, Lane::Shadow, state.keys());
     info!(partition, shadow = candidate.hash(), "a shadow begins");
     Some(course(state, candidate))
 }

@@ -130,7 +130,7 @@ fn take(
         if let Input::Timer(timer) = decided.input {
             *timers += 1;
             if *timers > MAX_TIMERS {
-                return Err(TooMany(timer.rule.clone()));
+                return Err(TooMany(timer.rule.to_string()));
             }
         }
         heard.hear(&decided);

@@ -323,7 +323,7 @@ fn about(case: &Case<'_>) -> About {
         },
         Case::Input(Input::Timer(timer)) => About::Timer {
             id: timer.id(),
-            rule: timer.rule.clone(),
+            rule: timer.rule.to_string(),
             reason: timer.kind,
             issue_ref: shown::cut(&timer.issue_ref),
         },
@@ -387,7 +387,7 @@ fn of_issue(
         rules: standing::rules(state, ruleset, sight, decision, ask),
         timers: timers
             .take(MAX_TIMERS)
-            .map(|Timer { due_at, rule, kind, .. }| SetTimer { due_at, rule, reason: kind })
+            .map(|Timer { due_at, rule, kind, .. }| SetTimer { due_at, rule: rule.into(), reason: kind })
             .collect(),
     }
 }

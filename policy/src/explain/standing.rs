@@ -50,7 +50,7 @@ pub(super) fn rules(
             ends_walk: met.last().is_some_and(|last| last.id == rule.id && !last.goes_on)
                 && !matches!(sight.asked, Asked::Timer(_)),
             before: Before {
-                decided: sight.issue.deciding.contains_key(&rule.id),
+                decided: sight.issue.deciding.contains_key(rule.id.as_str()),
                 fired_at: sight.firing(rule).fired_at,
                 at: rule.at.and_then(|at| at.of(&sight.issue.facts)),
                 at_done: sight.firing(rule).at_done,

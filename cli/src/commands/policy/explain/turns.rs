@@ -56,7 +56,7 @@ impl Turns {
     }
 
     fn of(&self, timer: &Timer) -> Option<&BTreeSet<i64>> {
-        self.made.get(&[timer.project_id.to_string(), timer.issue_ref.to_string(), timer.rule.clone()])
+        self.made.get(&[timer.project_id.to_string(), timer.issue_ref.to_string(), timer.rule.to_string()])
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
             source_ref: String::new(),
             issue_ref: Some(timer.issue_ref.to_string()),
             cause: Some(timer.id()),
-            rule: Some(timer.rule.clone()),
+            rule: Some(timer.rule.to_string()),
             policy_hash: None,
             evaluated_at: Some(timer.due_at),
             params: Map::new(),
