@@ -140,6 +140,20 @@ fn timers_of_different_rules_at_one_instant_are_one_thing() {
 }
 
 #[test]
+fn a_rule_that_is_for_another_project_sets_no_timer() {
+    let policy = |when: &str| {
+        format!(
+            r#"{{ version: 1, rules: [ {{ id: due, at: issue.due_at, repeat: 24h, when: '{when} && issue.due_at <= now', then: {{ action: post_nudge, target: "owner:x" }}, rationale: r }} ] }}"#
+        )
+    };
+    let current = policy(r#"issue.project == "beta""#);
+    let candidate = policy(r#"issue.project in ["alpha", "beta"]"#);
+    let report = backtest(&current, &candidate, None, END, &WEEK);
+    assert_eq!(report.history.timers, Both { current: 0, candidate: 3 });
+    assert_eq!(counts(&report.total), [0, 3, 3, 0, 0, 0]);
+}
+
+#[test]
 fn from_limits_what_is_told_and_not_what_is_folded() {
     let none = "{ version: 1, rules: [] }";
     let report = backtest(SAMPLE, none, Some("2026-01-06T23:59:59Z"), END, &WEEK);
@@ -289,6 +303,9 @@ proptest! {
         prop_assert_eq!(total.actions, Both { current: old.len() as u64, candidate: new.len() as u64 });
         prop_assert_eq!(total.unchanged + total.changed + total.added, total.actions.candidate);
         prop_assert_eq!(total.unchanged + total.changed + total.removed, total.actions.current);
+        if sides[0] == sides[1] {
+            prop_assert_eq!((total.added, total.removed, total.changed, total.reworded), (0, 0, 0, 0));
+        }
         // What is more of one kind for an issue at an instant is added, what is less is removed. Where the causes differ, there can be
         // one more of both.
         let more = |a: &[Action], b: &[Action], by_cause: bool| -> i64 {

@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(Packed::of(text).text(), text);
         }
         assert!(matches!(Packed::of(&sha), Packed::Hash(_)));
-        assert!(size_of::<Option<Slot>>() <= 112, "{}", size_of::<Option<Slot>>());
+        assert!(size_of::<Option<Slot>>() <= 120, "{}", size_of::<Option<Slot>>());
     }
 
     proptest! {
