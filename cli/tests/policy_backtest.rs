@@ -82,6 +82,7 @@ async fn the_sample_history_shows_what_a_change_would_do() {
     assert_eq!(document["rules"]["deadline"]["removed"], total["removed"]);
     assert_eq!(document["rules"]["deadline"]["examples"]["removed"].as_array().unwrap().len(), 3);
     assert_eq!(document["history"]["events"], 420);
+    assert_eq!(document["gone"], json!({"partitions": 0, "records": 0}));
     assert_eq!(document["skipped"], json!({"unreadable": 0, "other_topics": 0, "raised": 0}));
     assert_eq!(document["current"]["name"], "the built-in policy");
     assert_eq!(document["to"], document["history"]["last_at"]);
@@ -159,6 +160,14 @@ async fn budgets_gate() {
     })
     .await;
     assert_eq!((code, err.as_str()), (0, ""));
+    let changed =
+        document(&path, |command| command.arg("--input").arg(&history)).await["total"]["changed"].clone();
+    let (_, err, code) =
+        backtest(&path, |command| command.arg("--input").arg(&history).args(["--max-changed", "3"])).await;
+    assert_eq!(
+        (code, err),
+        (1, format!("error: over budget: {changed} actions are changed, and --max-changed allows 3\n"))
+    );
     let below = (removed - 1).to_string();
     let (out, err, code) = backtest(&path, |command| {
         command.arg("--input").arg(&history).args(["--json", "--max-added", "0", "--max-removed", &below])
@@ -221,6 +230,14 @@ async fn what_is_wrong_is_named() {
 
     let (_, err, code) = backtest(&path, |command| command.args(["--input", "/no/such/file"])).await;
     assert_eq!((code, err.contains("/no/such/file cannot be read")), (2, true), "{err}");
+    // A name, too, can hold what moves the cursor.
+    let hostile = dir.path().join("a\u{1b}[2J\u{202e}.ndjson");
+    for wrong in ["could not be read as there is none", "{}"] {
+        let (_, err, code) = backtest(&path, |command| command.arg("--input").arg(&hostile)).await;
+        assert_eq!((code, err.contains("\u{FFFD}[2J\u{FFFD}.ndjson")), (2, true), "{wrong}: {err}");
+        assert!(!err.contains(['\u{1b}', '\u{202e}']), "{err:?}");
+        fs::write(&hostile, "{}").unwrap();
+    }
     let (_, err, code) =
         backtest(&path, |command| command.arg("--data-dir").arg(dir.path().join("none"))).await;
     assert_eq!((code, err.contains("there is no log in")), (1, true), "{err}");

@@ -19,6 +19,7 @@
 mod clock;
 pub mod embedded;
 mod error;
+mod headers;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod partitioner;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use clock::{Clock, ManualClock};
 pub use error::LogError;
+pub use headers::Headers;
 pub use partitioner::partition_of;
 pub use record::{NewRecord, Position, Record};
 

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use crate::Headers;
+
 /// A record to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRecord {
@@ -42,13 +44,13 @@ pub struct Record {
     pub key: Bytes,
     /// The value; `None` deletes the key in a compacted topic.
     pub value: Option<Bytes>,
-    /// Header names and values, in order. Values that are not UTF-8 are read with U+FFFD.
-    pub headers: Vec<(String, String)>,
+    /// The headers. Values that are not UTF-8 are read with U+FFFD.
+    pub headers: Headers,
 }
 
 impl Record {
     /// The first header of this name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers.get(name)
     }
 }

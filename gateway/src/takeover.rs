@@ -150,7 +150,7 @@ impl Partition {
             batch.keeps(self.number, Lane::Shadow.prefixed(old.entry(&stood).0), None);
         }
         let mut unwritten: BTreeSet<Key> = mem::take(&mut self.unwritten).into_iter().collect();
-        unwritten.extend(old.keys().cloned());
+        unwritten.extend(old.keys());
         if let Some(candidate) = candidate {
             info!(partition = self.number, shadow = candidate.hash(), "a shadow begins");
             batch.decides_for(self.number);
@@ -159,7 +159,7 @@ impl Partition {
             self.shadow = Some(self.on_trial(fork(&self.production.state, candidate), candidate));
         }
         let begun = self.shadow.iter().flat_map(|shadow| shadow.state.keys());
-        unwritten.extend(begun.cloned());
+        unwritten.extend(begun);
         unwritten.remove(&stood);
         // Taken from the end.
         let last = self.shadow.is_some().then_some(stood);
@@ -221,7 +221,7 @@ fn fork(production: &State, candidate: &Ruleset) -> State {
     let mut state = production.clone();
     // Offsets are the partition's, and outcomes are of what was done: neither is a candidate's.
     let kinds = [Kind::Consumed, Kind::Project, Kind::Outcome];
-    let foreign = state.keys().filter(|key| kinds.contains(&key.kind)).map(|key| (key.clone(), None));
+    let foreign = state.keys().filter(|key| kinds.contains(&key.kind)).map(|key| (key, None));
     let foreign = Decision { changes: foreign.collect(), ..Decision::default() };
     state.apply(foreign);
     let decision = switch(&state, candidate);

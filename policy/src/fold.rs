@@ -6,7 +6,11 @@
 use chrono::{DateTime, Utc};
 use events::{IssueEvent, Outcome};
 
-use crate::{Decision, Input, Ruleset, State, decide, expire};
+use crate::{
+    Decision, Input, Ruleset, State, decide,
+    decide::{decide_news, learn},
+    expire,
+};
 
 /// What becomes of the repeats of a timer that lie between its due time and the instant to which time is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +46,35 @@ pub fn take_event<E>(
     sink: &mut impl FnMut(Decided<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     fire_timers(state, now, usize::MAX, repeats, ruleset, sink)?;
-    take(state, Input::Event { event, payload_hash }, now, ruleset, sink)?;
-    let forgotten = expire(state, now);
-    if !forgotten.changes.is_empty() {
-        // Nothing is decided by it, but it changes entries as a decision does.
-        sink(Decided { before: state, input: Input::Event { event, payload_hash }, decision: &forgotten })?;
-        state.apply(forgotten);
+    hear([(state, ruleset)], event, payload_hash, now, &mut |_, decided| sink(decided))
+}
+
+/// Takes an event in whose turn it is, in one state or in several that took in the same events, each under a policy of its own. What it
+/// tells is learnt once, from the first, which alone remembers that the event was seen: nothing else of the others is read for
+/// that. `sink` is told which state a decision is of.
+///
+/// # Errors
+/// What `sink` returns.
+pub(crate) fn hear<E, const N: usize>(
+    states: [(&mut State, &Ruleset); N],
+    event: &IssueEvent,
+    payload_hash: Option<&str>,
+    now: DateTime<Utc>,
+    sink: &mut impl FnMut(usize, Decided<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let input = Input::Event { event, payload_hash };
+    let mut news = None;
+    for (place, (state, ruleset)) in states.into_iter().enumerate() {
+        let news = news.get_or_insert_with(|| learn(state, event, payload_hash, now));
+        let decision = decide_news(state, news, now, ruleset);
+        sink(place, Decided { before: state, input, decision: &decision })?;
+        state.apply(decision);
+        let forgotten = expire(state, now);
+        if !forgotten.changes.is_empty() {
+            // Nothing is decided by it, but it changes entries as a decision does.
+            sink(place, Decided { before: state, input, decision: &forgotten })?;
+            state.apply(forgotten);
+        }
     }
     Ok(())
 }

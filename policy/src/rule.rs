@@ -26,8 +26,6 @@ pub struct Ruleset {
     pub(crate) teams: BTreeMap<String, Vec<String>>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) places: HashMap<String, usize>,
-    /// Places of the rules that can set a timer.
-    pub(crate) timed: Vec<usize>,
     pub(crate) warnings: Vec<Diagnostic>,
     /// Of `rules`, made when all are there.
     pub(crate) index: Index,
@@ -85,9 +83,9 @@ impl Ruleset {
         met
     }
 
-    /// The rules that can set a timer.
-    pub(crate) fn timed(&self) -> impl Iterator<Item = &Rule> {
-        self.timed.iter().filter_map(|&place| self.rules.get(place))
+    /// The rules that can set a timer for a project's issues; a rule that requires another project would find nothing when it is due.
+    pub(crate) fn timed(&self, project: &str) -> impl Iterator<Item = &Rule> {
+        self.index.timed(project).filter_map(|place| self.rules.get(place))
     }
 }
 
@@ -193,6 +191,11 @@ impl At {
             _ => None,
         }?;
         let sum = time.checked_add_signed(self.shift)?;
+        // Most are: providers tell seconds. (A leap second's nanoseconds go on beyond the second.)
+        let nanoseconds = sum.timestamp_subsec_nanos();
+        if nanoseconds % 1_000_000 == 0 && nanoseconds < 1_000_000_000 {
+            return Some(sum);
+        }
         let whole = DateTime::from_timestamp_millis(sum.timestamp_millis())?;
         // Upwards: a millisecond early, `issue.due_at <= now` would not hold yet.
         if whole < sum { whole.checked_add_signed(TimeDelta::milliseconds(1)) } else { Some(whole) }

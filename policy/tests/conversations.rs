@@ -133,7 +133,7 @@ impl Witness {
         }
         let mut restored = State::default();
         // Backwards, because a compacted changelog keeps no particular order between keys.
-        for key in state.keys().cloned().collect::<Vec<_>>().into_iter().rev() {
+        for key in state.keys().collect::<Vec<_>>().into_iter().rev() {
             let (key, value) = state.entry(&key);
             restored.restore(&key, value.as_deref()).unwrap();
         }

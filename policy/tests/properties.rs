@@ -178,7 +178,7 @@ impl Run {
     fn restored(&self) -> State {
         let mut state = State::default();
         for key in self.state.keys() {
-            let (key, value) = self.state.entry(key);
+            let (key, value) = self.state.entry(&key);
             state.restore(&key, value.as_deref()).unwrap();
         }
         state
@@ -308,10 +308,10 @@ proptest! {
         history.iter().for_each(|step| run.step(step));
         let mut open = BTreeMap::<String, u64>::new();
         for (_, _, issue) in run.state.issues().filter(|(_, _, issue)| issue.is_open()) {
-            issue.assigned_to.iter().for_each(|name| *open.entry(name.clone()).or_default() += 1);
+            issue.assigned_to.iter().for_each(|name| *open.entry(name.to_string()).or_default() += 1);
         }
         for key in run.state.keys().filter(|key| key.kind == policy::Kind::Member) {
-            let (_, value) = run.state.entry(key);
+            let (_, value) = run.state.entry(&key);
             let member: policy::Member = serde_json::from_slice(&value.unwrap()).unwrap();
             prop_assert_eq!(member.open, open.remove(key.identity.as_str()).unwrap_or_default(), "{}", key.identity);
         }

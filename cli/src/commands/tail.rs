@@ -84,7 +84,7 @@ fn to_line(record: &Record) -> String {
 /// `{"base64": …}`.
 fn to_json(record: &Record) -> Value {
     let headers: Map<String, Value> =
-        record.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+        record.headers.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
     let value = match record.value.as_deref() {
         None => Value::Null,
         Some(bytes) => {

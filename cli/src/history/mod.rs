@@ -174,8 +174,8 @@ impl fmt::Display for Kept {
 pub(crate) fn read_record(record: Record) -> Option<Happened> {
     let event = IssueEvent::from_record(&record.key, record.value.as_deref()?).ok()?;
     let (partition, offset, timestamp) = (record.partition, record.offset, record.timestamp);
-    let hash = record.headers.into_iter().find(|(name, _)| name == "payload_hash");
-    Some(Happened { partition, offset, timestamp, payload_hash: hash.map(|(_, hash)| hash), event })
+    let payload_hash = record.header("payload_hash").map(str::to_owned);
+    Some(Happened { partition, offset, timestamp, payload_hash, event })
 }
 
 #[cfg(test)]

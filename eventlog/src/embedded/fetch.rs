@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
-use crate::{Bounds, GroupOffset, LogError, Record, TopicInfo};
+use crate::{Bounds, GroupOffset, Headers, LogError, Record, TopicInfo};
 
 /// What one batch holds at most, in bytes of keys, values and headers; a single larger record comes alone.
 const BATCH_BYTES: usize = 4 << 20;
@@ -148,7 +148,7 @@ fn size(row: &Row<'_>) -> rusqlite::Result<usize> {
 fn record(row: &Row<'_>, cursor: &Cursor) -> rusqlite::Result<Record> {
     let damaged = |column, error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error);
     let headers = match row.get_ref(4)?.as_str_or_null()? {
-        None => Vec::new(),
+        None => Headers::default(),
         Some(json) => serde_json::from_str(json).map_err(|error| damaged(4, error.into()))?,
     };
     let timestamp =

@@ -16,7 +16,7 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers},
+    message::{BorrowedMessage, Header, Headers as _},
 };
 
 use super::{
@@ -25,7 +25,7 @@ use super::{
     cluster::{Cluster, Edge, PATIENCE, Quiet},
     failure::{classify, of_consumer},
 };
-use crate::{LogError, Reader, Record};
+use crate::{Headers, LogError, Reader, Record};
 
 /// How many records and bytes one batch has at most.
 const BATCH_RECORDS: usize = 1_000;
@@ -36,9 +36,11 @@ pub(super) const SLICE: Duration = Duration::from_millis(200);
 
 /// A message as the contract knows it, and roughly how many bytes it keeps.
 pub(super) fn record_of(message: &BorrowedMessage<'_>) -> (Record, usize) {
-    let headers: Vec<_> = message.headers().map_or_else(Vec::new, |headers| {
-        let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
-        headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
+    let headers = message.headers().map_or_else(Headers::default, |headers| {
+        let text = |header: Header<'_, &[u8]>| {
+            (header.key.to_owned(), String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned())
+        };
+        headers.iter().map(text).collect()
     });
     let record = Record {
         topic: message.topic().to_owned(),

@@ -120,6 +120,7 @@ impl MemoryLog {
             let records = world.records.entry((new.topic.clone(), partition)).or_default();
             let offset = records.len() as u64;
             let NewRecord { topic, key, value, headers, .. } = new;
+            let headers = headers.into_iter().collect();
             records.push(Record { topic, partition, offset, timestamp: clock.now(), key, value, headers });
             Position { partition, offset }
         };

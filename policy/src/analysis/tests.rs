@@ -158,13 +158,12 @@ fn issues() -> impl Strategy<Value = Seen> {
     );
     (texts, lists, rest, (time(), time(), time()), event).prop_map(
         |((priority, assignee, status), (labels, assignees), (state, source, number), times, event)| {
-            let owned = |text: Option<&str>| said(text.map(str::to_owned));
             let facts = Facts {
-                priority: owned(priority),
-                assignee: owned(assignee),
-                status: owned(status),
-                labels: said(labels),
-                assignees: said(assignees),
+                priority: said(priority.map(Into::into)),
+                assignee: said(assignee.map(Into::into)),
+                status: said(status.map(Into::into)),
+                labels: said(labels.map(Into::into)),
+                assignees: said(assignees.map(Into::into)),
                 state: said(state),
                 source,
                 number,

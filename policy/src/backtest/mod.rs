@@ -24,14 +24,7 @@ use chrono::{DateTime, Utc};
 use events::{Action, IssueEvent};
 pub use report::{Both, Busiest, Counts, Example, Examples, History, Load, Made, Report, RuleReport};
 
-use crate::{
-    Decided, Decision, Note, Repeats, Ruleset, State,
-    decide::{News, decide_news, learn, within_calendar},
-    expire, fire_timers,
-};
-
-/// How many events pass until what can be forgotten is; fewer than one call forgets.
-const FORGETS_EVERY: u64 = 256;
+use crate::{Decision, Note, Repeats, Ruleset, State, fire_timers, fold::hear};
 
 /// One partition's history on its way through two policies.
 #[derive(Debug)]
@@ -46,7 +39,12 @@ pub struct Replay {
 struct Side {
     ruleset: Arc<Ruleset>,
     state: State,
-    /// What the instant at hand has brought.
+    heard: Heard,
+}
+
+/// What the instant at hand has brought.
+#[derive(Debug, Default)]
+struct Heard {
     actions: Vec<Action>,
     notes: Vec<Note>,
     timers: u64,
@@ -62,23 +60,18 @@ impl Replay {
     /// Takes the partition's next event in, stamped `now`, after every timer due by then.
     pub fn take(&mut self, event: &IssueEvent, payload_hash: Option<&str>, now: DateTime<Utc>) {
         self.advance(now);
-        let leading = &self.sides.current.state;
-        let clock = leading.not_before(within_calendar(now));
-        let news = learn(leading, event, payload_hash, clock);
-        for side in self.sides.each_mut() {
-            side.hear(&news, clock);
-        }
         let reported = self.reports(now);
-        self.report.count_event(now, reported, &news.notes);
-        // Which events were seen is the same on both sides: one of them remembers it.
-        self.sides.current.state.apply(Decision { changes: news.changes, ..Decision::default() });
-        if self.report.history.events.is_multiple_of(FORGETS_EVERY) {
-            // When and how often changes no decision.
-            for side in self.sides.each_mut() {
-                let forgotten = expire(&side.state, clock);
-                side.state.apply(forgotten);
+        let Self { sides: Both { current, candidate }, report, .. } = self;
+        let states = [(&mut current.state, &*current.ruleset), (&mut candidate.state, &*candidate.ruleset)];
+        let mut heard = [&mut current.heard, &mut candidate.heard];
+        let Ok(()) = hear(states, event, payload_hash, now, &mut |side: usize, decided| {
+            if let Some(heard) = heard.get_mut(side) {
+                heard.take(decided.decision);
             }
-        }
+            Ok::<_, Infallible>(())
+        });
+        // What there is to say of the event itself is said by the first side.
+        report.count_event(now, reported, &current.heard.notes);
         self.compare(now);
     }
 
@@ -109,41 +102,41 @@ impl Replay {
 
     fn compare(&mut self, at: DateTime<Utc>) {
         let reported = self.reports(at);
-        let Both { current, candidate } = &mut self.sides;
+        let [current, candidate] = self.sides.each_mut().map(|side| &mut side.heard);
         if reported {
             self.report.count_notes(Both { current: &current.notes, candidate: &candidate.notes });
-            let timers = Both { current: current.timers, candidate: candidate.timers };
-            self.report.count_timers(timers);
+            self.report.count_timers(Both { current: current.timers, candidate: candidate.timers });
             pair::pairs(&mut current.actions, &mut candidate.actions, |pair| self.report.count(at, pair));
         }
-        for side in self.sides.each_mut() {
-            side.actions.clear();
-            side.notes.clear();
-            side.timers = 0;
-        }
+        current.clear();
+        candidate.clear();
     }
 }
 
 impl Side {
     fn new(ruleset: Arc<Ruleset>) -> Self {
-        Self { ruleset, state: State::default(), actions: Vec::new(), notes: Vec::new(), timers: 0 }
-    }
-
-    fn hear(&mut self, news: &News<'_>, now: DateTime<Utc>) {
-        let mut decision = decide_news(&self.state, news, now, &self.ruleset);
-        self.actions.append(&mut decision.actions);
-        self.notes.append(&mut decision.notes);
-        self.state.apply(decision);
+        Self { ruleset, state: State::default(), heard: Heard::default() }
     }
 
     fn advance(&mut self, until: DateTime<Utc>) {
-        let Self { ruleset, state, actions, notes, timers } = self;
-        let mut sink = |decided: Decided<'_>| {
-            *timers += 1;
-            actions.extend(decided.decision.actions.iter().cloned());
-            notes.extend(decided.decision.notes.iter().cloned());
+        let Self { ruleset, state, heard } = self;
+        let Ok(()) = fire_timers(state, until, usize::MAX, Repeats::Each, ruleset, &mut |decided| {
+            heard.timers += 1;
+            heard.take(decided.decision);
             Ok::<_, Infallible>(())
-        };
-        let Ok(()) = fire_timers(state, until, usize::MAX, Repeats::Each, ruleset, &mut sink);
+        });
+    }
+}
+
+impl Heard {
+    fn take(&mut self, decision: &Decision) {
+        self.actions.extend(decision.actions.iter().cloned());
+        self.notes.extend(decision.notes.iter().cloned());
+    }
+
+    fn clear(&mut self) {
+        self.actions.clear();
+        self.notes.clear();
+        self.timers = 0;
     }
 }

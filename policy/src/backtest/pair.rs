@@ -1,8 +1,11 @@
 //! Which action of the candidate stands for which of the current policy, among those of one instant.
+//!
+//! Two go together only where a person would say that it is the same thing done otherwise: about the same issue, of the same kind, and
+//! by the same cause or the same rule. An escalation in the place of a nudge is one action fewer and another one more.
 
 use events::Action;
 
-/// An action of either policy, or one of each that are about the same thing.
+/// An action of either policy, or one of each that are the same thing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair<'a> {
     /// What the current policy does.
@@ -11,17 +14,23 @@ pub(super) struct Pair<'a> {
     pub(super) candidate: Option<&'a Action>,
 }
 
-/// How much two actions of one issue and instant have in common: the first of these by which any two go together takes them.
+/// How much two actions of one issue, instant and kind have in common: the first of these by which any two go together takes them.
 type Likeness = fn(&Action, &Action) -> bool;
-const LIKENESSES: [Likeness; 6] = [
-    // Cause, issue, rule and place in the rule: the same thing, though perhaps done otherwise.
+const LIKENESSES: [Likeness; 5] = [
+    // Cause, issue, rule and place in the rule.
     |a, b| a.event_id == b.event_id,
+    |a, b| same_cause(a, b) && a.rule == b.rule,
+    |a, b| same_cause(a, b) && a.target == b.target,
+    same_cause,
     |a, b| a.rule == b.rule,
-    |a, b| a.action == b.action && a.target == b.target,
-    |a, b| a.action == b.action,
-    |a, b| a.target == b.target,
-    |_, _| true,
 ];
+
+/// An event is one cause. A timer is one rule's: those of an issue that are due at one instant count as one, so that a rule with
+/// another name is not another thing.
+fn same_cause(a: &Action, b: &Action) -> bool {
+    let of_timer = |action: &Action| action.cause.as_deref().is_some_and(|cause| cause.starts_with("t-"));
+    a.cause == b.cause || (of_timer(a) && of_timer(b))
+}
 
 /// Pairs the actions of one instant, issue by issue. Sorts both lists by project and issue.
 pub(super) fn pairs(current: &mut [Action], candidate: &mut [Action], mut each: impl FnMut(Pair<'_>)) {
@@ -48,7 +57,7 @@ fn pair_issue(current: &[Action], candidate: &[Action], each: &mut impl FnMut(Pa
     let mut left: Vec<&Action> = current.iter().collect();
     for alike in LIKENESSES {
         for (new, partner) in candidate.iter().zip(&mut partners).filter(|(_, partner)| partner.is_none()) {
-            if let Some(place) = left.iter().position(|old| alike(old, new)) {
+            if let Some(place) = left.iter().position(|old| old.action == new.action && alike(old, new)) {
                 *partner = Some(left.remove(place));
             }
         }
@@ -109,7 +118,40 @@ mod tests {
         );
         assert_eq!(paired(&["1 a nudge x"], &["1 b nudge x", "1 c nudge x"]), ["1: ax → bx", "1: – → cx"]);
         assert_eq!(paired(&["1 a nudge x", "1 b call y"], &[]), ["1: ax → –", "1: by → –"]);
-        assert_eq!(paired(&["1 a nudge x"], &["1 b call y"]), ["1: ax → by"], "one event, one issue");
+        assert_eq!(
+            paired(&["1 a nudge x"], &["1 b nudge y"]),
+            ["1: ax → by"],
+            "one event, one issue, one kind"
+        );
+    }
+
+    #[test]
+    fn an_escalation_is_not_a_changed_nudge() {
+        let apart = ["1: – → ax", "1: ax → –"];
+        assert_eq!(paired(&["1 a nudge x"], &["1 a call x"]), apart, "of the same rule for the same target");
+        assert_eq!(
+            paired(&["1 a nudge x", "1 b call y"], &["1 a call x", "1 b nudge y"]),
+            ["1: by → ax", "1: ax → by"],
+            "as many of each kind as before, by another rule"
+        );
+    }
+
+    #[test]
+    fn another_cause_is_another_thing_unless_the_rule_is_the_same() {
+        let by = |cause: &str, rule: &str| Action {
+            event_id: id::action(cause, "1", rule, 0),
+            cause: Some(cause.into()),
+            ..action(&format!("1 {rule} nudge x"))
+        };
+        let pairs_of = |old: Action, new: Action| {
+            let mut count = 0;
+            pairs(&mut [old], &mut [new], |_| count += 1);
+            count
+        };
+        assert_eq!(pairs_of(by("gh-1", "a"), by("t-1", "b")), 2);
+        assert_eq!(pairs_of(by("gh-1", "a"), by("t-1", "a")), 1, "found by an event instead of its timer");
+        assert_eq!(pairs_of(by("t-1", "a"), by("t-2", "b")), 1, "a rule that was renamed");
+        assert_eq!(pairs_of(by("gh-1", "a"), by("gh-2", "b")), 2);
     }
 
     #[test]

@@ -90,8 +90,9 @@ pub struct Counts {
     pub added: u64,
     /// Made by the current policy only.
     pub removed: u64,
-    /// Made by both for the same event (or the same instant) and issue, but by another rule, of another kind, for another target, or
-    /// with other parameters. Under a rule: one that another rule makes in the other policy counts for both rules.
+    /// Made by both, of the same kind, for the same issue and by the same event or rule (or timers of one instant), but by another
+    /// rule, for another target, or with other parameters. Under a rule: one that another rule makes in the other policy counts for
+    /// both rules.
     pub changed: u64,
     /// The same by both.
     pub unchanged: u64,
@@ -173,7 +174,7 @@ pub struct Example {
     /// What the candidate does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Made>,
-    /// What is not the same in both: `rule`, `action`, `target`, `start_at`, `duration_min`, `participants`.
+    /// What is not the same in both: `rule`, `target`, `start_at`, `duration_min`, `participants`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<String>,
 }
@@ -440,7 +441,6 @@ fn differences(pair: Pair<'_>) -> Vec<String> {
         }
     };
     compare("rule", current.rule == candidate.rule);
-    compare("action", current.action == candidate.action);
     compare("target", current.target == candidate.target);
     if current.params != candidate.params {
         for name in ["start_at", "duration_min", "participants"] {

@@ -145,7 +145,7 @@ fn take(
         if let Input::Timer(timer) = decided.input {
             *timers += 1;
             if *timers > MAX_TIMERS {
-                return Err(TooMuch::Timers(timer.rule.clone()));
+                return Err(TooMuch::Timers(timer.rule.to_string()));
             }
         }
         work.decide(&decided, ruleset);

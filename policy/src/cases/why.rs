@@ -265,7 +265,7 @@ impl<'a> Why<'a> {
     /// Who decides an issue, where neither the actions nor the lines so far speak of it.
     fn of_deciders(&self, concerned: &Concerned<'_>) -> String {
         let Concerned { issue_ref, issue, .. } = concerned;
-        let is_told = |id: &String| {
+        let is_told = |id: &str| {
             let fired = |one: &Happened| one.action.rule.as_deref() == Some(id);
             self.heard.happened.iter().any(fired)
                 || self.lines.iter().any(|line| line.contains(&format!("`{id}`")))

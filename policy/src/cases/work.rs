@@ -42,7 +42,7 @@ impl Work {
     pub(super) fn ask(&mut self, ruleset: &Ruleset, times: usize) {
         let known = self.known.iter().find(|(hash, _)| hash == ruleset.hash()).map(|(_, steps)| *steps);
         let steps = known.unwrap_or_else(|| {
-            let steps = ruleset.rules().map(|rule| 1 + rule.condition.steps() / EVALUATED).sum();
+            let steps = ruleset.rules().map(|rule| 1 + rule.condition.most_steps() / EVALUATED).sum();
             self.known.push((ruleset.hash().to_owned(), steps));
             steps
         });
@@ -59,8 +59,8 @@ impl Work {
         self.spend(DECISION);
         match decided.input {
             Input::Timer(timer) => {
-                let asked = ruleset.rule(&timer.rule).map_or(0, |rule| rule.condition.steps() / EVALUATED);
-                self.spend(asked + ruleset.timed().count() as u64);
+                let asked = ruleset.rule(&timer.rule).map_or(0, |rule| rule.condition.most_steps() / EVALUATED);
+                self.spend(asked + ruleset.timed(&timer.project_id).count() as u64);
             }
             _ => {
                 let issues = decided.decision.keys().filter(|key| key.kind == Kind::Issue).count();

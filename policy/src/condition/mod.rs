@@ -103,6 +103,11 @@ impl Condition {
         cost::formula(&self.formula, Some(view))
     }
 
+    /// How many steps an evaluation can take at most, whatever the issue has.
+    pub(crate) fn most_steps(&self) -> u64 {
+        cost::formula(&self.formula, None)
+    }
+
     /// Whether the condition reads `event`.
     pub(crate) fn reads_event(&self) -> bool {
         self.reads_event

@@ -5,6 +5,7 @@ use std::{borrow::Cow, cell::OnceCell};
 use chrono::{DateTime, Utc};
 use events::{IssueEvent, IssueState, Said};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::field::Field;
 use crate::{Facts, Issue, state::MAX_LIST};
@@ -61,7 +62,7 @@ impl<'a> View<'a> {
 
     /// A field that is a text, in lower case where it compares without regard to case.
     pub(crate) fn text(&self, field: Field) -> Option<&str> {
-        let said = |text: &'a Said<String>| text.value().map(String::as_str);
+        let said = |text: &'a Said<SmolStr>| text.value().map(SmolStr::as_str);
         match field {
             Field::Ref => Some(self.issue_ref),
             Field::Project => Some(self.project),

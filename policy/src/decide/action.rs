@@ -39,7 +39,7 @@ impl Work<'_> {
                 project_id: subject.project.to_owned(),
                 action: then.action.clone(),
                 rationale: rule.rationale.clone(),
-                source_ref: facts.url.value().cloned().unwrap_or_default(),
+                source_ref: facts.url.value().map(ToString::to_string).unwrap_or_default(),
                 issue_ref: Some(subject.issue_ref.to_owned()),
                 cause: Some(cause.to_owned()),
                 rule: Some(rule.id.clone()),
@@ -60,7 +60,7 @@ impl Work<'_> {
         then.targets.iter().find_map(|target| match target {
             Target::Assignee => {
                 let name = subject.issue.facts.assignee.value()?;
-                Some((format!("owner:{name}"), vec![name.clone()]))
+                Some((format!("owner:{name}"), vec![name.to_string()]))
             }
             Target::Owner(name) => Some((format!("owner:{name}"), vec![name.clone()])),
             Target::Team(team) if then.action == ActionKind::AssignOwner => {
@@ -81,7 +81,7 @@ impl Work<'_> {
     }
 
     fn assign(&mut self, subject: &mut Subject<'_>, name: &str) {
-        subject.issue.assigned_to = Some(name.to_owned());
+        subject.issue.assigned_to = Some(name.into());
         let mut member = self.member(subject.project, name);
         member.picked_at = Some(self.now);
         self.set(Key::member(subject.project, name), Entry::Member(member));

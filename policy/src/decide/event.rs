@@ -6,37 +6,31 @@ use events::IssueEvent;
 use super::{
     Decision, Work,
     news::{Hearers, News, Told, learn},
+    within_calendar,
 };
 use crate::{Ruleset, State};
-
-pub(super) fn decide(
-    state: &State,
-    event: &IssueEvent,
-    payload_hash: Option<&str>,
-    now: DateTime<Utc>,
-    ruleset: &Ruleset,
-) -> Decision {
-    let mut work = Work::begin(state, ruleset, now);
-    take(&mut work, event, payload_hash);
-    work.decision
-}
 
 /// Decides an event: what it tells, and what the rules make of it.
 pub(super) fn take(work: &mut Work<'_>, event: &IssueEvent, payload_hash: Option<&str>) {
     let mut news = learn(work.state, event, payload_hash, work.now);
-    work.decision.notes.append(&mut news.notes);
-    work.decision.changes.append(std::mem::take(&mut news.changes));
-    hear(work, &news);
+    hear(work, &mut news);
 }
 
-/// What the rules make of an event's news: a decision without what the news itself changes and notes.
-pub(crate) fn decide_news(state: &State, news: &News<'_>, now: DateTime<Utc>, ruleset: &Ruleset) -> Decision {
-    let mut work = Work::begin(state, ruleset, now);
+/// What the rules make of an event's news. What the news itself changes and notes is part of the first decision that is made of it.
+pub(crate) fn decide_news(
+    state: &State,
+    news: &mut News<'_>,
+    now: DateTime<Utc>,
+    ruleset: &Ruleset,
+) -> Decision {
+    let mut work = Work::begin(state, ruleset, within_calendar(now));
     hear(&mut work, news);
     work.decision
 }
 
-fn hear(work: &mut Work<'_>, news: &News<'_>) {
+fn hear(work: &mut Work<'_>, news: &mut News<'_>) {
+    work.decision.notes.append(&mut news.notes);
+    work.decision.changes.append(std::mem::take(&mut news.changes));
     for Told { issue_ref, facts, latest, deleted, hearers } in &news.issues {
         let mut subject = work.subject(&news.event.project_id, issue_ref);
         subject.issue.facts = facts.clone();

@@ -21,7 +21,7 @@ pub fn expire(state: &State, now: DateTime<Utc>) -> Decision {
             }
             _ => None,
         };
-        decision.changes.set(key.clone(), left);
+        decision.changes.set(key, left);
     }
     decision
 }

@@ -53,7 +53,7 @@ use chrono::{DateTime, Utc};
 pub(crate) use event::decide_news;
 use events::{Action, IssueEvent, Outcome};
 pub use expire::expire;
-pub(crate) use news::{News, learn};
+pub(crate) use news::learn;
 pub use sight::Occasion;
 pub(crate) use sight::{Sight, Watch, watch};
 pub use switch::switch_policy;
@@ -189,7 +189,9 @@ impl Note {
 pub fn decide(state: &State, input: Input<'_>, now: DateTime<Utc>, ruleset: &Ruleset) -> Decision {
     let now = within_calendar(now);
     match input {
-        Input::Event { event, payload_hash } => event::decide(state, event, payload_hash, now, ruleset),
+        Input::Event { event, payload_hash } => {
+            decide_news(state, &mut learn(state, event, payload_hash, now), now, ruleset)
+        }
         Input::Timer(timer) => timer::decide(state, timer, now, ruleset),
         Input::Outcome(outcome) => outcome::decide(state, outcome, now),
     }

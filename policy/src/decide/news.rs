@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use events::{EventType, IssueEvent, IssueState, Said};
 use smol_str::SmolStr;
 
-use super::{Changes, Note, expire::is_forgotten};
+use super::{Changes, Note, expire::is_forgotten, within_calendar};
 use crate::{
     Entry, Facts, Issue, Key, Milestone, Seen, Shared, State,
     state::{Latest, SEEN_AFTER, Standing, as_of, merge, move_due},
@@ -16,9 +16,9 @@ use crate::{
 pub(crate) struct News<'a> {
     pub(super) event: &'a IssueEvent,
     /// Entries that no rule has a say in: the event's id, the milestone.
-    pub(crate) changes: Changes,
+    pub(super) changes: Changes,
     /// What there is to say about the event.
-    pub(crate) notes: Vec<Note>,
+    pub(super) notes: Vec<Note>,
     /// The issues that it is about.
     pub(super) issues: Vec<Told>,
 }
@@ -45,18 +45,19 @@ pub(super) enum Hearers {
     Nobody,
 }
 
-/// Takes an event's news from a state. `now` is not before the state's clock.
+/// Takes an event's news from a state, as of `now` or the state's clock, whichever is later.
 pub(crate) fn learn<'a>(
     state: &State,
     event: &'a IssueEvent,
     payload_hash: Option<&str>,
     now: DateTime<Utc>,
 ) -> News<'a> {
+    let now = state.not_before(within_calendar(now));
     let mut news = News { event, changes: Changes::default(), notes: Vec::new(), issues: Vec::new() };
     // A record's header can hold anything; a hash is short.
     let payload_hash = payload_hash.filter(|hash| hash.len() <= 128);
     if let Some(first) = state.seen(&event.project_id, &event.event_id, payload_hash, now) {
-        news.notes.push(Note::Duplicate { of: first.to_owned() });
+        news.notes.push(Note::Duplicate { of: first.into() });
         return news;
     }
     let seen = Seen { at: now, payload_hash: payload_hash.map(SmolStr::from) };

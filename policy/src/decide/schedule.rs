@@ -1,8 +1,7 @@
 //! When an issue's rules are to be looked at again.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, TimeDelta, Utc};
+use smol_str::SmolStr;
 
 use super::{Subject, Work};
 use crate::{Rule, Timer, TimerKind, state::IssueTimer};
@@ -11,39 +10,44 @@ impl Work<'_> {
     /// Sets an issue's timers. `spent` is the timer that is being decided. Timers that were set, still hold and are due by now are kept:
     /// they wait for their turn.
     pub(super) fn schedule(&self, subject: &mut Subject<'_>, spent: Option<&Timer>) {
-        let mut timers = BTreeSet::new();
+        let mut timers = Vec::new();
         let pending = |due_at: DateTime<Utc>, rule: &Rule, kind: TimerKind| {
-            let spent = spent
-                .is_some_and(|spent| spent.due_at == due_at && spent.rule == rule.id && spent.kind == kind);
-            let set = IssueTimer { due_at, rule: rule.id.clone(), kind };
-            (due_at > self.now || (!spent && subject.issue.timers.contains(&set))).then_some(set)
+            let spent = || {
+                spent.is_some_and(|spent| {
+                    spent.due_at == due_at && spent.rule == rule.id.as_str() && spent.kind == kind
+                })
+            };
+            let is_set = |timer: &IssueTimer| {
+                timer.due_at == due_at && timer.kind == kind && timer.rule == rule.id.as_str()
+            };
+            due_at > self.now || (!spent() && subject.issue.timers.iter().any(is_set))
         };
-        for rule in self.ruleset.timed().filter(|rule| subject.concerns(rule)) {
+        for rule in self.ruleset.timed(subject.project).filter(|rule| subject.concerns(rule)) {
             let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
-            let firing = subject.firing(rule);
-            if let Some(at) = at.filter(|at| firing.at_done != Some(*at)) {
-                timers.extend(pending(at, rule, TimerKind::At));
+            let repeat = rule.repeat.filter(|_| subject.repeats(rule));
+            let timer = |due_at, kind| IssueTimer { due_at, rule: SmolStr::new(&rule.id), kind };
+            if let Some(at) =
+                at.filter(|at| pending(*at, rule, TimerKind::At) && subject.firing(rule).at_done != Some(*at))
+            {
+                timers.push(timer(at, TimerKind::At));
             }
-            if let (true, Some(repeat), Some(from)) =
-                (subject.repeats(rule), rule.repeat, firing.repeats_from)
+            if let Some(repeat) = repeat
+                && let Some(from) = subject.firing(rule).repeats_from
             {
                 let waiting = subject.issue.timers.iter().find(|timer| {
                     timer.kind == TimerKind::Repeat
-                        && timer.rule == rule.id
+                        && timer.rule == rule.id.as_str()
                         && timer.due_at <= self.now
                         && is_repeat(timer.due_at, from, repeat)
                 });
                 let due_at = waiting
-                    .filter(|timer| pending(timer.due_at, rule, TimerKind::Repeat).is_some())
+                    .filter(|timer| pending(timer.due_at, rule, TimerKind::Repeat))
                     .map(|timer| timer.due_at)
                     .or_else(|| next_repeat(from, repeat, self.now));
-                timers.extend(due_at.map(|due_at| IssueTimer {
-                    due_at,
-                    rule: rule.id.clone(),
-                    kind: TimerKind::Repeat,
-                }));
+                timers.extend(due_at.map(|due_at| timer(due_at, TimerKind::Repeat)));
             }
         }
+        timers.sort_unstable();
         subject.issue.timers.set(timers);
     }
 }
@@ -54,7 +58,7 @@ impl Subject<'_> {
         let at = rule.at.and_then(|at| at.of(&self.issue.facts));
         match at {
             Some(at) => self.firing(rule).at_done == Some(at),
-            None => self.issue.deciding.contains_key(&rule.id),
+            None => self.issue.deciding.contains_key(rule.id.as_str()),
         }
     }
 }

@@ -217,7 +217,7 @@ impl Sight {
 
     /// What a rule did before.
     pub(crate) fn firing(&self, rule: &Rule) -> Firing {
-        self.issue.fired.get(&rule.id).copied().unwrap_or_default()
+        self.issue.fired.get(rule.id.as_str()).copied().unwrap_or_default()
     }
 
     fn work<'a>(&self, state: &'a State, ruleset: &'a Ruleset) -> Work<'a> {

@@ -1,7 +1,5 @@
 //! Another policy takes effect.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 
 use super::{Decision, Work};
@@ -25,7 +23,7 @@ pub fn switch_policy(state: &State, now: DateTime<Utc>, ruleset: &Ruleset) -> De
         let deciding = work.deciding(&subject);
         subject.issue.deciding.set(deciding);
         // None of those that wait is kept.
-        subject.issue.timers.set(BTreeSet::new());
+        subject.issue.timers.set(Vec::new());
         work.schedule(&mut subject, None);
         work.put(subject);
     }

@@ -1,6 +1,7 @@
 //! A timer that is due.
 
 use chrono::{DateTime, Utc};
+use smol_str::SmolStr;
 
 use super::{
     Decision, Note, Occasion, Subject, Work,
@@ -19,7 +20,7 @@ pub(super) fn take<'a>(work: &mut Work<'a>, timer: &'a Timer, until: DateTime<Ut
     let rule =
         work.ruleset.rule(&timer.rule).filter(|rule| subject.issue.has(timer) && subject.concerns(rule));
     let Some(rule) = rule else {
-        work.note(Note::Obsolete { rule: timer.rule.clone(), issue_ref: timer.issue_ref.to_string() });
+        work.note(Note::Obsolete { rule: timer.rule.to_string(), issue_ref: timer.issue_ref.to_string() });
         // Whatever the reason (the issue may have been forgotten since), a timer that was decided is gone.
         if subject.before.is_some() {
             work.schedule(&mut subject, Some(timer));
@@ -35,13 +36,11 @@ pub(super) fn take<'a>(work: &mut Work<'a>, timer: &'a Timer, until: DateTime<Ut
         let missed = last - repeats_by(from, repeat, timer.due_at);
         if let (true, Some(due_at)) = (missed > 0, nth_repeat(from, repeat, last)) {
             // The last one is decided in its own time, among the timers of others.
-            let own = |own: &IssueTimer| own.kind == TimerKind::Repeat && own.rule == rule.id;
-            subject.issue.timers.retain(|timer| !own(timer));
-            subject.issue.timers.insert(IssueTimer {
-                due_at,
-                rule: rule.id.clone(),
-                kind: TimerKind::Repeat,
-            });
+            let own = |own: &IssueTimer| own.kind == TimerKind::Repeat && own.rule == rule.id.as_str();
+            let timers = &mut *subject.issue.timers;
+            timers.retain(|timer| !own(timer));
+            timers.push(IssueTimer { due_at, rule: SmolStr::new(&rule.id), kind: TimerKind::Repeat });
+            timers.sort_unstable();
             work.note(Note::Missed {
                 rule: rule.id.clone(),
                 issue_ref: timer.issue_ref.to_string(),

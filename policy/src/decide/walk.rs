@@ -1,9 +1,9 @@
 //! An event through the rules.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use events::IssueEvent;
+use litemap::LiteMap;
+use smol_str::SmolStr;
 
 use super::{Note, Occasion, Subject, Work};
 use crate::{Firing, Rule, condition::View, index::Asks, rule::Met};
@@ -27,14 +27,14 @@ impl<'a> Work<'a> {
         self.watched(subject, occasion, event, None);
         let cause = event.map_or("", |event| &event.event_id);
         let met = self.met(subject, event, event.is_some(), true);
-        let mut deciding = BTreeMap::new();
+        let mut deciding = LiteMap::new();
         for &rule in &met {
             if rule.is_momentary() {
                 self.fire_unless_cooling(subject, rule, cause);
                 continue;
             }
             let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
-            deciding.insert(rule.id.clone(), at);
+            deciding.insert(SmolStr::new(&rule.id), at);
             if subject.edge(rule) == Edge::Fires {
                 if at.is_some() {
                     subject.firing_mut(rule).at_done = at;
@@ -45,8 +45,8 @@ impl<'a> Work<'a> {
         if let Some(last) = met.last().filter(|last| last.is_momentary() && !last.goes_on) {
             // The rest was not asked: what decided goes on deciding.
             let ruleset = self.ruleset;
-            let after = |id: &String| ruleset.places.get(id) > ruleset.places.get(&last.id);
-            let concerned = |id: &String| ruleset.rule(id).is_some_and(|rule| subject.concerns(rule));
+            let after = |id: &SmolStr| ruleset.places.get(id.as_str()) > ruleset.places.get(&last.id);
+            let concerned = |id: &SmolStr| ruleset.rule(id).is_some_and(|rule| subject.concerns(rule));
             let rest = subject.issue.deciding.iter().filter(|(id, _)| after(id) && concerned(id));
             deciding.extend(rest.map(|(id, at)| (id.clone(), *at)));
         }
@@ -62,10 +62,10 @@ impl<'a> Work<'a> {
     }
 
     /// The lasting rules that decide an issue as it is, without any event.
-    pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> BTreeMap<String, Option<DateTime<Utc>>> {
+    pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> LiteMap<SmolStr, Option<DateTime<Utc>>> {
         let met = self.met(subject, None, false, true);
         met.into_iter()
-            .map(|rule| (rule.id.clone(), rule.at.and_then(|at| at.of(&subject.issue.facts))))
+            .map(|rule| (SmolStr::new(&rule.id), rule.at.and_then(|at| at.of(&subject.issue.facts))))
             .collect()
     }
 
@@ -120,7 +120,7 @@ impl Subject<'_> {
     /// Whether a lasting rule that holds fires.
     pub(super) fn edge(&self, rule: &Rule) -> Edge {
         let at = rule.at.and_then(|at| at.of(&self.issue.facts));
-        match self.issue.deciding.get(&rule.id) {
+        match self.issue.deciding.get(rule.id.as_str()) {
             Some(before) if at.is_none() || *before == at => Edge::DecidesAlready,
             _ if at.is_some() && self.firing(rule).at_done == at => Edge::AtDone,
             _ => Edge::Fires,
@@ -128,10 +128,10 @@ impl Subject<'_> {
     }
 
     pub(super) fn firing(&self, rule: &Rule) -> Firing {
-        self.issue.fired.get(&rule.id).copied().unwrap_or_default()
+        self.issue.fired.get(rule.id.as_str()).copied().unwrap_or_default()
     }
 
     pub(super) fn firing_mut(&mut self, rule: &Rule) -> &mut Firing {
-        self.issue.fired.entry(rule.id.clone()).or_default()
+        self.issue.fired.entry(SmolStr::new(&rule.id)).or_default()
     }
 }

@@ -350,7 +350,7 @@ fn about(case: &Case<'_>) -> About {
         },
         Case::Input(Input::Timer(timer)) => About::Timer {
             id: timer.id(),
-            rule: timer.rule.clone(),
+            rule: timer.rule.to_string(),
             reason: timer.kind,
             issue_ref: shown::cut(&timer.issue_ref),
         },
@@ -394,7 +394,7 @@ fn of_issue(round: &Round<'_>, case: &Case<'_>) -> OfIssue {
     let timers = after.into_iter().flat_map(|issue| issue.timers(&sight.project, &sight.issue_ref));
     let timers: Vec<_> = timers
         .take(MAX_TIMERS)
-        .map(|Timer { due_at, rule, kind, .. }| SetTimer { due_at, rule, reason: kind })
+        .map(|Timer { due_at, rule, kind, .. }| SetTimer { due_at, rule: rule.into(), reason: kind })
         .collect();
     let last_event = match case {
         Case::Issue { last_event, .. } if !sight.issue.deleted => *last_event,

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::{
     condition::{eval::Value, field::Field, field::Type},
@@ -72,7 +73,7 @@ impl Shown {
         let labels = || sight.event.as_ref()?.change.get("labels");
         if field.spec().is_list {
             let members: Option<Vec<&str>> = match field {
-                Field::Labels => words(sight.issue.facts.labels.value()),
+                Field::Labels => words(sight.issue.facts.labels.value().map(|labels| &**labels)),
                 Field::EventLabelsAdded if labels().is_some() => words(labels().map(|change| &change.added)),
                 Field::EventLabelsRemoved if labels().is_some() => {
                     words(labels().map(|change| &change.removed))
@@ -83,7 +84,7 @@ impl Shown {
         }
         let text = |text: Option<&str>| text.map_or(Self::Null, |text| Self::Text(cut(text)));
         match (field, field.spec().value_type) {
-            (Field::Priority, _) => text(sight.issue.facts.priority.value().map(String::as_str)),
+            (Field::Priority, _) => text(sight.issue.facts.priority.value().map(SmolStr::as_str)),
             (_, Type::Text) => text(view.text(field)),
             (_, Type::Int) => view.int(field).map_or(Self::Null, Self::Number),
             (_, Type::Time) => view.time(field).map_or(Self::Null, Self::Time),

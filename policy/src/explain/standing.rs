@@ -58,7 +58,7 @@ pub(super) fn rules(round: &Round<'_>, timers: &[SetTimer], tells: impl Fn(&Rule
             ends_walk: met.last().is_some_and(|last| last.id == rule.id && !last.goes_on)
                 && sight.occasion != Occasion::Timer,
             before: Before {
-                decided: sight.issue.deciding.contains_key(&rule.id),
+                decided: sight.issue.deciding.contains_key(rule.id.as_str()),
                 fired_at: sight.firing(rule).fired_at,
                 at: rule.at.and_then(|at| at.of(&sight.issue.facts)),
                 at_done: sight.firing(rule).at_done,

@@ -87,6 +87,8 @@ pub(crate) struct Index {
     lists: Vec<List>,
     /// Of rules that are for some projects, by the project's key and the list's.
     grouped: FxHashMap<(KeyId, KeyId), Range<u32>>,
+    /// The rules that can set a timer, by the project that they are for; under [`ALWAYS`] those that are for any.
+    timed: FxHashMap<KeyId, Vec<u32>>,
     rules: u32,
 }
 
@@ -127,10 +129,16 @@ impl Index {
         let within_project = |key: KeyId| if is_project(key) { whole * whole } else { cost(key) };
 
         let mut lists: FxHashMap<(KeyId, KeyId), Vec<Post>> = FxHashMap::default();
+        let mut timed: FxHashMap<KeyId, Vec<u32>> = FxHashMap::default();
         for (place, rule) in (0_u32..).zip(rules) {
             let formula = rule.condition.formula();
             let need = |cost: &dyn Fn(KeyId) -> u64| Reading::need(&vocabulary, cost, formula);
             let projects = need(&by_project).one_of.filter(|keys| keys.iter().all(|&key| is_project(key)));
+            if rule.at.is_some() || rule.repeat.is_some() {
+                for &project in projects.as_deref().unwrap_or(&[ALWAYS]) {
+                    timed.entry(project).or_default().push(place);
+                }
+            }
             let mut need_within = projects.as_ref().map(|_| need(&within_project));
             if let Some(Need { one_of: Some(keys), .. }) = &mut need_within
                 && keys.iter().any(|&key| is_project(key))
@@ -150,7 +158,8 @@ impl Index {
             }
         }
 
-        let mut index = Self { rules: u32::try_from(rules.len()).unwrap_or(u32::MAX), ..Self::default() };
+        let mut index =
+            Self { timed, rules: u32::try_from(rules.len()).unwrap_or(u32::MAX), ..Self::default() };
         index.lists = vec![List::default(); vocabulary.len()];
         for ((group, key), list) in lists {
             let from = index.posts.len() as u32;
@@ -228,6 +237,13 @@ impl Index {
 }
 
 impl Index {
+    /// Places of the rules that can set a timer for a project's issues, in no order.
+    pub(crate) fn timed(&self, project: &str) -> impl Iterator<Item = usize> {
+        let own = self.vocabulary.find(Field::Project, Key::Word(project));
+        let lists = [Some(ALWAYS), own].into_iter().flatten().filter_map(|group| self.timed.get(&group));
+        lists.flatten().map(|&place| place as usize)
+    }
+
     fn list(&self, range: &Range<u32>) -> Option<&[Post]> {
         self.posts.get(range.start as usize..range.end as usize).filter(|list| !list.is_empty())
     }

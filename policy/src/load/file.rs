@@ -31,7 +31,6 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Ruleset {
         teams: BTreeMap::new(),
         rules: Vec::new(),
         places: HashMap::new(),
-        timed: Vec::new(),
         warnings: Vec::new(),
         index: Index::default(),
     };
@@ -158,11 +157,7 @@ fn read_rules(node: &Node, ruleset: &mut Ruleset, report: &mut Report<'_>) -> Ve
             report.add(Mistake::error(id_place, message).hint(hint));
         }
         let Some(rule) = rule else { continue };
-        let at = ruleset.rules.len();
-        if rule.at.is_some() || rule.repeat.is_some() {
-            ruleset.timed.push(at);
-        }
-        ruleset.places.insert(id, at);
+        ruleset.places.insert(id, ruleset.rules.len());
         ruleset.rules.push(rule);
         read.push(node);
     }

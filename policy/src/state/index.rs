@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use hashbrown::HashMap;
 use smol_str::SmolStr;
 
-use super::{CLOSED_AFTER, Entry, Issue, Key, Kind, SEEN_AFTER, Seen, Timer, key::KeyRef};
+use super::{CLOSED_AFTER, Entry, Issue, Key, Kind, SEEN_AFTER, Timer};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Indices {
@@ -18,8 +17,6 @@ pub(super) struct Indices {
     pub(super) forgets: BTreeSet<(DateTime<Utc>, Key)>,
     /// Project, milestone, issue: open issues whose due date follows a milestone.
     milestones: BTreeSet<(SmolStr, SmolStr, SmolStr)>,
-    /// By project and payload hash (as if it were the identity of a `seen`): the last event that brought it, and when.
-    payloads: HashMap<Key, (DateTime<Utc>, SmolStr)>,
 }
 
 impl Indices {
@@ -29,12 +26,6 @@ impl Indices {
             .range((project.clone(), milestone.clone(), SmolStr::default())..)
             .take_while(move |(p, m, _)| *p == project && *m == milestone)
             .map(|(_, _, issue)| issue.as_str())
-    }
-
-    /// The last event that brought a payload of this hash.
-    pub(super) fn event_of_payload(&self, project: &str, hash: &str) -> Option<&str> {
-        let (_, id) = self.payloads.get(&KeyRef { project, kind: Kind::Seen, identity: hash })?;
-        Some(id)
     }
 
     /// Takes in that `key` was `old` and is `new`.
@@ -52,7 +43,6 @@ impl Indices {
                     _ => None,
                 }
             }
-            Kind::Seen => self.update_payload(key, old.and_then(seen), new.and_then(seen)),
             _ => {}
         }
     }
@@ -77,40 +67,11 @@ impl Indices {
             self.milestones.extend(follows.map(entry));
         }
     }
-
-    fn update_payload(&mut self, key: &Key, old: Option<&Seen>, new: Option<&Seen>) {
-        if old == new {
-            return;
-        }
-        let name = |hash: &SmolStr| Key { identity: hash.clone(), ..key.clone() };
-        if let Some((old, hash)) = old.and_then(|old| Some((old, old.payload_hash.as_ref()?))) {
-            let name = name(hash);
-            // Not when a later event brought the same payload: that one is looked for.
-            if self.payloads.get(&name).is_some_and(|(at, id)| *at == old.at && *id == key.identity) {
-                self.payloads.remove(&name);
-            }
-        }
-        if let Some((new, hash)) = new.and_then(|new| Some((new, new.payload_hash.as_ref()?))) {
-            let brought = (new.at, key.identity.clone());
-            let last = self.payloads.entry(name(hash)).or_insert_with(|| brought.clone());
-            // A changelog comes in any order.
-            if *last < brought {
-                *last = brought;
-            }
-        }
-    }
 }
 
 fn issue(entry: &Entry) -> Option<&Issue> {
     match entry {
         Entry::Issue(issue) => Some(issue),
-        _ => None,
-    }
-}
-
-fn seen(entry: &Entry) -> Option<&Seen> {
-    match entry {
-        Entry::Seen(seen) => Some(seen),
         _ => None,
     }
 }

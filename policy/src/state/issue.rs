@@ -1,9 +1,8 @@
 //! What is known of one issue.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use chrono::{DateTime, Utc};
 use events::{IssueState, Said, Source, id, issue_ref_of_milestone};
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -38,17 +37,17 @@ pub struct Issue {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<DateTime<Utc>>,
     /// The lasting rules that decide it, with the value that their `at` had then.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub deciding: Shared<BTreeMap<String, Option<DateTime<Utc>>>>,
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    pub deciding: Shared<LiteMap<SmolStr, Option<DateTime<Utc>>>>,
     /// What each rule did, by rule id; survives a change of the policy.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub fired: Shared<BTreeMap<String, Firing>>,
-    /// When which rule is to be looked at again.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) timers: Shared<BTreeSet<IssueTimer>>,
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    pub fired: Shared<LiteMap<SmolStr, Firing>>,
+    /// When which rule is to be looked at again, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) timers: Shared<Vec<IssueTimer>>,
     /// Whom we made its owner last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assigned_to: Option<String>,
+    pub assigned_to: Option<SmolStr>,
     /// The events that said `facts.updated_at`: their replay is known even after seven days.
     #[serde(default, skip_serializing_if = "Latest::is_empty")]
     pub(crate) latest: Latest,
@@ -63,34 +62,34 @@ pub struct Facts {
     pub source: Option<Source>,
     /// `owner/repo`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub repo: Option<String>,
+    pub repo: Option<SmolStr>,
     /// GitHub's number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
     /// Jira's key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    pub key: Option<SmolStr>,
     /// The title.
     #[serde(skip_serializing_if = "Said::is_nothing")]
-    pub title: Said<String>,
+    pub title: Said<SmolStr>,
     /// Where a person reads it.
     #[serde(skip_serializing_if = "Said::is_nothing")]
-    pub url: Said<String>,
+    pub url: Said<SmolStr>,
     /// Labels, in the provider's order and case.
     #[serde(skip_serializing_if = "Said::is_nothing")]
-    pub labels: Said<Vec<String>>,
+    pub labels: Said<Shared<Vec<String>>>,
     /// The first assignee.
     #[serde(skip_serializing_if = "Said::is_nothing")]
-    pub assignee: Said<String>,
+    pub assignee: Said<SmolStr>,
     /// Every assignee.
     #[serde(skip_serializing_if = "Said::is_nothing")]
-    pub assignees: Said<Vec<String>>,
+    pub assignees: Said<Shared<Vec<String>>>,
     /// Priority, in the provider's word.
     #[serde(skip_serializing_if = "Said::is_nothing")]
-    pub priority: Said<String>,
+    pub priority: Said<SmolStr>,
     /// Status, in the provider's word.
     #[serde(skip_serializing_if = "Said::is_nothing")]
-    pub status: Said<String>,
+    pub status: Said<SmolStr>,
     /// Open or closed; a deleted issue is closed.
     #[serde(skip_serializing_if = "Said::is_nothing")]
     pub state: Said<IssueState>,
@@ -107,8 +106,30 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Said::is_nothing")]
     pub due_milestone: Said<u64>,
     /// Fields whose value is as of another instant than `updated_at`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub as_of: BTreeMap<String, DateTime<Utc>>,
+    #[serde(skip_serializing_if = "LiteMap::is_empty")]
+    pub as_of: LiteMap<SmolStr, DateTime<Utc>>,
+}
+
+impl Facts {
+    pub(super) const EMPTY: Self = Self {
+        source: None,
+        repo: None,
+        number: None,
+        key: None,
+        title: Said::Nothing,
+        url: Said::Nothing,
+        labels: Said::Nothing,
+        assignee: Said::Nothing,
+        assignees: Said::Nothing,
+        priority: Said::Nothing,
+        status: Said::Nothing,
+        state: Said::Nothing,
+        created_at: None,
+        updated_at: None,
+        due_at: Said::Nothing,
+        due_milestone: Said::Nothing,
+        as_of: LiteMap::new(),
+    };
 }
 
 /// What a rule did for an issue.
@@ -150,7 +171,7 @@ impl TimerKind {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct IssueTimer {
     pub(crate) due_at: DateTime<Utc>,
-    pub(crate) rule: String,
+    pub(crate) rule: SmolStr,
     pub(crate) kind: TimerKind,
 }
 
@@ -176,7 +197,7 @@ pub struct Timer {
     /// The issue.
     pub issue_ref: SmolStr,
     /// The rule's id.
-    pub rule: String,
+    pub rule: SmolStr,
     /// Why.
     pub kind: TimerKind,
 }

@@ -28,6 +28,9 @@ impl Latest {
 
     /// Whether it holds the event, or one of the same payload.
     pub(crate) fn holds(&self, event_id: &str, payload_hash: Option<&str>) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let holds = |entry: &str| self.0.iter().any(|known| known == entry);
         holds(&bounded(event_id)) || payload_hash.is_some_and(|hash| holds(&payload(hash)))
     }

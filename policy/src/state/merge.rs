@@ -1,11 +1,13 @@
 //! An event into an issue's facts; the rules of it stand at [`Issue`].
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::cmp::Ordering;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use events::{EventType, FieldChange, IssueEvent, IssueState, Said, clean_text};
+use events::{EventType, FieldChange, IssueEvent, IssueState, MAX_TEXT_CHARS, Said, clean_text};
+use litemap::LiteMap;
+use smol_str::SmolStr;
 
-use super::{Facts, Issue, Latest, MAX_LIST, Milestone};
+use super::{Facts, Issue, Latest, MAX_LIST, Milestone, Shared};
 
 /// How far ahead of the log's time a provider's clock is believed.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
@@ -100,7 +102,7 @@ pub(crate) fn move_due(issue: &mut Issue, due_at: &Said<DateTime<Utc>>, at: Opti
     let facts = &mut *issue.facts;
     facts.due_at = due_at;
     match at {
-        Some(at) if Some(at) != facts.updated_at => _ = facts.as_of.insert("due_at".to_owned(), at),
+        Some(at) if Some(at) != facts.updated_at => _ = facts.as_of.insert(SmolStr::new_static("due_at"), at),
         _ => _ = facts.as_of.remove("due_at"),
     }
     true
@@ -112,26 +114,26 @@ struct Merge<'a> {
     /// The issue's `updated_at` before and after this event.
     before: Option<DateTime<Utc>>,
     after: Option<DateTime<Utc>>,
-    as_of: &'a mut BTreeMap<String, DateTime<Utc>>,
+    as_of: &'a mut LiteMap<SmolStr, DateTime<Utc>>,
 }
 
 impl Merge<'_> {
-    fn text(&mut self, field: &str, known: &mut Said<String>, said: &Said<String>, changed: bool) {
-        self.value(field, known, said, changed, |text| clean_text(text));
+    fn text(&mut self, field: &'static str, known: &mut Said<SmolStr>, said: &Said<String>, changed: bool) {
+        self.value(field, known, said, changed, |text| clean(text));
     }
 
     /// `clean` makes of a value that is said the one that is kept; what is kept is clean.
-    fn value<T: PartialEq>(
+    fn value<K: PartialEq<S>, S>(
         &mut self,
-        field: &str,
-        known: &mut Said<T>,
-        said: &Said<T>,
+        field: &'static str,
+        known: &mut Said<K>,
+        said: &Said<S>,
         changed: bool,
-        clean: impl FnOnce(&T) -> T,
+        clean: impl FnOnce(&S) -> K,
     ) {
         if self.takes(field, known, said, changed) {
             // Most events say most of what is known once more.
-            if known != said {
+            if !is_same(known, said) {
                 *known = map(said, clean);
             }
             self.taken(field);
@@ -140,8 +142,8 @@ impl Merge<'_> {
 
     fn list(
         &mut self,
-        field: &str,
-        known: &mut Said<Vec<String>>,
+        field: &'static str,
+        known: &mut Said<Shared<Vec<String>>>,
         said: &Said<Vec<String>>,
         change: Option<&FieldChange>,
     ) {
@@ -156,7 +158,7 @@ impl Merge<'_> {
         // "There are none" is a list without members; that keeps `in` and `exists` from erring.
         let none = Said::Value(Vec::new());
         let said = if *said == Said::Null { &none } else { said };
-        self.value(field, known, said, change.is_some(), |list| clean_list(list));
+        self.value(field, known, said, change.is_some(), |list| clean_list(list).into());
     }
 
     /// The instant as of which a field is known.
@@ -164,11 +166,11 @@ impl Merge<'_> {
         self.as_of.get(field).copied().or(self.before)
     }
 
-    fn takes<T>(&mut self, field: &str, known: &Said<T>, said: &Said<T>, changed: bool) -> bool {
+    fn takes<K, S>(&mut self, field: &'static str, known: &Said<K>, said: &Said<S>, changed: bool) -> bool {
         if said.is_nothing() {
             if !known.is_nothing() && self.after != self.before {
                 let known_at = self.known_at(field).unwrap_or(DateTime::UNIX_EPOCH);
-                self.as_of.insert(field.to_owned(), known_at);
+                self.as_of.insert(SmolStr::new_static(field), known_at);
             }
             return false;
         }
@@ -180,14 +182,14 @@ impl Merge<'_> {
         if !takes && self.after != self.before {
             // Known from a still younger source (a milestone's own event): stays as of then.
             let known_at = self.known_at(field).unwrap_or(DateTime::UNIX_EPOCH);
-            self.as_of.insert(field.to_owned(), known_at);
+            self.as_of.insert(SmolStr::new_static(field), known_at);
         }
         takes
     }
 
-    fn taken(&mut self, field: &str) {
+    fn taken(&mut self, field: &'static str) {
         match self.at {
-            Some(at) if Some(at) != self.after => _ = self.as_of.insert(field.to_owned(), at),
+            Some(at) if Some(at) != self.after => _ = self.as_of.insert(SmolStr::new_static(field), at),
             _ => _ = self.as_of.remove(field),
         }
     }
@@ -200,22 +202,24 @@ fn agree_on_assignee(facts: &mut Facts, event: &IssueEvent, change: Option<&Fiel
         if let Said::Value(names) = &facts.assignees
             && !event.assignees.is_nothing()
         {
-            facts.assignee = Said::of(names.first().cloned());
+            facts.assignee = Said::of(names.first().map(SmolStr::from));
             match facts.as_of.get("assignees").copied() {
-                Some(at) => _ = facts.as_of.insert("assignee".to_owned(), at),
+                Some(at) => _ = facts.as_of.insert(SmolStr::new_static("assignee"), at),
                 None => _ = facts.as_of.remove("assignee"),
             }
         }
     } else if event.assignees.is_nothing() {
         let same = match (&facts.assignee, &facts.assignees) {
-            (Said::Value(name), Said::Value(names)) => names.contains(name),
+            (Said::Value(name), Said::Value(names)) => names.iter().any(|known| known == name),
             (Said::Null, Said::Value(names)) => names.is_empty(),
             _ => false,
         };
         if !same {
-            facts.assignees = Said::Value(facts.assignee.value().cloned().into_iter().collect());
+            facts.assignees = Said::Value(
+                facts.assignee.value().map(SmolStr::to_string).into_iter().collect::<Vec<_>>().into(),
+            );
             match facts.as_of.get("assignee").copied() {
-                Some(at) => _ = facts.as_of.insert("assignees".to_owned(), at),
+                Some(at) => _ = facts.as_of.insert(SmolStr::new_static("assignees"), at),
                 None => _ = facts.as_of.remove("assignees"),
             }
         }
@@ -229,7 +233,9 @@ fn follow(facts: &mut Facts, event: &IssueEvent, at: Option<DateTime<Utc>>, mile
     if spoke && facts.due_milestone == event.due_milestone && at.is_some() && milestone.updated_at > known_at
     {
         facts.due_at = Said::of(milestone.due_at);
-        facts.as_of.extend(milestone.updated_at.map(|at| ("due_at".to_owned(), at)));
+        if let Some(at) = milestone.updated_at {
+            facts.as_of.insert(SmolStr::new_static("due_at"), at);
+        }
     }
 }
 
@@ -247,9 +253,9 @@ fn state_of(event: &IssueEvent) -> Said<IssueState> {
 }
 
 /// Takes a text where there is one.
-fn replace(known: &mut Option<String>, said: Option<&str>) {
+fn replace(known: &mut Option<SmolStr>, said: Option<&str>) {
     if let Some(said) = said.filter(|said| known.as_deref() != Some(said)) {
-        *known = Some(clean_text(said));
+        *known = Some(clean(said));
     }
 }
 
@@ -258,6 +264,22 @@ fn map<T, U>(said: &Said<T>, f: impl FnOnce(&T) -> U) -> Said<U> {
         Said::Nothing => Said::Nothing,
         Said::Null => Said::Null,
         Said::Value(value) => Said::Value(f(value)),
+    }
+}
+
+/// As [`clean_text`]; most texts are clean.
+fn clean(text: &str) -> SmolStr {
+    match text.len() <= MAX_TEXT_CHARS && !text.contains('\0') {
+        true => SmolStr::new(text),
+        false => clean_text(text).into(),
+    }
+}
+
+fn is_same<K: PartialEq<S>, S>(known: &Said<K>, said: &Said<S>) -> bool {
+    match (known, said) {
+        (Said::Nothing, Said::Nothing) | (Said::Null, Said::Null) => true,
+        (Said::Value(known), Said::Value(said)) => known == said,
+        _ => false,
     }
 }
 

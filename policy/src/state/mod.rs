@@ -13,7 +13,7 @@
 //! | `clock`, `policy` | – (and no project) | the greatest instant decided, the policy's hash |
 //! | `consumed` | topic (and no project) | the offset of the next record |
 //!
-//! Indices (timers, milestones' open issues, payload hashes, what is to be forgotten when) follow from the entries and are
+//! Indices (timers, milestones' open issues, what is to be forgotten when) follow from the entries and are
 //! kept up by the same function that sets one.
 
 mod entry;
@@ -23,6 +23,7 @@ mod key;
 mod latest;
 mod merge;
 mod project;
+mod seen;
 mod shared;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +38,7 @@ pub(crate) use latest::Latest;
 pub(crate) use merge::{Standing, as_of, merge, move_due};
 pub(crate) use project::{CLOSED_AFTER, MAX_CONTRIBUTIONS, SEEN_AFTER};
 pub use project::{Contribution, Member, Milestone, Project, Seen};
+use seen::SeenEvents;
 pub use shared::Shared;
 use smol_str::SmolStr;
 
@@ -46,6 +48,8 @@ use crate::Decision;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     entries: HashMap<Key, Entry>,
+    /// The entries of the kind `seen`.
+    seen: SeenEvents,
     indices: Indices,
     /// How many entries each project has, so that one without outcomes is named too.
     projects: HashMap<SmolStr, usize>,
@@ -75,7 +79,11 @@ impl State {
 
     /// The changelog's key and value of an entry as it is now; no value when there is none.
     pub fn entry(&self, key: &Key) -> (Vec<u8>, Option<Vec<u8>>) {
-        (key.to_bytes(), self.entries.get(key).map(Entry::to_bytes))
+        let value = match key.kind {
+            Kind::Seen => self.seen.get(&key.project, &key.identity).map(|seen| Entry::Seen(seen).to_bytes()),
+            _ => self.entries.get(key).map(Entry::to_bytes),
+        };
+        (key.to_bytes(), value)
     }
 
     /// Takes over from `other` which events were counted: the same for every policy that decides the same events.
@@ -86,8 +94,8 @@ impl State {
     }
 
     /// The keys of every entry, in no order.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.entries.keys()
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.entries.keys().cloned().chain(self.seen.keys())
     }
 
     /// The timer that is due first. Timers that are due together are ordered by project, issue, rule and kind.
@@ -196,14 +204,12 @@ impl State {
         id: &str,
         hash: Option<&str>,
         now: DateTime<Utc>,
-    ) -> Option<&str> {
-        let recent = |id: &str| {
-            let name = KeyRef { project, kind: Kind::Seen, identity: id };
-            let (key, entry) = self.entries.get_key_value(&name)?;
-            let Entry::Seen(seen) = entry else { return None };
-            (seen.at + SEEN_AFTER > now).then_some(key.identity.as_str())
-        };
-        recent(id).or_else(|| recent(self.indices.event_of_payload(project, hash?)?))
+    ) -> Option<SmolStr> {
+        let is_recent = |at: &DateTime<Utc>| *at + SEEN_AFTER > now;
+        if self.seen.at(project, id).as_ref().is_some_and(is_recent) {
+            return Some(id.into());
+        }
+        self.seen.of_payload(project, hash?).filter(|(_, at)| is_recent(at)).map(|(id, _)| id)
     }
 
     pub(crate) fn outcome_seen(&self, project: &str, id: &str, now: DateTime<Utc>) -> bool {
@@ -213,9 +219,10 @@ impl State {
         }
     }
 
-    /// Keys whose time to be forgotten has come, oldest first.
-    pub(crate) fn due_to_forget(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Key> {
-        self.indices.forgets.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| key)
+    /// Keys whose time to be forgotten has come: events that were seen, then others, each oldest first.
+    pub(crate) fn due_to_forget(&self, now: DateTime<Utc>) -> impl Iterator<Item = Key> {
+        let others = self.indices.forgets.iter().take_while(move |(at, _)| *at <= now);
+        self.seen.due_to_forget(now).chain(others.map(|(_, key)| key.clone()))
     }
 
     fn get(&self, project: &str, kind: Kind, identity: &str) -> Option<&Entry> {
@@ -223,6 +230,19 @@ impl State {
     }
 
     fn put(&mut self, key: Key, entry: Option<Entry>) {
+        if key.kind == Kind::Seen {
+            let seen = match entry {
+                Some(Entry::Seen(seen)) => Some(seen),
+                _ => None,
+            };
+            let is_known = seen.is_some();
+            match (self.seen.put(&key, seen), is_known) {
+                (false, true) => self.count(&key.project),
+                (true, false) => self.uncount(key.project),
+                _ => {}
+            }
+            return;
+        }
         match (self.entries.entry(key), entry) {
             (hash_map::Entry::Occupied(mut known), Some(entry)) => {
                 self.indices.update(known.key(), Some(known.get()), Some(&entry));
@@ -231,21 +251,30 @@ impl State {
             (hash_map::Entry::Occupied(known), None) => {
                 self.indices.update(known.key(), Some(known.get()), None);
                 let (key, _) = known.remove_entry();
-                if let hash_map::Entry::Occupied(mut count) = self.projects.entry(key.project) {
-                    *count.get_mut() -= 1;
-                    if *count.get() == 0 {
-                        count.remove();
-                    }
-                }
+                self.uncount(key.project);
             }
             (hash_map::Entry::Vacant(place), Some(entry)) => {
                 self.indices.update(place.key(), None, Some(&entry));
-                if !place.key().project.is_empty() {
-                    *self.projects.entry_ref(&place.key().project).or_default() += 1;
-                }
+                let project = place.key().project.clone();
                 place.insert(entry);
+                self.count(&project);
             }
             (hash_map::Entry::Vacant(_), None) => {}
+        }
+    }
+
+    fn count(&mut self, project: &SmolStr) {
+        if !project.is_empty() {
+            *self.projects.entry_ref(project).or_default() += 1;
+        }
+    }
+
+    fn uncount(&mut self, project: SmolStr) {
+        if let hash_map::Entry::Occupied(mut count) = self.projects.entry(project) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }

@@ -5,61 +5,111 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
+use litemap::LiteMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 
-/// A value that is shared until it is changed: cloning it costs nothing, changing it copies it first where it is shared.
-#[derive(Debug, Default)]
-pub struct Shared<T>(Arc<T>);
+use super::{Facts, Firing, issue::IssueTimer};
+
+/// A value that is shared until it is changed: cloning it costs nothing, changing it copies it first where it is shared. An empty
+/// one takes no memory of its own.
+#[derive(Debug)]
+pub struct Shared<T>(Option<Arc<T>>);
+
+/// What can be empty.
+pub trait Empty: 'static {
+    /// As `Default` makes it.
+    const EMPTY: &'static Self;
+}
+
+impl Empty for Facts {
+    const EMPTY: &'static Self = &Self::EMPTY;
+}
+
+impl Empty for LiteMap<SmolStr, Option<DateTime<Utc>>> {
+    const EMPTY: &'static Self = &Self::new();
+}
+
+impl Empty for LiteMap<SmolStr, Firing> {
+    const EMPTY: &'static Self = &Self::new();
+}
+
+impl Empty for Vec<IssueTimer> {
+    const EMPTY: &'static Self = &Self::new();
+}
+
+impl Empty for Vec<SmolStr> {
+    const EMPTY: &'static Self = &Self::new();
+}
+
+impl Empty for Vec<String> {
+    const EMPTY: &'static Self = &Self::new();
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(self.0.clone())
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T: Empty> Deref for Shared<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        self.0.as_deref().unwrap_or(T::EMPTY)
     }
 }
 
-impl<T: Clone> DerefMut for Shared<T> {
+impl<T: Empty + Clone> DerefMut for Shared<T> {
     fn deref_mut(&mut self) -> &mut T {
-        Arc::make_mut(&mut self.0)
+        Arc::make_mut(self.0.get_or_insert_with(|| Arc::new(T::EMPTY.clone())))
     }
 }
 
-impl<T: PartialEq> Shared<T> {
+impl<T: Empty + PartialEq> Shared<T> {
     /// Takes a value; when it is what is there, that stays shared.
     pub(crate) fn set(&mut self, value: T) {
-        if *self.0 != value {
-            self.0 = Arc::new(value);
+        if **self != value {
+            *self = Self::from(value);
         }
     }
 }
 
-impl<T: PartialEq> PartialEq for Shared<T> {
+impl<T: Empty + PartialEq> PartialEq for Shared<T> {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+        std::ptr::eq(&**self, &**other) || **self == **other
     }
 }
 
-impl<T> From<T> for Shared<T> {
+impl<T: Empty + Eq> Eq for Shared<T> {}
+
+impl<T: Empty + PartialEq> PartialEq<T> for Shared<T> {
+    fn eq(&self, other: &T) -> bool {
+        **self == *other
+    }
+}
+
+impl<T: Empty + PartialEq> From<T> for Shared<T> {
     fn from(value: T) -> Self {
-        Self(Arc::new(value))
+        Self((value != *T::EMPTY).then(|| Arc::new(value)))
     }
 }
 
 /// As the value itself.
-impl<T: Serialize> Serialize for Shared<T> {
+impl<T: Empty + Serialize> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (**self).serialize(serializer)
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
+impl<'de, T: Empty + PartialEq + Deserialize<'de>> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::from)
     }

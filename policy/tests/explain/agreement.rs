@@ -118,13 +118,14 @@ fn follow(history: &[(i64, IssueEvent)]) -> usize {
                 let deciding = after.issue(&issue.project_id, &issue.issue_ref).map(|issue| &issue.deciding);
                 let is_deleted = issue.state == "deleted";
                 for rule in issue.rules.iter().filter(|_| issue.occasion == Occasion::Event && !is_deleted) {
-                    let decides = deciding.unwrap().contains_key(&rule.id);
+                    let decides = deciding.unwrap().contains_key(rule.id.as_str());
                     let asked = rule.not_asked.is_none() && !rule.momentary;
                     assert!(!asked || decides == rule.became.is_some(), "{rule:?}");
                 }
                 let set = after.next_timer().filter(|timer| timer.issue_ref == issue.issue_ref);
                 if let Some(set) = set {
-                    assert_eq!((set.due_at, &set.rule), (issue.timers[0].due_at, &issue.timers[0].rule));
+                    let shown = &issue.timers[0];
+                    assert_eq!((set.due_at, set.rule.as_str()), (shown.due_at, shown.rule.as_str()));
                 }
             }
             if explanation.issues.is_empty() && explanation.more_issues == 0 {

@@ -15,7 +15,7 @@ use crate::world::{LABELS, RULESET, histories, minutes, never, whole_events};
 /// Makes a change by another way than the one that is tested: in the event.
 fn make(change: &Change, event: &mut IssueEvent, now: &mut DateTime<Utc>) {
     let text = || match &change.value {
-        Shown::Text(text) => Said::Value(text.clone()),
+        Shown::Text(text) => Said::Value(text.as_str().into()),
         Shown::Null => Said::Null,
         other => panic!("{other:?}"),
     };
@@ -170,7 +170,7 @@ proptest! {
 /// Makes a change in what is known of an issue; false where it is none of the issue.
 fn make_known(change: &Change, facts: &mut Facts) -> bool {
     let text = || match &change.value {
-        Shown::Text(text) => Said::Value(text.clone()),
+        Shown::Text(text) => Said::Value(text.as_str().into()),
         _ => Said::Null,
     };
     let time = match change.value {
@@ -179,7 +179,7 @@ fn make_known(change: &Change, facts: &mut Facts) -> bool {
     };
     match change.field.as_str() {
         "issue.labels" => {
-            let mut labels = facts.labels.value().cloned().unwrap_or_default();
+            let mut labels = facts.labels.value().map(|labels| labels.to_vec()).unwrap_or_default();
             match (change.kind, &change.value) {
                 (ChangeKind::Add, Shown::Text(word)) => labels.push(word.clone()),
                 (ChangeKind::Remove, Shown::Text(word)) => {
@@ -196,7 +196,7 @@ fn make_known(change: &Change, facts: &mut Facts) -> bool {
                 }
                 other => panic!("{other:?}"),
             }
-            facts.labels = Said::Value(labels);
+            facts.labels = Said::Value(labels.into());
         }
         "issue.assignee" => facts.assignee = text(),
         "issue.priority" => facts.priority = text(),
@@ -229,8 +229,8 @@ fn unsay(field: &str, event: &mut IssueEvent) {
 fn known_otherwise(state: &State, issue_ref: &str, mut other: impl FnMut(&mut Facts)) -> State {
     let mut issue = Issue::clone(state.issue("alpha", issue_ref).unwrap());
     other(&mut issue.facts);
-    let is_it = |key: &&Key| key.kind == Kind::Issue && key.identity == issue_ref;
-    let key = state.keys().find(is_it).unwrap().clone();
+    let is_it = |key: &Key| key.kind == Kind::Issue && key.identity == issue_ref;
+    let key = state.keys().find(is_it).unwrap();
     let changes: Changes = [(key, Some(Entry::Issue(Box::new(issue))))].into_iter().collect();
     let mut state = state.clone();
     state.apply(Decision { changes, ..Decision::default() });
@@ -374,7 +374,11 @@ fn changes_of_an_issue(state: &State, last: &IssueEvent, now: DateTime<Utc>, rul
         let facts = &state.issue("alpha", issue_ref).unwrap().facts;
         let event = IssueEvent {
             event_id: "again".into(),
-            labels: facts.labels.clone(),
+            labels: match &facts.labels {
+                Said::Value(labels) => Said::Value(labels.to_vec()),
+                Said::Null => Said::Null,
+                Said::Nothing => Said::Nothing,
+            },
             state: facts.state.clone(),
             due_at: facts.due_at.clone(),
             updated_at: None,

@@ -7,16 +7,20 @@
 //!  actions    the same at a fixed rate, until each delivery's action can be read
 //!  append     one append-and-acknowledge round trip of a log
 //!  gateway    the gateway alone, from `issues` to `actions`
+//!  history    weeks of events on an embedded log, and two policies of a hundred rules
+//!  backtest   `breakdown policy backtest` on them
 //!  resident   an idle `serve`: start to ready, resident memory
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
 mod actions;
 mod append;
+mod backtest;
 mod baseline;
 mod closed_loop;
 mod connection;
 mod gateway_alone;
+mod history;
 mod latencies;
 mod load;
 mod log;
@@ -60,6 +64,12 @@ enum Command {
     Append(append::Args),
     /// Fill `issues` and let the gateway alone work it off
     Gateway(gateway_alone::Args),
+    /// Fill an embedded log with weeks of events, and write two policies to try on them
+    History(history::Args),
+    /// Replay what `history` wrote with `breakdown policy backtest`
+    Backtest(backtest::Args),
+    /// Print the table of several runs of `backtest`
+    BacktestTable(backtest::TableArgs),
     /// Start `serve`, time it to readiness, look at its memory
     Resident(resident::Args),
     /// Make a payload of a given size from a smaller one
@@ -77,11 +87,14 @@ fn main() -> ExitCode {
         Command::Baseline(args) => runtime(args.single).and_then(|on| on.block_on(baseline::run(args))),
         Command::Append(args) => runtime(false).and_then(|on| on.block_on(append::run(args))),
         Command::Gateway(args) => runtime(false).and_then(|on| on.block_on(gateway_alone::run(args))),
+        Command::History(args) => runtime(false).and_then(|on| on.block_on(history::run(args))),
         // One thread: what makes the load shall cost little itself.
         Command::Load(args) => runtime(true).and_then(|on| on.block_on(load::run(args))),
         Command::Actions(args) => runtime(true).and_then(|on| on.block_on(actions::run(args))),
         Command::Resident(args) => runtime(true).and_then(|on| on.block_on(resident::run(args))),
+        Command::Backtest(args) => runtime(true).and_then(|on| on.block_on(backtest::run(args))),
         Command::Wipe(args) => runtime(true).and_then(|on| on.block_on(wipe::run(args))),
+        Command::BacktestTable(args) => backtest::table(args),
         Command::Payload(args) => payload::run(args),
         Command::Report(args) => report::run(args),
     };

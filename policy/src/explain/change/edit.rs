@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use events::{EventType, FieldChange, IssueState, Said, Source};
+use smol_str::SmolStr;
 
 use super::{Change, ChangeKind, named, span::Times};
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         reads::Read,
         shown::{self, Shown},
     },
-    state::MAX_LIST,
+    state::{MAX_LIST, Shared},
 };
 
 /// The words of a value that stands for any.
@@ -205,8 +206,8 @@ fn said<T>(new: &New, value: impl FnOnce(&str) -> Option<T>) -> Option<Said<T>> 
     }
 }
 
-fn owned(text: &str) -> Option<String> {
-    Some(text.to_owned())
+fn owned(text: &str) -> Option<SmolStr> {
+    Some(text.into())
 }
 
 fn set_fact(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
@@ -225,8 +226,8 @@ fn set_fact(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
         Field::Ref => sight.issue_ref = text(new)??,
         Field::Project => sight.project = text(new)??,
         Field::Source => facts.source = source(text(new)?.as_deref()),
-        Field::Repo => facts.repo = text(new)?,
-        Field::Key => facts.key = text(new)?,
+        Field::Repo => facts.repo = text(new)?.map(SmolStr::from),
+        Field::Key => facts.key = text(new)?.map(SmolStr::from),
         Field::Number => {
             facts.number = match new {
                 New::Null => None,
@@ -238,23 +239,24 @@ fn set_fact(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
         Field::Url => facts.url = said(new, owned)?,
         Field::Priority => facts.priority = said(new, owned)?,
         Field::Status => facts.status = said(new, owned)?,
-        Field::Labels => facts.labels = list(&facts.labels, new, false, "label-")?,
+        Field::Labels => facts.labels = list(known(&facts.labels), new, false, "label-")?,
         Field::Assignees => {
-            facts.assignees = list(&facts.assignees, new, true, "person-")?;
-            facts.assignee = Said::of(facts.assignees.value().and_then(|names| names.first().cloned()));
+            facts.assignees = list(known(&facts.assignees), new, true, "person-")?;
+            facts.assignee =
+                Said::of(facts.assignees.value().and_then(|names| names.first().map(SmolStr::from)));
         }
         Field::Assignee => {
             // The first of the assignees.
-            let mut others = facts.assignees.value().cloned().unwrap_or_default();
+            let mut others = facts.assignees.value().map(|names| names.to_vec()).unwrap_or_default();
             facts.assignee = said(new, owned)?;
             match facts.assignee.value() {
                 Some(name) => {
                     others.retain(|other| other != name);
-                    others.insert(0, name.clone());
+                    others.insert(0, name.to_string());
                 }
                 None => others.clear(),
             }
-            facts.assignees = Said::Value(others);
+            facts.assignees = Said::Value(others.into());
         }
         Field::State => facts.state = said(new, state)?,
         Field::CreatedAt => facts.created_at = time(new)?,
@@ -316,15 +318,15 @@ fn set_event(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
             let change = event.change.entry("labels".into()).or_default();
             let is_added = field == Field::EventLabelsAdded;
             let members = if is_added { &mut change.added } else { &mut change.removed };
-            let known = Said::Value(std::mem::take(members));
-            if let Said::Value(list) = list(&known, new, false, "label-")? {
-                *members = list;
+            let known = std::mem::take(members);
+            if let Said::Value(list) = list(Some(&known), new, false, "label-")? {
+                *members = list.to_vec();
             }
             // What was added is there, what was removed is not.
             if let New::With(label) = new {
                 let labels = &sight.issue.facts.labels;
                 let new = if is_added { New::With(label.clone()) } else { New::Without(label.clone()) };
-                if let Some(labels) = list(labels, &new, false, "label-") {
+                if let Some(labels) = list(self::known(labels), &new, false, "label-") {
                     sight.issue.facts.labels = labels;
                 }
             }
@@ -334,9 +336,18 @@ fn set_event(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
     Some(())
 }
 
+fn known(list: &Said<Shared<Vec<String>>>) -> Option<&Vec<String>> {
+    list.value().map(|list| &**list)
+}
+
 /// A changed list; none where nothing would change, or it cannot be so.
-fn list(known: &Said<Vec<String>>, new: &New, case_counts: bool, filler: &str) -> Option<Said<Vec<String>>> {
-    let mut members = known.value().cloned().unwrap_or_default();
+fn list(
+    known: Option<&Vec<String>>,
+    new: &New,
+    case_counts: bool,
+    filler: &str,
+) -> Option<Said<Shared<Vec<String>>>> {
+    let mut members = known.cloned().unwrap_or_default();
     let same = |a: &str, b: &str| a == b || (!case_counts && a.to_lowercase() == b.to_lowercase());
     match new {
         New::Null => return Some(Said::Null),
@@ -366,5 +377,5 @@ fn list(known: &Said<Vec<String>>, new: &New, case_counts: bool, filler: &str) -
         }
         _ => return None,
     }
-    Some(Said::Value(members))
+    Some(Said::Value(members.into()))
 }

@@ -337,7 +337,7 @@ impl<'s> Search<'s> {
         if sight.issue.deleted {
             return Some("the issue is deleted, and stays so".into());
         }
-        let decided = sight.issue.deciding.contains_key(&self.rule.id);
+        let decided = sight.issue.deciding.contains_key(self.rule.id.as_str());
         if !sight.concerns(self.rule) && decided {
             return Some(
                 "it decided the issue while that was open, and decides it anew once it is reopened".into(),

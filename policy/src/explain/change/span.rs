@@ -179,7 +179,7 @@ fn flips(search: &mut Search<'_>, sight: &Sight, what: Read) -> Option<Vec<DateT
         flips.extend(firing.fired_at.map(|fired_at| fired_at + search.rule.cooldown));
     }
     if let Some(at) = search.rule.at.filter(|at| what == Read::Field(at.field)) {
-        let decided = sight.issue.deciding.get(&search.rule.id).copied().flatten();
+        let decided = sight.issue.deciding.get(search.rule.id.as_str()).copied().flatten();
         let known = [firing.at_done, decided].into_iter().flatten();
         flips.extend(known.filter_map(|done| done.checked_sub_signed(at.shift)));
     }

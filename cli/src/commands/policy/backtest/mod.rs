@@ -20,15 +20,16 @@ use ::policy::{
 };
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::Args;
-use eventlog::{Clock, Log};
+use eventlog::{Bounds, Clock, Log};
 use events::topic;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::json;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     clock::SystemClock,
-    commands::{bounds, inert_json},
+    commands::{bounds, inert, inert_json},
     config::Settings,
     error::Failure,
     history::{self, Happened, Skipped},
@@ -45,8 +46,9 @@ const TICK: u64 = 1024;
 /// Each event of the log (or of a file) goes through both policies, and so does each timer that would have come due between
 /// them, in the order in which a gateway that is never away decides them. Nothing is written, and nobody is reached.
 ///
-/// An action is `added` when only the candidate makes it, `removed` when only the current policy does, `changed` when both act on
-/// the same issue at the same event or instant, but by another rule, action or target, or with another meeting.
+/// An action is `added` when only the candidate makes it, `removed` when only the current policy does, `changed` when both make one of
+/// the same kind for the same issue, by the same event or the same rule, but by another rule, for another target, or with another
+/// meeting. An escalation in the place of a nudge is one added and one removed.
 /// People would have reacted to other actions, and other events would have come: this is the first-order difference only.
 #[derive(Debug, Args)]
 #[command(after_long_help = JSON_HELP)]
@@ -77,13 +79,16 @@ pub(super) struct Backtest {
     /// Exit 1 when more actions are removed
     #[arg(long, value_name = "N")]
     max_removed: Option<u64>,
+    /// Exit 1 when more actions are changed
+    #[arg(long, value_name = "N")]
+    max_changed: Option<u64>,
     /// Print one JSON document (--help says what is in it)
     #[arg(long)]
     json: bool,
 }
 
 const JSON_HELP: &str = "\
-Exit codes: 0; 1 when a budget (--max-added, --max-removed) is exceeded or the log cannot be read; 2 for a policy with mistakes, a
+Exit codes: 0; 1 when a budget (--max-added, --max-removed, --max-changed) is exceeded or the log cannot be read; 2 for a policy with mistakes, a
 bad line in a file, or wrong usage.
 
 --json prints one document. The same history and policies always give the same text.
@@ -92,6 +97,8 @@ bad line in a file, or wrong usage.
   from, to             what is reported: from (null: the beginning) to the end of the replay (null: there was no event)
   history              events (folded), reported (of these, from `from` on), duplicates and late (of the reported), issues (known at the
                        end), timers {current, candidate}, first_at, last_at
+  gone                 partitions of `issues` whose first records the log no longer keeps (retention), and how many records these were:
+                       what was known of their issues is missing, to both policies
   skipped              unreadable (dead letters), other_topics (lines of a file), raised (stamps of a file that went back)
   total                actions {current, candidate}, added, removed, changed, unchanged, reworded (of the unchanged: another
                        rationale)
@@ -102,7 +109,7 @@ bad line in a file, or wrong usage.
                        counts as changed for both rules
   projects             by project: the same counts
   targets              by owner:NAME or team:NAME: actions {current, candidate}, busiest_day {current, candidate} of {day (UTC), actions}
-  budgets              max_added, max_removed, where given: {limit, actual, exceeded}";
+  budgets              max_added, max_removed, max_changed, where given: {limit, actual, exceeded}";
 
 /// A policy and what it is called.
 struct Named {
@@ -110,10 +117,30 @@ struct Named {
     ruleset: Arc<Ruleset>,
 }
 
+/// Records that the log no longer keeps, so that the replay did not begin with the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+struct Gone {
+    /// Partitions of `issues` that do not begin with their first record.
+    partitions: u64,
+    /// How many records they had before.
+    records: u64,
+}
+
+impl Gone {
+    fn before(partitions: &[Bounds]) -> Self {
+        let cut = partitions.iter().filter(|bounds| bounds.first > 0);
+        cut.fold(Self::default(), |gone, bounds| Self {
+            partitions: gone.partitions + 1,
+            records: gone.records + bounds.first,
+        })
+    }
+}
+
 /// What was replayed, and how.
 struct Replayed {
     report: Report,
     skipped: Skipped,
+    gone: Gone,
     /// The end of the replay.
     to: Option<DateTime<Utc>>,
     /// The policy that was in force on the log last.
@@ -152,8 +179,11 @@ pub(super) async fn run(
     };
 
     let total = &replayed.report.total;
-    let budgets =
-        [("max_added", args.max_added, total.added), ("max_removed", args.max_removed, total.removed)];
+    let budgets = [
+        ("max_added", args.max_added, total.added),
+        ("max_removed", args.max_removed, total.removed),
+        ("max_changed", args.max_changed, total.changed),
+    ];
     let budgets: Vec<_> =
         budgets.into_iter().filter_map(|(name, limit, actual)| Some((name, limit?, actual))).collect();
     if args.json {
@@ -168,6 +198,7 @@ pub(super) async fn run(
             "input": args.input.display().to_string(),
             "from": args.from,
             "to": replayed.to,
+            "gone": replayed.gone,
             "skipped": {"unreadable": unreadable, "other_topics": other_topics, "raised": raised},
             "budgets": budgets.iter().map(budget).collect::<serde_json::Map<_, _>>(),
         });
@@ -207,6 +238,7 @@ async fn replay_log(
     replay: impl Fn() -> Replay,
 ) -> Result<Replayed, Failure> {
     let partitions = bounds(&*log, topic::ISSUES).await?;
+    let gone = Gone::before(&partitions);
     let policies = history::policies(&*log).await?;
     let progress =
         progress(partitions.iter().map(|bounds| bounds.end.saturating_sub(bounds.first)).sum(), "events");
@@ -246,7 +278,7 @@ async fn replay_log(
     let to = to.or(replays.iter().filter_map(|(.., last)| *last).max());
     let report = finish(replays.into_iter().map(|(_, replay, _)| replay), to).await?;
     progress.finish_and_clear();
-    Ok(Replayed { report, skipped, to, last_policy: policies.last().map(str::to_owned) })
+    Ok(Replayed { report, skipped, gone, to, last_policy: policies.last().map(str::to_owned) })
 }
 
 async fn replay_file(
@@ -254,7 +286,7 @@ async fn replay_file(
     to: Option<DateTime<Utc>>,
     replay: impl Fn() -> Replay,
 ) -> Result<Replayed, Failure> {
-    let name = input.display().to_string();
+    let name = inert(&input.display().to_string());
     let unreadable = |error| Failure::usage(format!("{name} cannot be read: {error}"));
     let (file, length): (Box<dyn Read>, _) = match input.as_os_str() == "-" {
         true => (Box::new(std::io::stdin()), 0),
@@ -287,7 +319,7 @@ async fn replay_file(
     let to = to.or(last);
     let report = finish(replays.into_iter().map(|(_, replay)| replay), to).await?;
     progress.finish_and_clear();
-    Ok(Replayed { report, skipped, to, last_policy: None })
+    Ok(Replayed { report, skipped, gone: Gone::default(), to, last_policy: None })
 }
 
 fn take(replay: &mut Replay, happened: &Happened) {
@@ -339,4 +371,21 @@ fn parse_time(text: &str, of_date: NaiveTime) -> Result<DateTime<Utc>, String> {
     let date = text.parse::<NaiveDate>().map(|date| date.and_time(of_date).and_utc());
     date.or_else(|_| text.parse())
         .map_err(|_| "write a time as 2026-02-03T08:15:00Z, or a date as 2026-02-03".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_without_its_beginning_is_told() {
+        let bounds = |first, end| Bounds { first, end };
+        assert_eq!(Gone::before(&[bounds(0, 7), bounds(0, 0)]), Gone::default());
+        let gone = Gone::before(&[bounds(3, 7), bounds(0, 9), bounds(20, 20)]);
+        assert_eq!(gone, Gone { partitions: 2, records: 23 });
+        assert_eq!(json!(gone), json!({"partitions": 2, "records": 23}));
+        assert_eq!(shown::gone(Gone::default()), None);
+        let text = shown::gone(gone).unwrap();
+        assert!(text.contains("2 partitions") && text.contains("23 records"), "{text}");
+    }
 }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, fmt::Write};
 use ::policy::backtest::{Both, Busiest, Counts, Example, Load, Made, Report, RuleReport};
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Backtest, Named, Replayed};
+use super::{Backtest, Gone, Named, Replayed};
 use crate::commands::inert;
 
 /// How many targets are listed: those whose days change most.
@@ -39,6 +39,7 @@ fn head(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String 
     if current.ruleset.hash() == candidate.ruleset.hash() {
         lines.push("Both are the same text.".into());
     }
+    lines.extend(gone(replayed.gone));
     let (Some(first_at), Some(last_at), Some(to)) = (history.first_at, history.last_at, replayed.to) else {
         lines.push("There was no event to replay.".into());
         return lines.join("\n");
@@ -87,6 +88,15 @@ fn head(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String 
         ));
     }
     lines.join("\n")
+}
+
+/// What is missing before the first event.
+pub(super) fn gone(Gone { partitions, records }: Gone) -> Option<String> {
+    let told = format!(
+        "The log no longer keeps the beginning of {partitions} partitions of issues, {records} records in all: what was known of \
+         their issues by then is missing, to both policies"
+    );
+    (partitions > 0).then_some(told)
 }
 
 /// In all, by rule and by project; what differs most stands first.

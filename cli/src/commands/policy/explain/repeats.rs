@@ -92,7 +92,7 @@ impl FiredRepeats {
     }
 
     fn of(&self, timer: &Timer) -> Option<&BTreeSet<i64>> {
-        self.made.get(&[timer.issue_ref.to_string(), timer.rule.clone()])
+        self.made.get(&[timer.issue_ref.to_string(), timer.rule.to_string()])
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
             source_ref: String::new(),
             issue_ref: Some(timer.issue_ref.to_string()),
             cause: Some(timer.id()),
-            rule: Some(timer.rule.clone()),
+            rule: Some(timer.rule.to_string()),
             policy_hash: None,
             evaluated_at: Some(timer.due_at),
             params: Map::new(),
