@@ -8,7 +8,6 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use events::IssueEvent;
@@ -352,21 +351,19 @@ fn nothing_is_larger_than_it_may_be() {
 
     for (text, says) in [
         (" ".repeat(MAX_TEXT_BYTES + 1), "at most 2097152 bytes"),
-        (format!("cases: {}", "[".repeat(10_000)), ""),
+        (format!("cases: {}", "[".repeat(10_000)), "nest more than"),
         (format!("cases:\n{}", "- ".repeat(10_000)), "nest more than"),
         (format!("cases:\n  - name: x\n    steps:\n      - event: {}", "{a: ".repeat(10_000)), "nest more than"),
         (
             "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n\
              e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\ncases: [*e,*e,*e,*e,*e,*e,*e,*e]"
                 .to_owned(),
-            "",
+            "aliases repeat too much",
         ),
         ("cases: [{ name: \"a\\u0000b\", steps: [] }]".to_owned(), "on one line"),
     ] {
-        let began = Instant::now();
         let said = refused(&text);
         assert!(said.contains(says), "{said}");
         assert!(said.len() < 20_000, "{} bytes", said.len());
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
 }
