@@ -65,12 +65,15 @@ fn event(title: &str, labels: usize) -> IssueEvent {
 }
 
 /// Decides an event on a thread with a quarter of the stack that a server's has; how many errors and actions there are.
-fn decided(ruleset: Ruleset, event: IssueEvent) -> (usize, usize) {
+fn decided(ruleset: Ruleset, event: IssueEvent) -> (u64, usize) {
     let evaluate = move || {
         let now = "2026-11-20T10:00:00Z".parse().unwrap();
         let input = Input::Event { event: &event, payload_hash: None };
         let decision = decide(&State::default(), input, now, &ruleset);
-        let errors = decision.notes.iter().filter(|note| matches!(note, Note::ConditionError { .. })).count();
+        let errors = decision.notes.iter().filter(|note| note.name() == "condition_error");
+        let errors: u64 = errors.map(Note::count).sum();
+        // Beyond the first twenty they are counted, not named.
+        assert!(decision.notes.len() <= 21);
         (errors, decision.actions.len())
     };
     thread::Builder::new().stack_size(512 * 1024).spawn(evaluate).unwrap().join().unwrap()
@@ -250,6 +253,27 @@ fn what_an_evaluation_takes_is_bounded() {
     // A list that is written out multiplies as well.
     let list = format!("[{}1]", "1,".repeat(1000));
     refused(&format!("{list}.all(a, {list}.all(b, {list}.all(c, a == b || b == c)))"), "steps");
+}
+
+/// A policy that forgets to ask whether there are labels.
+#[test]
+fn rules_that_err_all_at_once_are_counted_and_some_are_named() {
+    let rules = |n: usize| policy_of((0..n).map(|n| format!("\"label-{n}\" in issue.labels")));
+    let unlabelled = || IssueEvent { labels: Said::Nothing, ..event("x", 0) };
+    for n in [1, 20, 21, 3000] {
+        assert_eq!(decided(try_load(&rules(n)).unwrap(), unlabelled()), (n as u64, 0));
+    }
+    let decision = decide(
+        &State::default(),
+        Input::Event { event: &unlabelled(), payload_hash: None },
+        "2026-11-20T10:00:00Z".parse().unwrap(),
+        &try_load(&rules(50)).unwrap(),
+    );
+    let named =
+        |n: usize| Note::ConditionError { rule: format!("r{n}"), issue_ref: "github:o/r#1".to_owned() };
+    let mut expected: Vec<_> = (0..20).map(named).collect();
+    expected.push(Note::MoreConditionErrors { count: 30 });
+    assert_eq!(decision.notes, expected);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use events::IssueEvent;
 
-use super::{Asked, Note, Subject, Work};
+use super::{Asked, MAX_NAMED_ERRORS, Note, Subject, Work};
 use crate::{Firing, Rule, condition::View, index::Asks, rule::Met};
 
 /// Whether a lasting rule that holds has its turn.
@@ -93,7 +93,19 @@ impl<'a> Work<'a> {
     }
 
     fn note_error(&mut self, subject: &Subject<'_>, rule: &Rule) {
-        self.note(Note::ConditionError { rule: rule.id.clone(), issue_ref: subject.issue_ref.to_owned() });
+        self.errors += 1;
+        if self.errors <= MAX_NAMED_ERRORS {
+            self.note(Note::ConditionError {
+                rule: rule.id.clone(),
+                issue_ref: subject.issue_ref.to_owned(),
+            });
+            return;
+        }
+        let mut notes = self.decision.notes.iter_mut().rev();
+        match notes.find(|note| matches!(note, Note::MoreConditionErrors { .. })) {
+            Some(Note::MoreConditionErrors { count }) => *count += 1,
+            _ => self.note(Note::MoreConditionErrors { count: 1 }),
+        }
     }
 
     pub(super) fn fire_unless_cooling(&mut self, subject: &mut Subject<'_>, rule: &Rule, cause: &str) {

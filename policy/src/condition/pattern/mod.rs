@@ -3,11 +3,18 @@
 
 mod work;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::Arc,
+};
 
 use regex_automata::{
-    meta::{self, BuildError, Config},
-    nfa::thompson::WhichCaptures,
+    Input,
+    hybrid::dfa::{self, DFA},
+    nfa::thompson::{self, WhichCaptures, pikevm, pikevm::PikeVM},
+    util::pool::Pool,
 };
 use regex_syntax::{
     ast::{self, ErrorKind, parse::ParserBuilder},
@@ -16,23 +23,39 @@ use regex_syntax::{
 
 /// The largest compiled pattern, in bytes.
 pub(crate) const MAX_PATTERN_BYTES: usize = 256 * 1024;
-/// What all patterns of a policy may take together, in bytes: some 10,000 small ones. As many take about 120 MB, since what
-/// they are made of is counted here, and not what surrounds it.
+/// What all patterns of a policy may take together, in bytes: some 10,000 small ones.
 pub(crate) const MAX_PATTERNS_BYTES: usize = 20 * 1024 * 1024;
 /// The most steps of making one pattern ready ([`work`]): some 16 ms.
 pub(crate) const MAX_PATTERN_WORK: u64 = 1 << 22;
 /// The most steps of making all patterns of a policy ready: some 0.15 s.
 pub(crate) const MAX_PATTERNS_WORK: u64 = 40_000_000;
-/// What one search may keep of the states that it has met, in bytes.
-const CACHE_BYTES: usize = 64 * 1024;
+/// What a pattern may keep of the states that its searches have met, in bytes: four times what it takes itself, within these
+/// bounds. So the memory of all of them is bounded as all patterns are.
+const MIN_CACHE_BYTES: usize = 16 * 1024;
+const MAX_CACHE_BYTES: usize = 64 * 1024;
 /// How deep parentheses and classes may nest.
 const MAX_NESTING: u32 = 50;
 
-/// The pattern of `matches`.
-#[derive(Debug)]
+/// The pattern of `matches`: an automaton that is made deterministic where searches go.
 pub(crate) struct Pattern {
     text: Box<str>,
-    regex: meta::Regex,
+    dfa: DFA,
+    /// Takes over where the other gives up: word boundaries beside characters beyond ASCII, too many states.
+    vm: PikeVM,
+    caches: Pool<Caches, MakeCaches>,
+}
+
+type MakeCaches = Box<dyn Fn() -> Caches + Send + Sync + UnwindSafe + RefUnwindSafe>;
+
+struct Caches {
+    dfa: dfa::Cache,
+    vm: Option<pikevm::Cache>,
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pattern").field(&self.text).finish()
+    }
 }
 
 /// The patterns of a policy. Equal ones are one; what is refused counts as if it had been taken, so that ever more of them do
@@ -42,11 +65,19 @@ pub(crate) struct Patterns {
     known: HashMap<(Box<str>, bool), Arc<Pattern>>,
     bytes_left: usize,
     work_left: u64,
+    /// One for all: what it works with is large.
+    compiler: thompson::Compiler,
 }
 
 impl Default for Patterns {
     fn default() -> Self {
-        Self { known: HashMap::new(), bytes_left: MAX_PATTERNS_BYTES, work_left: MAX_PATTERNS_WORK }
+        let mut compiler = thompson::Compiler::new();
+        compiler.configure(
+            thompson::Config::new()
+                .nfa_size_limit(Some(MAX_PATTERN_BYTES))
+                .which_captures(WhichCaptures::None),
+        );
+        Self { known: HashMap::new(), bytes_left: MAX_PATTERNS_BYTES, work_left: MAX_PATTERNS_WORK, compiler }
     }
 }
 
@@ -58,7 +89,7 @@ impl Patterns {
         }
         let made = self.make(text, caseless);
         let bytes = match &made {
-            Ok(pattern) => pattern.regex.memory_usage(),
+            Ok(pattern) => pattern.vm.get_nfa().memory_usage(),
             Err(PatternError::TooLarge) => MAX_PATTERN_BYTES,
             Err(_) => 0,
         };
@@ -91,7 +122,33 @@ impl Patterns {
                 return Err(if all { PatternError::TooMuchWorkTogether } else { PatternError::TooMuchWork });
             }
         }
-        Pattern::compile(text, &tree, caseless)
+        self.compile(text, &tree, caseless)
+    }
+
+    fn compile(&self, text: &str, tree: &ast::Ast, caseless: bool) -> Result<Pattern, PatternError> {
+        let translated = TranslatorBuilder::new().case_insensitive(caseless).build().translate(text, tree);
+        let translated = translated
+            .map_err(|error| PatternError::Syntax { at: Some(error.span().start.offset), why: None })?;
+        // Of what is a regular expression nothing but its size is refused.
+        let nfa = self.compiler.build_from_hir(&translated).map_err(|_| PatternError::TooLarge)?;
+        let bytes = nfa.memory_usage();
+        if bytes > MAX_PATTERN_BYTES {
+            return Err(PatternError::TooLarge);
+        }
+        // Determinised ahead of time a pattern can be exponential in size; this form is bounded by its cache.
+        let config = dfa::Config::new()
+            .cache_capacity((4 * bytes).clamp(MIN_CACHE_BYTES, MAX_CACHE_BYTES))
+            .skip_cache_capacity_check(true)
+            .unicode_word_boundary(true)
+            // It gives up where nearly every byte needs a state of its own.
+            .minimum_cache_clear_count(Some(3))
+            .minimum_bytes_per_state(Some(10));
+        let dfa = dfa::Builder::new().configure(config).build_from_nfa(nfa.clone());
+        let dfa = dfa.map_err(|_| PatternError::TooLarge)?;
+        let vm = PikeVM::new_from_nfa(nfa).map_err(|_| PatternError::TooLarge)?;
+        let of = dfa.clone();
+        let make: MakeCaches = Box::new(move || Caches { dfa: of.create_cache(), vm: None });
+        Ok(Pattern { text: text.into(), dfa, vm, caches: Pool::new(make) })
     }
 }
 
@@ -116,40 +173,18 @@ pub(crate) enum PatternError {
 }
 
 impl Pattern {
-    fn compile(text: &str, tree: &ast::Ast, caseless: bool) -> Result<Self, PatternError> {
-        let translated = TranslatorBuilder::new().case_insensitive(caseless).build().translate(text, tree);
-        let translated = translated
-            .map_err(|error| PatternError::Syntax { at: Some(error.span().start.offset), why: None })?;
-        let config = Config::new()
-            .nfa_size_limit(Some(MAX_PATTERN_BYTES))
-            .which_captures(WhichCaptures::None)
-            // Determinised ahead of time a pattern can be exponential in size; the lazy form is bounded by its cache.
-            .dfa(false)
-            .onepass(false)
-            .hybrid_cache_capacity(CACHE_BYTES)
-            // Looking for literals in a pattern takes longer than texts as short as an issue's are searched faster for it.
-            .auto_prefilter(false);
-        let regex = meta::Regex::builder().configure(config).build_from_hir(&translated).map_err(refused)?;
-        if regex.memory_usage() > MAX_PATTERN_BYTES {
-            return Err(PatternError::TooLarge);
-        }
-        Ok(Self { text: text.into(), regex })
-    }
-
     /// As it was written.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text)
-    }
-}
-
-fn refused(error: BuildError) -> PatternError {
-    match error.size_limit() {
-        Some(_) => PatternError::TooLarge,
-        None => PatternError::Syntax { at: None, why: None },
+        let input = Input::new(text).earliest(true);
+        let mut caches = self.caches.get();
+        match self.dfa.try_search_fwd(&mut caches.dfa, &input) {
+            Ok(found) => found.is_some(),
+            Err(_) => self.vm.is_match(caches.vm.get_or_insert_with(|| self.vm.create_cache()), input),
+        }
     }
 }
 
@@ -228,6 +263,33 @@ mod tests {
     fn time_is_linear_in_the_text() {
         let pattern = made("(a+)+$", false).unwrap();
         assert!(!pattern.is_match(&format!("{}b", "a".repeat(100_000))));
+    }
+
+    #[test]
+    fn word_boundaries_know_all_letters() {
+        let pattern = made(r"(?i)\bcrash\b", false).unwrap();
+        for (text, found) in [
+            ("a crash!", true),
+            ("crashes", false),
+            ("Übercrash", false),
+            ("ü CRASH ß", true),
+            ("crashé", false),
+        ] {
+            assert_eq!(pattern.is_match(text), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_needs_ever_more_states_is_found_all_the_same() {
+        let pattern = made("(?:a|b)*a(?:a|b){12}c", false).unwrap();
+        let text = |n: u32| -> String {
+            (0..4000_u32)
+                .map(|i| if (i * n).wrapping_mul(2_654_435_761) >> 13 & 1 == 0 { 'a' } else { 'b' })
+                .collect()
+        };
+        assert!(!pattern.is_match(&text(1)));
+        assert!(pattern.is_match(&(text(3) + "abbbbbbbbbbbbc")));
+        assert!(!pattern.is_match(&(text(3) + "bbbbbbbbbbbbbc")));
     }
 
     #[test]
