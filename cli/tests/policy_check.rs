@@ -231,7 +231,7 @@ async fn text_from_a_file_is_inert() {
     }
 }
 
-/// Files that no policy is: refused with the limit named, without reading on.
+/// Files that no policy is: refused with the limit named.
 #[tokio::test]
 async fn what_is_too_large_is_refused() {
     let block: String = (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();

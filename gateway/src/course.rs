@@ -118,7 +118,7 @@ fn write(partition: u32, lane: Lane, decided: &Decided<'_>, batch: &mut Batch) -
         Lane::Shadow => ("breakdown_shadow_notes_total", "breakdown_shadow_actions_total"),
     };
     for note in notes {
-        counter!(noted, "note" => note.name()).increment(1);
+        counter!(noted, "note" => note.name()).increment(note.count());
         debug!(partition, ?lane, ?note, "noted");
     }
     for action in actions {

@@ -39,7 +39,7 @@ mod state;
 #[doc(hidden)]
 pub mod trial;
 
-pub use decide::{Changes, Decision, Input, Note, decide, expire, switch_policy};
+pub use decide::{Changes, Decision, Input, MAX_NAMED_ERRORS, Note, decide, expire, switch_policy};
 pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, explain};
 pub use fold::{Decided, Repeats, fire_timers, take_event, take_outcome};

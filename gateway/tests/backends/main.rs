@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventlog::{GroupOffset, Log, LogError, NewRecord, Record, TopicSpec};
+use eventlog::{GroupOffset, Keep, Log, LogError, NewRecord, Record, TopicSpec};
 use events::{Action, IssueEvent, topic};
 use place::Place;
 use process::{Process, Texts};
@@ -78,8 +78,7 @@ impl World {
             .map(|name| TopicSpec {
                 name: (*name).into(),
                 partitions: PARTITIONS,
-                compacted: topic::COMPACTED.contains(name),
-                retention: None,
+                keep: if topic::COMPACTED.contains(name) { Keep::Newest } else { Keep::ALL },
             })
             .collect();
         log.create_topics(&topics).await.unwrap();

@@ -75,6 +75,8 @@ pub struct History {
     pub issues: u64,
     /// Timers decided in the part that is reported.
     pub timers: Both<u64>,
+    /// Conditions that erred in the part that is reported, beyond those that decisions name (twenty each) and that are counted by rule.
+    pub unnamed_errors: Both<u64>,
     /// The first event's stamp.
     pub first_at: Option<DateTime<Utc>>,
     /// The last event's stamp.
@@ -262,7 +264,8 @@ impl Report {
         known.events += more.events;
         known.reported += more.reported;
         known.duplicates += more.duplicates;
-        known.late += more.late;
+        known.timers += more.timers;
+        known.unnamed_errors += more.unnamed_errors;
         known.issues += more.issues;
         known.timers += more.timers;
         known.first_at = [known.first_at, more.first_at].into_iter().flatten().min();
@@ -312,6 +315,12 @@ impl Report {
             Note::ConditionError { rule, .. } => (rule, |rule| &mut rule.condition_errors),
             Note::Suppressed { rule, .. } => (rule, |rule| &mut rule.suppressed),
             Note::Unresolved { rule, .. } => (rule, |rule| &mut rule.unresolved),
+            Note::MoreConditionErrors { count } => {
+                let times = |by: u64| by * count;
+                self.history.unnamed_errors +=
+                    Both { current: times(by.current), candidate: times(by.candidate) };
+                return;
+            }
             _ => return,
         };
         *field(entry(&mut self.rules, rule)) += by;

@@ -112,6 +112,9 @@ impl<'a> Why<'a> {
             Note::ConditionError { rule, issue_ref } => format!(
                 "the condition of `{rule}` fails for {issue_ref}, so the rule does not match: something that it reads is null"
             ),
+            Note::MoreConditionErrors { count } => {
+                format!("the conditions of {count} more rules fail, so these do not match")
+            }
             Note::Suppressed { rule, issue_ref, until } => {
                 format!("`{rule}` holds for {issue_ref}, but its cooldown lasts until {}", in_words(*until))
             }

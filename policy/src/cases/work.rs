@@ -59,7 +59,8 @@ impl Work {
         self.spend(DECISION);
         match decided.input {
             Input::Timer(timer) => {
-                let asked = ruleset.rule(&timer.rule).map_or(0, |rule| rule.condition.most_steps() / EVALUATED);
+                let asked =
+                    ruleset.rule(&timer.rule).map_or(0, |rule| rule.condition.most_steps() / EVALUATED);
                 self.spend(asked + ruleset.timed(&timer.project_id).count() as u64);
             }
             _ => {

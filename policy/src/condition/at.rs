@@ -7,9 +7,9 @@ use cel::{
 use chrono::TimeDelta;
 
 use super::{
-    Problem,
+    Budget, Problem,
     field::{Field, Type, fields_of},
-    parse, slip,
+    slip,
     span::span,
 };
 use crate::{
@@ -24,12 +24,18 @@ const REFUSED: &str = "`at` is a time of the issue, plus or minus a duration";
 const EXAMPLE: &str = "such as `issue.due_at` or `issue.due_at - duration(\"24h\")`";
 
 /// Parses an `at`. Call it on a thread with a large stack.
-pub(crate) fn parse_at(text: &str) -> Result<At, Vec<Problem>> {
-    if slip::count_tokens(text) > MAX_TOKENS {
+pub(crate) fn parse_at(text: &str, budget: &mut Budget) -> Result<At, Vec<Problem>> {
+    if let Some(known) = budget.times.get(text) {
+        return Ok(*known);
+    }
+    let tokens = slip::tokens(text).len();
+    if tokens > MAX_TOKENS {
         return Err(vec![Problem::new(None, REFUSED).hint(EXAMPLE)]);
     }
-    let (tree, positions) = parse(text)?;
-    at(text, &tree, &positions).map_err(|problem| vec![problem])
+    let (tree, positions) = budget.parse(text, tokens)?;
+    let at = at(text, &tree, &positions).map_err(|problem| vec![problem])?;
+    budget.times.insert(text.into(), at);
+    Ok(at)
 }
 
 fn at(text: &str, tree: &IdedExpr, positions: &SourceInfo) -> Result<At, Problem> {

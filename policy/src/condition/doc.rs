@@ -6,7 +6,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use super::{
-    Budget, Condition, MAX_BYTES, MAX_DEPTH, MAX_RECURSION, MAX_TOKENS, Problem, cost,
+    Budget, Condition, MAX_BYTES, MAX_DEPTH, MAX_RECURSION, MAX_TOKENS, Problem, TOKENS_OF_WIDE_CHAR, cost,
     field::{FIELDS, NOW, Spec, Type},
     function::{FUNCTIONS, Function},
     pattern,
@@ -54,8 +54,12 @@ fn limits() -> String {
     let mib = |bytes: usize| bytes / 1024 / 1024;
     format!(
         "A file of {} MiB, and of {} MiB as a JSON string (line breaks, quotes and backslashes count twice), which is how the log keeps it;\n\
-         {} rules, ten actions a rule, ten targets an action, a meeting of 24 hours. A condition of {} KiB, {MAX_RECURSION} levels of\nparentheses, {MAX_DEPTH} of operators, {} steps with lists as long as they can be \
-         ({MAX_LIST} elements); in all {} words\nand signs, {} million steps and {} MiB of patterns; a pattern of {} KiB when compiled.\n",
+         {} rules, ten actions a rule, ten targets an action, a meeting of 24 hours. A condition of \
+         {} KiB, {MAX_RECURSION} levels of\nparentheses, {MAX_DEPTH} of operators, {} steps with lists as long as they can be \
+         ({MAX_LIST} elements); in all {} words\nand signs (what stands between `&&` and `||` counts once, however many rules say it; a \
+         character beyond ASCII counts\nas {TOKENS_OF_WIDE_CHAR}), {} million steps and {} MiB of patterns. A pattern of {} KiB \
+         when compiled, {} million steps to compile it,\n{} million for all: it is `(?i)` before a class of thousands of \
+         characters, such as `[\\w-]`, that takes them.\n",
         mib(MAX_TEXT_BYTES),
         mib(MAX_JSON_BYTES),
         grouped(MAX_RULES as u64),
@@ -65,6 +69,8 @@ fn limits() -> String {
         cost::MAX_POLICY_STEPS / 1_000_000,
         mib(pattern::MAX_PATTERNS_BYTES),
         pattern::MAX_PATTERN_BYTES / 1024,
+        pattern::MAX_PATTERN_WORK / 1_000_000,
+        pattern::MAX_PATTERNS_WORK / 1_000_000,
     )
 }
 

@@ -177,6 +177,22 @@ impl<'v, 'a> Scope<'v, 'a> {
     #[inline(never)]
     fn rare_test(self, test: &'v Test) -> Result<bool, EvalError> {
         match test {
+            // How old something is, how long until it is due: `field < now - duration`.
+            Test::Compare { op, left: Term::Field(field), right: Term::Sum { left, right, minus } }
+                if op.is_order()
+                    && let (Term::Now, Term::Duration(duration)) = (&**left, &**right)
+                    && let Some(time) = self.view.time(*field)
+                    && is_plain(time)
+                    && is_plain(self.view.now())
+                    && MANY_YEARS > duration.abs() =>
+            {
+                let since = time.signed_duration_since(self.view.now());
+                Ok(op.holds(&since, if *minus { -*duration } else { *duration }))
+            }
+            Test::Compare { op, left: Term::Size(List::Field(field)), right: Term::Int(number) } => {
+                let size = self.view.list(*field).ok_or(EvalError::Null)?.len();
+                Ok(op.holds(&i64::try_from(size).unwrap_or(i64::MAX), *number))
+            }
             Test::Compare { op, left, right } => compare(*op, &self.term(left)?, &self.term(right)?),
             Test::ListIsNull { list, null } => Ok(self.view.list(*list).is_none() == *null),
             Test::In { term, list } => self.is_in(term, list),
@@ -301,20 +317,36 @@ pub(crate) fn join(
 }
 
 fn compare(op: Comparison, left: &Value<'_>, right: &Value<'_>) -> Result<bool, EvalError> {
-    match op {
-        Comparison::Equal => return Ok(left == right),
-        Comparison::NotEqual => return Ok(left != right),
-        _ => {}
-    }
-    if matches!(left, Value::Null) || matches!(right, Value::Null) {
+    if op.is_order() && (matches!(left, Value::Null) || matches!(right, Value::Null)) {
         return Err(EvalError::Null);
     }
-    Ok(match op {
-        Comparison::Less => left < right,
-        Comparison::LessOrEqual => left <= right,
-        Comparison::Greater => left > right,
-        _ => left >= right,
-    })
+    Ok(op.holds(left, right))
+}
+
+/// What can be added to a plain time.
+const MANY_YEARS: TimeDelta = TimeDelta::days(100_000);
+
+/// Whether it is far from the ends of the calendar, and no leap second.
+fn is_plain(time: DateTime<Utc>) -> bool {
+    (1000..9000).contains(&time.year()) && time.timestamp_subsec_nanos() < 1_000_000_000
+}
+
+impl Comparison {
+    fn is_order(self) -> bool {
+        !matches!(self, Self::Equal | Self::NotEqual)
+    }
+
+    fn holds<T: PartialOrd>(self, left: &T, right: impl std::borrow::Borrow<T>) -> bool {
+        let right = right.borrow();
+        match self {
+            Self::Equal => left == right,
+            Self::NotEqual => left != right,
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+        }
+    }
 }
 
 fn sum<'v>(left: &Value<'_>, right: &Value<'_>, minus: bool) -> Result<Value<'v>, EvalError> {

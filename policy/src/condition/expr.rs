@@ -237,7 +237,58 @@ impl Formula {
     }
 }
 
+impl Formula {
+    /// Says of this formula and every formula in it that it stands so many bytes further on.
+    pub(super) fn move_by(&mut self, bytes: usize) {
+        self.span = self.span.start + bytes..self.span.end + bytes;
+        match &mut self.logic {
+            Logic::Always(_) => {}
+            Logic::Not(inner) => inner.move_by(bytes),
+            Logic::And(parts) | Logic::Or(parts) => parts.iter_mut().for_each(|part| part.move_by(bytes)),
+            Logic::If(parts) => parts.iter_mut().for_each(|part| part.move_by(bytes)),
+            Logic::Each { list, body, .. } => {
+                list.move_by(bytes);
+                body.move_by(bytes);
+            }
+            Logic::Test(test) => match test {
+                Test::Compare { left, right, .. } => {
+                    left.move_by(bytes);
+                    right.move_by(bytes);
+                }
+                Test::ListIsNull { .. } => {}
+                Test::In { term, list } => {
+                    term.move_by(bytes);
+                    list.move_by(bytes);
+                }
+                Test::Text { text, part, .. } => {
+                    text.move_by(bytes);
+                    part.move_by(bytes);
+                }
+                Test::Matches { text, .. } => text.move_by(bytes),
+            },
+        }
+    }
+}
+
 impl Term {
+    fn move_by(&mut self, bytes: usize) {
+        match self {
+            Self::If(parts) => {
+                let (condition, then, otherwise) = &mut **parts;
+                condition.move_by(bytes);
+                then.move_by(bytes);
+                otherwise.move_by(bytes);
+            }
+            Self::Sum { left, right, .. } => {
+                left.move_by(bytes);
+                right.move_by(bytes);
+            }
+            Self::Length(inner) | Self::Lower(inner) => inner.move_by(bytes),
+            Self::Size(list) => list.move_by(bytes),
+            _ => {}
+        }
+    }
+
     fn visit<'f>(&'f self, visit: &mut impl FnMut(&'f Formula)) {
         match self {
             Self::If(parts) => {
@@ -257,6 +308,12 @@ impl Term {
 }
 
 impl List {
+    fn move_by(&mut self, bytes: usize) {
+        if let Self::Of(terms) = self {
+            terms.iter_mut().for_each(|term| term.move_by(bytes));
+        }
+    }
+
     fn visit<'f>(&'f self, visit: &mut impl FnMut(&'f Formula)) {
         if let Self::Of(terms) = self {
             terms.iter().for_each(|term| term.visit(visit));

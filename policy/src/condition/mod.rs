@@ -26,11 +26,14 @@ pub(crate) mod expr;
 pub(crate) mod field;
 mod function;
 mod lower;
+mod parts;
 pub(crate) mod pattern;
 mod problem;
 mod slip;
 mod span;
 mod view;
+
+use std::collections::HashMap;
 
 pub(crate) use at::parse_at;
 use cel::{IdedExpr, common::ast::SourceInfo, parser::Parser};
@@ -39,6 +42,8 @@ pub(crate) use expr::Formula;
 pub(crate) use problem::Problem;
 pub(crate) use view::View;
 
+use crate::rule::At;
+
 /// The longest condition.
 pub(crate) const MAX_BYTES: usize = 8 * 1024;
 /// How deep the parser may recurse.
@@ -46,11 +51,13 @@ const MAX_RECURSION: u16 = 32;
 /// How deep a condition's tree may be.
 const MAX_DEPTH: usize = 48;
 
-/// The most words, signs and literals that the conditions of one policy have together. The parser takes 3 µs for each: reading
-/// them takes a second at most.
-const MAX_TOKENS: usize = 300_000;
+/// The most words, signs and literals that the conditions of one policy have together; what was parsed before is not counted.
+/// The parser takes 3 µs for each: reading them takes half a second at most.
+const MAX_TOKENS: usize = 150_000;
+/// What a character beyond ASCII counts as: the parser looks each of them up anew, which takes 8 µs.
+const TOKENS_OF_WIDE_CHAR: usize = 3;
 
-/// What the conditions of one policy may take together.
+/// What the conditions of one policy may take together, and what they have in common.
 #[derive(Debug)]
 pub(crate) struct Budget {
     /// Words, signs and literals.
@@ -58,11 +65,66 @@ pub(crate) struct Budget {
     patterns: pattern::Patterns,
     /// Steps of evaluation.
     steps: u64,
+    parts: parts::Parts,
+    /// Every `at`.
+    times: HashMap<Box<str>, At>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { tokens: MAX_TOKENS, patterns: pattern::Patterns::default(), steps: cost::MAX_POLICY_STEPS }
+        Self {
+            tokens: MAX_TOKENS,
+            patterns: pattern::Patterns::default(),
+            steps: cost::MAX_POLICY_STEPS,
+            parts: parts::Parts::default(),
+            times: HashMap::new(),
+        }
+    }
+}
+
+impl Budget {
+    /// Parses a text of so many tokens. Call it on a thread with a large stack.
+    fn parse(&mut self, text: &str, tokens: usize) -> Result<(IdedExpr, SourceInfo), Vec<Problem>> {
+        if text.len() > MAX_BYTES {
+            return Err(vec![
+                Problem::new(None, format!("an expression may have at most {MAX_BYTES} bytes"))
+                    .hint("split the rule"),
+            ]);
+        }
+        if text.trim().is_empty() {
+            return Err(vec![Problem::new(None, "the expression is empty")]);
+        }
+        let wide_chars = text.chars().filter(|c| !c.is_ascii()).count();
+        // To the parser comments are words.
+        let tokens = tokens + TOKENS_OF_WIDE_CHAR * wide_chars + text.matches("//").count();
+        let Some(left) = self.tokens.checked_sub(tokens) else {
+            self.tokens = 0;
+            let message = format!("the conditions up to here have more than {MAX_TOKENS} words and signs");
+            return Err(vec![Problem::new(None, message).hint("split the policy by project")]);
+        };
+        self.tokens = left;
+        match Parser::new().max_recursion_depth(MAX_RECURSION).parse_with_source_info(text) {
+            Ok(parsed) => Ok(parsed),
+            Err(errors) => Err(vec![Problem::syntax(text, errors)]),
+        }
+    }
+
+    /// Takes what the evaluation of a condition can take.
+    fn spend_steps(&mut self, formula: &Formula) -> Result<(), Problem> {
+        let steps = cost::formula(formula, None);
+        if steps > cost::MAX_STEPS {
+            let message = format!("the condition can take {steps} steps; {} is the limit", cost::MAX_STEPS);
+            let hint = "nest `exists` and `all` less deeply, or split the rule";
+            return Err(Problem::new(None, message).hint(hint));
+        }
+        let Some(left) = self.steps.checked_sub(steps) else {
+            let message =
+                format!("the conditions up to here can take {} steps together", cost::MAX_POLICY_STEPS);
+            let hint = "nest `exists` and `all` less deeply, or split the policy by project";
+            return Err(Problem::new(None, message).hint(hint));
+        };
+        self.steps = left;
+        Ok(())
     }
 }
 
@@ -77,14 +139,16 @@ pub(crate) struct Condition {
 impl Condition {
     /// Parses and checks. Call it on a thread with a large stack.
     pub(crate) fn parse(text: &str, budget: &mut Budget) -> Result<Self, Vec<Problem>> {
-        let Some(left) = budget.tokens.checked_sub(slip::count_tokens(text)) else {
-            budget.tokens = 0;
-            let message = format!("the conditions up to here have more than {MAX_TOKENS} words and signs");
-            return Err(vec![Problem::new(None, message).hint("split the policy by project")]);
+        let tokens = slip::tokens(text);
+        let (mut formula, reads_event) = match parts::put_together(text, &tokens, budget) {
+            Some(together) => together,
+            None => {
+                let (tree, positions) = budget.parse(text, tokens.len())?;
+                lower::lower(text, &tree, &positions, budget)?
+            }
         };
-        budget.tokens = left;
-        let (tree, positions) = parse(text)?;
-        let (formula, reads_event) = lower::lower(text, &tree, &positions, budget)?;
+        formula.span = 0..text.len();
+        budget.spend_steps(&formula).map_err(|problem| vec![problem])?;
         Ok(Self { text: text.into(), formula, reads_event })
     }
 
@@ -119,21 +183,5 @@ impl Condition {
     /// When it cannot be said.
     pub(crate) fn holds(&self, view: &View<'_>) -> Result<bool, EvalError> {
         eval::Scope::new(view).formula(&self.formula)
-    }
-}
-
-fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), Vec<Problem>> {
-    if text.len() > MAX_BYTES {
-        return Err(vec![
-            Problem::new(None, format!("an expression may have at most {MAX_BYTES} bytes"))
-                .hint("split the rule"),
-        ]);
-    }
-    if text.trim().is_empty() {
-        return Err(vec![Problem::new(None, "the expression is empty")]);
-    }
-    match Parser::new().max_recursion_depth(MAX_RECURSION).parse_with_source_info(text) {
-        Ok(parsed) => Ok(parsed),
-        Err(errors) => Err(vec![Problem::syntax(text, errors)]),
     }
 }

@@ -25,15 +25,24 @@ enum Kind {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Token<'t> {
+pub(super) struct Token<'t> {
     kind: Kind,
     text: &'t str,
-    start: usize,
+    pub(super) start: usize,
 }
 
-impl Token<'_> {
-    fn span(&self) -> Range<usize> {
+impl<'t> Token<'t> {
+    pub(super) fn span(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
+    }
+
+    /// A symbol; of a word or a literal nothing, and `None` of what is neither.
+    pub(super) fn symbol(&self) -> Option<&'t str> {
+        match self.kind {
+            Kind::Symbol => Some(self.text),
+            Kind::Unclosed | Kind::Stray => None,
+            _ => Some(""),
+        }
     }
 
     fn is(&self, symbol: &str) -> bool {
@@ -350,12 +359,11 @@ pub(super) fn date_at(text: &str) -> Option<usize> {
     (more > 0 || !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')).then_some(10 + more)
 }
 
-/// How many words, signs and literals a text has; of what is too long for a condition, none.
-pub(super) fn count_tokens(text: &str) -> usize {
-    if text.len() > MAX_BYTES { 0 } else { tokens(text).len() }
-}
-
-fn tokens(text: &str) -> Vec<Token<'_>> {
+/// The words, signs and literals of a text; of what is too long for a condition, none.
+pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
+    if text.len() > MAX_BYTES {
+        return Vec::new();
+    }
     let (mut tokens, mut start) = (Vec::new(), 0);
     while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
         let (kind, length) = match rest.as_bytes()[0] {

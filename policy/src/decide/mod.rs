@@ -95,6 +95,9 @@ impl Decision {
     }
 }
 
+/// How many conditions that err a decision names; the rest are counted.
+pub const MAX_NAMED_ERRORS: u64 = 20;
+
 /// Something to say about a decision, for metrics and for explaining it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,6 +123,12 @@ pub enum Note {
         rule: String,
         /// The issue.
         issue_ref: String,
+    },
+    /// More conditions erred in this decision than [`MAX_NAMED_ERRORS`]: a policy that forgets to ask whether there are labels errs in
+    /// every rule at once.
+    MoreConditionErrors {
+        /// How many more.
+        count: u64,
     },
     /// A rule would have fired, but for its cooldown.
     Suppressed {
@@ -166,7 +175,10 @@ impl Note {
             | Self::Unresolved { rule, .. }
             | Self::Missed { rule, .. }
             | Self::Obsolete { rule, .. } => Some(rule),
-            Self::Duplicate { .. } | Self::Stale { .. } | Self::Deleted { .. } => None,
+            Self::Duplicate { .. }
+            | Self::Stale { .. }
+            | Self::Deleted { .. }
+            | Self::MoreConditionErrors { .. } => None,
         }
     }
 
@@ -176,11 +188,19 @@ impl Note {
             Self::Duplicate { .. } => "duplicate",
             Self::Stale { .. } => "stale",
             Self::Deleted { .. } => "deleted",
-            Self::ConditionError { .. } => "condition_error",
+            Self::ConditionError { .. } | Self::MoreConditionErrors { .. } => "condition_error",
             Self::Suppressed { .. } => "suppressed",
             Self::Unresolved { .. } => "unresolved",
             Self::Missed { .. } => "missed",
             Self::Obsolete { .. } => "obsolete",
+        }
+    }
+
+    /// For how many of its name it stands.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::MoreConditionErrors { count } => *count,
+            _ => 1,
         }
     }
 }
@@ -210,6 +230,8 @@ struct Work<'a> {
     ruleset: &'a Ruleset,
     now: DateTime<Utc>,
     decision: Decision,
+    /// How many conditions erred.
+    errors: u64,
     /// Where an explanation listens.
     watch: Option<Watch>,
 }
@@ -227,7 +249,7 @@ impl<'a> Work<'a> {
     /// `now` is clamped to the state's clock, and becomes it.
     fn begin(state: &'a State, ruleset: &'a Ruleset, now: DateTime<Utc>) -> Self {
         let now = state.not_before(now);
-        let mut work = Self { state, ruleset, now, decision: Decision::default(), watch: None };
+        let mut work = Self { state, ruleset, now, decision: Decision::default(), errors: 0, watch: None };
         if state.clock() != Some(now) {
             work.set(Key::clock(), Entry::Clock(now));
         }

@@ -221,7 +221,7 @@ impl Sight {
     }
 
     fn work<'a>(&self, state: &'a State, ruleset: &'a Ruleset) -> Work<'a> {
-        Work { state, ruleset, now: self.now, decision: Decision::default(), watch: None }
+        Work { state, ruleset, now: self.now, decision: Decision::default(), errors: 0, watch: None }
     }
 
     fn subject(&self) -> Subject<'_> {

@@ -5,7 +5,7 @@ use events::IssueEvent;
 use litemap::LiteMap;
 use smol_str::SmolStr;
 
-use super::{Note, Occasion, Subject, Work};
+use super::{MAX_NAMED_ERRORS, Note, Occasion, Subject, Work};
 use crate::{Firing, Rule, condition::View, index::Asks, rule::Met};
 
 /// What the edge says of a lasting rule that holds: it fires when it comes to decide the issue, not while it goes on.
@@ -93,7 +93,19 @@ impl<'a> Work<'a> {
     }
 
     fn note_error(&mut self, subject: &Subject<'_>, rule: &Rule) {
-        self.note(Note::ConditionError { rule: rule.id.clone(), issue_ref: subject.issue_ref.to_owned() });
+        self.errors += 1;
+        if self.errors <= MAX_NAMED_ERRORS {
+            self.note(Note::ConditionError {
+                rule: rule.id.clone(),
+                issue_ref: subject.issue_ref.to_owned(),
+            });
+            return;
+        }
+        let mut notes = self.decision.notes.iter_mut().rev();
+        match notes.find(|note| matches!(note, Note::MoreConditionErrors { .. })) {
+            Some(Note::MoreConditionErrors { count }) => *count += 1,
+            _ => self.note(Note::MoreConditionErrors { count: 1 }),
+        }
     }
 
     pub(super) fn fire_unless_cooling(&mut self, subject: &mut Subject<'_>, rule: &Rule, cause: &str) {

@@ -380,7 +380,10 @@ fn remark(note: &Note) -> Option<String> {
         Note::Obsolete { rule, .. } => format!(
             "the rule was not looked at: the timer of `{rule}` is no longer set (the rule or the issue is gone, or the issue closed)"
         ),
-        Note::ConditionError { .. } | Note::Suppressed { .. } | Note::Unresolved { .. } => return None,
+        Note::ConditionError { .. }
+        | Note::MoreConditionErrors { .. }
+        | Note::Suppressed { .. }
+        | Note::Unresolved { .. } => return None,
     })
 }
 

@@ -49,8 +49,9 @@ pub(super) fn read(
     let condition = fields.get("when").and_then(|node| {
         report.expression(node, "`when`", |text| Condition::parse(text, &mut shared.budget))
     });
-    let at = fields.get("at").and_then(|node| report.expression(node, "`at`", condition::parse_at));
-    let at: Option<At> = at;
+    let at: Option<At> = fields.get("at").and_then(|node| {
+        report.expression(node, "`at`", |text| condition::parse_at(text, &mut shared.budget))
+    });
     let repeat = fields.get("repeat").and_then(|node| report.duration(node, "`repeat`"));
     if let (Some(repeat), Some(node)) = (repeat, fields.get("repeat"))
         && repeat < TimeDelta::minutes(1)

@@ -19,6 +19,8 @@ mod cpu_time;
 mod engines;
 #[path = "policy/hostile.rs"]
 mod hostile;
+#[path = "policy/loading.rs"]
+mod loading;
 #[path = "policy/table.rs"]
 mod table;
 #[path = "policy/world.rs"]
@@ -48,6 +50,11 @@ fn main() {
     let rounds = if quick { 1 } else { 3 };
     if arguments.iter().any(|argument| argument == "--hostile") {
         return hostile::print();
+    }
+    if let Some(place) = arguments.iter().position(|argument| argument == "--loading") {
+        return loading::print(
+            arguments.get(place + 1).map(String::as_str).filter(|name| !name.starts_with('-')),
+        );
     }
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-policy");
     let _ = std::fs::remove_dir_all(&dir);

@@ -15,7 +15,7 @@ use crate::{
         expr::{Comparison, Formula, Logic, Method, Term, Test},
         field::{Field, Type, fields_of},
         function::{self, Function},
-        pattern::{MAX_PATTERN_BYTES, MAX_PATTERNS_BYTES, PatternError},
+        pattern::{MAX_PATTERN_BYTES, MAX_PATTERN_WORK, MAX_PATTERNS_BYTES, MAX_PATTERNS_WORK, PatternError},
         slip,
     },
     diagnostic::{did_you_mean, quoted},
@@ -235,6 +235,16 @@ impl Lowering<'_> {
             Err(PatternError::TooLarge) => {
                 let message = format!("the pattern needs more than {} KiB", MAX_PATTERN_BYTES / 1024);
                 self.refuse(pattern, message, "take away repetitions such as {100}".to_owned())
+            }
+            Err(error @ (PatternError::TooMuchWork | PatternError::TooMuchWorkTogether)) => {
+                let (what, limit) = match error {
+                    PatternError::TooMuchWork => ("the pattern takes", MAX_PATTERN_WORK),
+                    _ => ("the patterns up to here take", MAX_PATTERNS_WORK),
+                };
+                let message = format!("{what} more than {limit} steps to be compiled");
+                let hint =
+                    "take away `(?i)` before wide classes, `\\p{…}`, and operations on classes".to_owned();
+                self.refuse(pattern, message, hint)
             }
             Err(PatternError::Syntax { at, why }) => {
                 let span = self.span(pattern).map(|span| self.within(span, written, at));

@@ -16,7 +16,7 @@ use cel::{
 };
 
 use super::{
-    Budget, MAX_DEPTH, Problem, cost,
+    Budget, MAX_DEPTH, Problem,
     expr::{Formula, List, Logic, Term},
     field::Type,
     function,
@@ -41,26 +41,9 @@ pub(super) fn lower(
         problems: Vec::new(),
     };
     let formula = lowering.formula(tree);
-    let Lowering { reads_event, mut problems, budget, .. } = lowering;
+    let Lowering { reads_event, mut problems, .. } = lowering;
     match formula {
-        Some(mut formula) if problems.is_empty() => {
-            formula.span = 0..text.len();
-            let steps = cost::formula(&formula, None);
-            if steps > cost::MAX_STEPS {
-                let message =
-                    format!("the condition can take {steps} steps; {} is the limit", cost::MAX_STEPS);
-                let hint = "nest `exists` and `all` less deeply, or split the rule";
-                return Err(vec![Problem::new(None, message).hint(hint)]);
-            }
-            let Some(left) = budget.steps.checked_sub(steps) else {
-                let message =
-                    format!("the conditions up to here can take {} steps together", cost::MAX_POLICY_STEPS);
-                let hint = "nest `exists` and `all` less deeply, or split the policy by project";
-                return Err(vec![Problem::new(None, message).hint(hint)]);
-            };
-            budget.steps = left;
-            Ok((formula, reads_event))
-        }
+        Some(formula) if problems.is_empty() => Ok((formula, reads_event)),
         _ => {
             if problems.is_empty() {
                 problems.push(Problem::new(None, "this is not a condition"));

@@ -267,6 +267,13 @@ fn rules_that_failed(report: &Report) -> String {
             let _ = writeln!(out, "  {}: {what}: {current} → {candidate}", short(id));
         }
     }
+    let Both { current, candidate } = report.history.unnamed_errors;
+    if (current, candidate) != (0, 0) {
+        let _ = writeln!(
+            out,
+            "  other rules: conditions that erred beyond twenty a decision: {current} → {candidate}"
+        );
+    }
     match out.is_empty() {
         true => out,
         false => format!("Rules that did not act where they might have, current → candidate\n{out}"),
