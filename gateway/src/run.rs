@@ -239,7 +239,7 @@ impl Gateway {
             Err(error) => {
                 metrics::counter!("breakdown_gateway_steps_total", "result" => "failed").increment(1);
                 self.forget(partitions);
-                if let LogError::Refused(_) = error {
+                if let LogError::Refused(_) | LogError::Unfit(_) = error {
                     return Err(error.into());
                 }
                 warn!(%error, "a step failed; restoring from the log");
