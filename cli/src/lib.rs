@@ -21,6 +21,7 @@ mod error;
 mod history;
 mod live;
 mod logs;
+mod preparation;
 pub mod retention;
 mod running;
 mod serve;
