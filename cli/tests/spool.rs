@@ -186,7 +186,10 @@ impl World {
     }
 
     async fn until_direct(&self) {
+        let waiting = self.ready().await.1["spool"]["records"].clone();
+        let began = std::time::Instant::now();
         until("all is forwarded", async || self.ready().await.1["spool"]["spooling"] == false).await;
+        eprintln!("{waiting} records, and those that came meanwhile, forwarded within {:?}", began.elapsed());
     }
 
     /// Stops the senders and the receivers, and reads the log.
