@@ -198,7 +198,7 @@ impl Spool {
                 }
                 Mode::Closing => state.hold(waiting),
                 Mode::Spooling => {
-                    if let Err(waiting) = self.put(&mut state, waiting) {
+                    if let Some(waiting) = self.put(&mut state, waiting) {
                         self.refuse(waiting);
                     }
                 }
@@ -252,9 +252,9 @@ impl Spool {
         let (unanswered, news) = state.turn_to_disk();
         for (number, Unanswered { waiting, given }) in unanswered {
             match self.put(&mut state, waiting) {
-                Ok(()) => {}
-                Err(waiting) if given => state.put_back(number, Unanswered { waiting, given }),
-                Err(waiting) => self.refuse(waiting),
+                None => {}
+                Some(waiting) if given => state.put_back(number, Unanswered { waiting, given }),
+                Some(waiting) => self.refuse(waiting),
             }
         }
         drop(state);
@@ -279,15 +279,15 @@ impl Spool {
         tracing::info!("all that was spooled is forwarded: deliveries go to the broker again");
     }
 
-    /// Hands a record to the writer, unless there is no room.
-    fn put(&self, state: &mut State, waiting: Waiting) -> Result<(), Waiting> {
+    /// Hands a record to the writer; returns it where there is no room.
+    fn put(&self, state: &mut State, waiting: Waiting) -> Option<Waiting> {
         let record = record::wrap(&waiting.record);
         if !state.admit(record::size(&record), self.shared.limits.max_bytes, self.shared.clock.now()) {
-            return Err(waiting);
+            return Some(waiting);
         }
         // The writer lives as long as this sender; while a runtime ends, whoever asked is told so.
         let _ = self.queue.send(Waiting { record, answer: waiting.answer });
-        Ok(())
+        None
     }
 
     fn refuse(&self, waiting: Waiting) {

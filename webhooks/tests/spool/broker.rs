@@ -41,10 +41,16 @@ pub struct Broker {
     inside: Mutex<Inside>,
 }
 
+/// An append without an answer.
+struct Hanging {
+    records: Vec<NewRecord>,
+    answer: oneshot::Sender<Result<Vec<Position>, LogError>>,
+}
+
 #[derive(Default)]
 struct Inside {
     records: Vec<NewRecord>,
-    hanging: Vec<(Vec<NewRecord>, oneshot::Sender<Result<Vec<Position>, LogError>>)>,
+    hanging: Vec<Hanging>,
     /// Values that are never taken.
     unfit: BTreeSet<Vec<u8>>,
     /// Largest number of records in one append.
@@ -67,7 +73,7 @@ impl Broker {
     /// Ends all appends that hang, in the order in which they came.
     pub fn answer(&self, end: End) {
         let hanging = std::mem::take(&mut self.inside().hanging);
-        for (records, answer) in hanging {
+        for Hanging { records, answer } in hanging {
             let _ = answer.send(match end {
                 End::Taken => self.take(records),
                 End::TakenUnheard => self.take(records).and(Err(gone())),
@@ -125,7 +131,7 @@ impl Log for Broker {
             Mood::Forbids => Err(LogError::Refused("no rights".into())),
             Mood::Hangs => {
                 let (sender, answer) = oneshot::channel();
-                self.inside().hanging.push((records, sender));
+                self.inside().hanging.push(Hanging { records, answer: sender });
                 answer.await.unwrap_or_else(|_| Err(gone()))
             }
         }

@@ -39,7 +39,13 @@ pub struct World {
     pub broker: Arc<Broker>,
     pub clock: Arc<ManualClock>,
     limits: SpoolLimits,
-    running: Option<(Spool, CancellationToken, JoinHandle<Result<(), LogError>>)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    spool: Spool,
+    stop: CancellationToken,
+    forward: JoinHandle<Result<(), LogError>>,
 }
 
 impl World {
@@ -62,12 +68,12 @@ impl World {
             Spool::open(broker, self.dir.path(), self.limits.clone(), self.clock.clone()).await.unwrap();
         let stop = CancellationToken::new();
         let forward = tokio::spawn(spool.clone().forward(stop.clone()));
-        self.running = Some((spool, stop, forward));
+        self.running = Some(Running { spool, stop, forward });
     }
 
     /// Ends everything where it stands, as a crash would.
     pub async fn crash(&mut self) {
-        let (spool, _, forward) = self.running.take().unwrap();
+        let Running { spool, forward, .. } = self.running.take().unwrap();
         forward.abort();
         let _ = forward.await;
         drop(spool);
@@ -82,7 +88,7 @@ impl World {
 
     /// Stops as the program does.
     pub async fn stop(&mut self) {
-        let (spool, stop, forward) = self.running.take().unwrap();
+        let Running { spool, stop, forward } = self.running.take().unwrap();
         stop.cancel();
         timeout(PATIENCE, forward).await.expect("the forwarder stops").unwrap().unwrap();
         drop(spool);
@@ -94,7 +100,7 @@ impl World {
     }
 
     pub fn spool(&self) -> Spool {
-        self.running.as_ref().unwrap().0.clone()
+        self.running.as_ref().unwrap().spool.clone()
     }
 
     pub async fn append(&self, key: &str, value: &str) -> Result<Appended, LogError> {
