@@ -20,7 +20,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use webhooks::{Spool, SpoolReport};
 
 use crate::live::Detail;
 
@@ -40,6 +41,8 @@ pub(crate) struct Health {
     log: Option<Arc<dyn Log>>,
     clock: Arc<dyn Clock>,
     roles: Vec<(&'static str, MovedAt)>,
+    /// Takes deliveries while the log does not answer.
+    spool: Option<Spool>,
     answered: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
@@ -48,8 +51,9 @@ impl Health {
         log: Option<Arc<dyn Log>>,
         clock: Arc<dyn Clock>,
         roles: Vec<(&'static str, MovedAt)>,
+        spool: Option<Spool>,
     ) -> Self {
-        Self { log, clock, roles, answered: Mutex::new(None) }
+        Self { log, clock, roles, spool, answered: Mutex::new(None) }
     }
 
     async fn log_answers(&self) -> Result<(), String> {
@@ -72,7 +76,9 @@ impl Health {
     /// Whether the process is ready, and what that is made of.
     pub(crate) async fn ready(&self) -> (bool, Map<String, Value>) {
         let log = self.log_answers().await;
-        let mut ready = log.is_ok();
+        let spool = self.spool.as_ref().map(Spool::report);
+        // A receiver that is taken out of service loses what it could have kept: providers do not send again.
+        let mut ready = log.is_ok() || spool.as_ref().is_some_and(|spool| spool.takes);
         let mut detail = Map::new();
         detail.insert("log".into(), log.map_or_else(Value::from, |()| "answers".into()));
         for (role, moved_at) in &self.roles {
@@ -80,6 +86,10 @@ impl Health {
             let moves = moved_at.is_some_and(|at| self.clock.now() - at < STALLED_AFTER);
             ready &= moves;
             detail.insert((*role).into(), json!({"moves": moves, "moved_at": moved_at}));
+        }
+        if let Some(SpoolReport { spooling, records, bytes, oldest, takes }) = spool {
+            let spool = json!({"spooling": spooling, "takes": takes, "records": records, "bytes": bytes, "oldest_at": oldest});
+            detail.insert("spool".into(), spool);
         }
         detail.insert("ready".into(), ready.into());
         (ready, detail)

@@ -11,6 +11,7 @@ use std::{
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use webhooks::SpoolLimits;
 
 use crate::{
     error::Failure,
@@ -59,6 +60,7 @@ struct LogSection {
     partitions: Option<u32>,
     retention: Option<String>,
     retention_bytes: Option<u64>,
+    spool_max_bytes: Option<u64>,
     topics: BTreeMap<String, retention::Limits>,
 }
 
@@ -184,6 +186,8 @@ pub struct Settings {
     pub partitions: u32,
     /// How much is kept of each topic.
     pub retention: BTreeMap<&'static str, Retention>,
+    /// How much may wait on this machine's disk while the broker is away, in bytes; 0: nothing is spooled.
+    pub spool_max_bytes: u64,
     /// The broker; `None`: the embedded log.
     pub redpanda: Option<Redpanda>,
     /// Comma-separated secrets.
@@ -267,6 +271,7 @@ impl Settings {
             admin_token: secret("BREAKDOWN_ADMIN_TOKEN", file.admin.token),
             partitions,
             retention,
+            spool_max_bytes: file.log.spool_max_bytes.unwrap_or(SpoolLimits::default().max_bytes),
             redpanda,
             github_secret: secret("GITHUB_WEBHOOK_SECRET", file.github.webhook_secret),
             jira_secret: secret("JIRA_WEBHOOK_SECRET", file.jira.webhook_secret),
@@ -432,6 +437,7 @@ mod tests {
         assert_eq!(settings.retention["actions"].age, defaults.retention["actions"].age);
         assert_eq!(settings.give_up_after, defaults.give_up_after);
         assert_eq!(settings.partitions, defaults.partitions);
+        assert_eq!(settings.spool_max_bytes, defaults.spool_max_bytes);
         assert!(settings.redpanda.is_some() && settings.projects.contains_key("alpha"));
         for key in [
             "data_dir",
@@ -445,6 +451,7 @@ mod tests {
             "partitions",
             "retention",
             "retention_bytes",
+            "spool_max_bytes",
             "brokers",
             "sasl_username",
             "sasl_password",

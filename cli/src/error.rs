@@ -35,7 +35,7 @@ impl From<LogError> for Failure {
         match error {
             // A data directory in use, wrong credentials, other partitions: configuration.
             LogError::Refused(why) => Self::usage(why),
-            LogError::Unavailable(why) | LogError::Lost(why) => Self::failed(why),
+            LogError::Unavailable(why) | LogError::Lost(why) | LogError::Unfit(why) => Self::failed(why),
         }
     }
 }

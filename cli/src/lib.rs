@@ -26,6 +26,7 @@ mod history;
 mod live;
 mod logs;
 mod policy_file;
+mod preparation;
 pub mod retention;
 mod running;
 mod serve;

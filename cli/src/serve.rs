@@ -4,13 +4,13 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::Router;
 use calendar_mock::CalendarMock;
-use eventlog::{Clock, Log, embedded::EmbeddedLog};
+use eventlog::{Clock, Log};
 use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use webhooks::{Projects, Provider, Secrets};
+use webhooks::{Journal, Projects, Provider, Secrets, Spool, SpoolLimits};
 
 use crate::{
     admin::{self, Health, MovedAt},
@@ -21,7 +21,9 @@ use crate::{
     demo,
     error::Failure,
     live::Live,
-    logs, retention,
+    logs,
+    preparation::{Preparation, once_made},
+    retention,
     running::{Running, Signals},
     telemetry,
 };
@@ -46,10 +48,18 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     let chosen_base = settings.calendar_api_base.as_deref().map(parse_base).transpose()?;
     // calendar-mock alone needs no log.
     let log = match roles.iter().any(|role| *role != Role::CalendarMock) {
-        true => Some(open_log(&settings).await?),
+        true => Some(logs::hold(&settings).await?),
         false => None,
     };
     let (log, embedded) = log.map_or((None, None), |(log, embedded)| (Some(log), embedded));
+    let spool = match (&log, has(Role::Webhooks)) {
+        (Some(log), true) => open_spool(&settings, log, &clock).await?,
+        _ => None,
+    };
+    let preparation = match &log {
+        Some(log) => Some(Preparation::begin(log.clone(), logs::topics(&settings), spool.is_some()).await?),
+        None => None,
+    };
     let bind = |address, flag| bind(address, flag, args.demo);
     let calendar = match has(Role::CalendarMock) {
         true => Some(bind(settings.calendar_listen, "--calendar-listen").await?),
@@ -98,16 +108,25 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     if let Some(progress) = gateway.as_ref().map(Gateway::progress) {
         moving.push(("gateway", Box::new(move || progress.moved_at())));
     }
-    let health = Arc::new(Health::new(log.clone(), clock.clone(), moving));
+    let health = Arc::new(Health::new(log.clone(), clock.clone(), moving, spool.clone()));
     let policies = live.as_ref().zip(gateway.as_ref()).map(|(live, gateway)| live.detail(gateway.in_force()));
     let reload = live.as_ref().and_then(Live::reload);
-    let public = admin::public(health.clone(), metrics.clone(), None);
+    // Whoever sends deliveries here wants to know whether they are taken, whatever the other roles do about the broker.
+    let receiving = match &spool {
+        Some(_) => Arc::new(Health::new(log.clone(), clock.clone(), vec![], spool.clone())),
+        None => health.clone(),
+    };
+    let public = admin::public(receiving, metrics.clone(), None);
     let (listener, at) = admin;
     say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
     let view = gateway.as_ref().map(Gateway::view);
     let router =
         admin::public(health, metrics, policies).merge(admin::api(view, settings.admin_token.clone()));
     running.start("admin", |stop| serve_admin(listener, router, stop));
+    let made = preparation.as_ref().map(Preparation::made);
+    if let Some(preparation) = preparation {
+        running.start("topics", |stop| preparation.run(stop));
+    }
     if let Some(embedded) = embedded {
         running.start("retention", |stop| retention::tidy(embedded, stop));
     }
@@ -116,21 +135,27 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         let mock = CalendarMock::new();
         running.start("calendar-mock", |stop| calendar_mock::serve(listener, mock, stop.cancelled_owned()));
     }
-    if let Some((log, config)) = executor {
-        running.start("executor", |stop| executor::run(log, clock.clone(), config, moved, stop));
+    if let (Some((log, config)), Some(made)) = (executor, made.clone()) {
+        running.start("executor", |stop| {
+            once_made(made, stop.clone(), executor::run(log, clock.clone(), config, moved, stop))
+        });
     }
     if let (Some(live), Some(_)) = (live, &reload) {
         running.start("policy watcher", |stop| live.run(stop));
     }
-    if let Some(gateway) = gateway {
-        running.start("gateway", |stop| gateway.run(stop));
+    if let (Some(gateway), Some(made)) = (gateway, made) {
+        running.start("gateway", |stop| once_made(made, stop.clone(), gateway.run(stop)));
+    }
+    if let Some(spool) = spool.clone() {
+        running.start("spool", |stop| spool.forward(stop));
     }
     let mut origin = None;
     if let (Some(log), Some((config, (listener, at)))) = (&log, receivers) {
         say!("  webhooks   http://{at}");
         print_receivers(&config, args.demo);
         origin = Some(format!("http://{}", reachable(at)));
-        let server = webhooks::Server::new(config, log.clone(), clock.clone(), public);
+        let journal = spool.map_or_else(|| Journal::from(log.clone()), Journal::from);
+        let server = webhooks::Server::new(config, journal, clock.clone(), public);
         running.start("webhooks", |stop| server.serve(listener, stop));
     }
     info!(roles = ?roles, "serving");
@@ -173,10 +198,18 @@ fn executor_config(settings: &Settings, args: &Serve, base: reqwest::Url) -> exe
     }
 }
 
-async fn open_log(settings: &Settings) -> Result<(Arc<dyn Log>, Option<EmbeddedLog>), Failure> {
-    let (log, embedded) = logs::hold(settings).await?;
-    log.create_topics(&logs::topics(settings)).await?;
-    Ok((log, embedded))
+/// The receivers' spool, where there is a broker that can be away.
+async fn open_spool(
+    settings: &Settings,
+    log: &Arc<dyn Log>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Spool>, Failure> {
+    let max_bytes = settings.spool_max_bytes;
+    if settings.redpanda.is_none() || max_bytes == 0 {
+        return Ok(None);
+    }
+    let limits = SpoolLimits { max_bytes, ..SpoolLimits::default() };
+    Ok(Some(Spool::open(log.clone(), &settings.data_dir, limits, clock.clone()).await?))
 }
 
 fn roles(settings: &Settings, args: &Serve) -> Result<Vec<Role>, Failure> {

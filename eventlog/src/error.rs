@@ -9,7 +9,10 @@ pub enum LogError {
     /// The partitions of a subscription are lost: it rejoins by itself.
     #[error("{0}")]
     Lost(String),
-    /// Never like this: an unknown topic, a record that is too large, a data directory in use, wrong credentials.
+    /// Never like this: an unknown topic, a data directory in use, wrong credentials.
     #[error("{0}")]
     Refused(String),
+    /// Never this record, whatever is done about the log: it is too large, or not what its topic takes.
+    #[error("{0}")]
+    Unfit(String),
 }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta};
 use eventlog::{
-    Keep, Log, LogError, ManualClock, NewRecord, Polled, Step, SubscriptionSpec, TopicSpec,
+    Clock, Keep, Log, LogError, ManualClock, NewRecord, Polled, Step, SubscriptionSpec, TopicSpec,
     embedded::EmbeddedLog,
 };
 use rusqlite::Connection;
@@ -293,4 +293,45 @@ fn a_new_directory_has_the_schema_of_a_migrated_one() {
     }
     assert_eq!(schema(old.path()), schema(new.path()));
     assert_eq!(pragma(old.path(), "auto_vacuum"), pragma(new.path(), "auto_vacuum"));
+}
+
+#[tokio::test]
+async fn what_a_group_has_yet_to_consume_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let log = EmbeddedLog::hold(directory.path(), clock.clone()).unwrap();
+    let nothing = log.backlog("g", "in").await.unwrap();
+    assert_eq!((nothing.records, nothing.bytes, nothing.oldest), (0, 0, None));
+    let one = |name: &str, keep| TopicSpec { name: name.into(), partitions: 1, keep };
+    // Whatever has been consumed may go.
+    let spent = Keep::Until { age: None, bytes: Some(0) };
+    log.create_topics(&[one("in", spent), one("state", Keep::Newest)]).await.unwrap();
+    let mut member = log
+        .subscribe(SubscriptionSpec {
+            group: "g".into(),
+            inputs: vec!["in".into()],
+            changelog: "state".into(),
+        })
+        .await
+        .unwrap();
+    let appended = [clock.now(), clock.now() + TimeDelta::seconds(5)];
+    log.append(vec![record("in", "k", 10), record("in", "k", 20)]).await.unwrap();
+    clock.advance(TimeDelta::seconds(5));
+    log.append(vec![record("in", "k", 30)]).await.unwrap();
+    // Each has a byte of key and 18 of headers beside its value.
+    let all = log.backlog("g", "in").await.unwrap();
+    assert_eq!((all.records, all.bytes, all.oldest), (3, 3 * 19 + 60, Some(appended[0])));
+    let mut polled = 0;
+    while polled < 2 {
+        if let Polled::Records(records) = member.poll(2, Duration::from_secs(5)).await.unwrap() {
+            polled += records.len();
+        }
+    }
+    member.commit(Step { partitions: vec![0], append: vec![] }).await.unwrap();
+    let left = log.backlog("g", "in").await.unwrap();
+    assert_eq!((left.records, left.bytes, left.oldest), (1, 19 + 30, Some(appended[1])));
+    log.tidy().await.unwrap();
+    assert_eq!(log.backlog("g", "in").await.unwrap(), left);
+    assert_eq!(offsets(&log, "in").await, [2]);
+    assert_eq!(log.backlog("another", "in").await.unwrap(), left);
 }

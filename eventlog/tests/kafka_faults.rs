@@ -190,6 +190,7 @@ fn outcome(error: &LogError) -> String {
         LogError::Lost(why) => format!("lost {why}"),
         LogError::Unavailable(why) => format!("unavailable {why}"),
         LogError::Refused(why) => format!("refused {why}"),
+        LogError::Unfit(why) => format!("unfit {why}"),
     }
 }
 

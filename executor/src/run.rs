@@ -449,7 +449,7 @@ impl Executor {
                 self.failures = 0;
                 Ok(true)
             }
-            Err(error @ LogError::Refused(_)) => Err(ExecutorError::Log(error)),
+            Err(error @ (LogError::Refused(_) | LogError::Unfit(_))) => Err(ExecutorError::Log(error)),
             Err(error) => {
                 tracing::warn!(%error, "the executor's step was not made; it restores its partitions");
                 self.failed_at = Some(self.clock.now());

@@ -294,7 +294,7 @@ impl Gateway {
                 metrics::counter!("breakdown_gateway_steps_total", "result" => "failed").increment(1);
                 self.forget(partitions);
                 let can_do_without = partitions.trial.step_failed(of_shadow, &error);
-                if let (LogError::Refused(_), false) = (&error, can_do_without) {
+                if let (LogError::Refused(_) | LogError::Unfit(_), false) = (&error, can_do_without) {
                     return Err(error.into());
                 }
                 warn!(%error, of_shadow, "a step failed; restoring from the log");

@@ -68,7 +68,7 @@ impl Trial {
         self.last = error.to_string();
         self.failures = match error {
             // The same step would be refused again.
-            LogError::Refused(_) => TRIES,
+            LogError::Refused(_) | LogError::Unfit(_) => TRIES,
             _ => self.failures + 1,
         };
         true

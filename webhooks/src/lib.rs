@@ -4,7 +4,7 @@
 //!  connection ─► server      at most so many; slow heads, slow readers, idle ones and endless bodies are cut off
 //!      │
 //!  request ────► receive     signature's form ► content type ► body, bounded ► HMAC over the raw bytes ► parse
-//!      │                     ► append to `issues` ► 202
+//!      │                     ► append to `issues` (journal: the log, or spool/ while it is away) ► 202
 //!      ├── github/           payload (what we read of it) and normalise (what it means); jira/ has the same shape
 //!      └── refusal           every other answer: problem+json that echoes nothing
 //! ```
@@ -12,7 +12,8 @@
 //! What holds:
 //! - Nothing is parsed before its signature was found right, and a missing or malformed signature is answered before
 //!   the body is read.
-//! - 202 means that the event is durable. A delivery that is signed right but cannot be read is a dead letter and 400.
+//! - 202 means that the event is durable: on the log or, while its broker is away, in the spool ([`Spool`]) on this machine's
+//!   disk; then the answer says `"spooled": true`, and no partition and offset. A delivery that is signed right but cannot be read is a dead letter and 400.
 //!   503 means that the log did not confirm either in time: it may have been written nevertheless, and a delivery sent
 //!   again is recognised by its id, which is the same.
 //! - A delivery that is signed right is never rate-limited: GitHub does not send again. It waits at most for a
@@ -40,6 +41,7 @@ mod github;
 mod instant;
 mod intake;
 mod jira;
+mod journal;
 mod json;
 mod peers;
 mod projects;
@@ -48,9 +50,12 @@ mod receive;
 mod refusal;
 mod server;
 mod signature;
+mod spool;
 
 pub use config::{Config, Limits};
+pub use journal::Journal;
 pub use projects::Projects;
 pub use provider::Provider;
 pub use server::Server;
 pub use signature::{Secrets, SecretsError, sign};
+pub use spool::{Appended, Spool, SpoolContents, SpoolLimits, SpoolReport};

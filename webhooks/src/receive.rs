@@ -10,7 +10,7 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use eventlog::{Clock, Log, LogError, NewRecord, Position};
+use eventlog::{Clock, LogError, NewRecord, Position};
 use events::{DeadLetter, IssueEvent, Message, Origin, id};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    Config, Projects, Provider, Secrets,
+    Appended, Config, Journal, Projects, Provider, Secrets,
     body::Encoding,
     delivery::{Delivery, Reading, Unreadable},
     github,
@@ -37,7 +37,7 @@ const MAX_NAME_BYTES: usize = 128;
 /// What both receivers share.
 struct Receivers {
     config: Arc<Config>,
-    log: Arc<dyn Log>,
+    journal: Journal,
     clock: Arc<dyn Clock>,
     intake: Intake,
     places: Semaphore,
@@ -53,13 +53,29 @@ enum End {
     HungUp(&'static str),
 }
 
-/// The body of 202.
+/// The body of 202. What is spooled has no place on the log yet.
 #[derive(Serialize)]
 struct Receipt {
     event_id: String,
     topic: &'static str,
-    partition: u32,
-    offset: u64,
+    #[serde(flatten)]
+    place: Place,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Place {
+    OnTheLog { partition: u32, offset: u64 },
+    InTheSpool { spooled: bool },
+}
+
+impl From<Appended> for Place {
+    fn from(appended: Appended) -> Self {
+        match appended {
+            Appended::At(Position { partition, offset }) => Self::OnTheLog { partition, offset },
+            Appended::Spooled => Self::InTheSpool { spooled: true },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -73,14 +89,14 @@ struct Unused {
 pub(crate) struct HangUp;
 
 /// The receivers of all providers that have secrets.
-pub(crate) fn routes(config: Arc<Config>, log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Router {
+pub(crate) fn routes(config: Arc<Config>, journal: Journal, clock: Arc<dyn Clock>) -> Router {
     let limits = &config.limits;
     let receivers = Arc::new(Receivers {
         intake: Intake::new(limits),
         places: Semaphore::new(limits.concurrency),
         peers: FailingPeers::new(limits.failures_per_peer),
         config: config.clone(),
-        log,
+        journal,
         clock,
     });
     let mut router = Router::new();
@@ -194,9 +210,8 @@ impl Receivers {
             Refusal::Unavailable
         })?;
         let topic = message.topic;
-        let position = self.append(message, &event.event_id).await?;
-        let Position { partition, offset } = position;
-        Ok(End::Accepted(Receipt { event_id: event.event_id, topic, partition, offset }))
+        let place = self.append(message, &event.event_id).await?.into();
+        Ok(End::Accepted(Receipt { event_id: event.event_id, topic, place }))
     }
 
     /// Keeps a payload that is signed right but cannot be read.
@@ -212,7 +227,7 @@ impl Receivers {
         }
     }
 
-    async fn append(&self, message: Message, event_id: &str) -> Result<Position, Refusal> {
+    async fn append(&self, message: Message, event_id: &str) -> Result<Appended, Refusal> {
         let within = self.config.limits.append_timeout;
         let record = NewRecord {
             topic: message.topic.to_owned(),
@@ -222,18 +237,11 @@ impl Receivers {
             headers: message.headers,
         };
         let appended =
-            timeout(within, self.log.append(vec![record])).await.unwrap_or_else(|_| Err(too_late(within)));
-        match appended.map(|positions| positions.first().copied()) {
-            Ok(Some(position)) => Ok(position),
-            Ok(None) => {
-                tracing::error!(event_id, "the log took a record and said no position");
-                Err(Refusal::Unavailable)
-            }
-            Err(error) => {
-                tracing::error!(event_id, %error, "a delivery was answered 503: the log did not confirm it");
-                Err(Refusal::Unavailable)
-            }
-        }
+            timeout(within, self.journal.append(record)).await.unwrap_or_else(|_| Err(too_late(within)));
+        appended.map_err(|error| {
+            tracing::error!(event_id, %error, "a delivery was answered 503: the log did not confirm it");
+            Refusal::Unavailable
+        })
     }
 }
 

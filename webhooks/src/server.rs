@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{Router, response::IntoResponse};
-use eventlog::{Clock, Log};
+use eventlog::Clock;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Limits,
+    Config, Journal, Limits,
     connection::{self, cut},
     receive,
     refusal::Refusal,
@@ -30,14 +30,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Receivers that append to `log`. `extra` is served beside them (health and metrics); each request carries
+    /// Receivers that append to `journal`. `extra` is served beside them (health and metrics); each request carries
     /// `ConnectInfo<SocketAddr>`. Its answers are made whole, not streamed: time to read one is [`Limits::answer_timeout`].
     ///
     /// # Panics
     /// When `extra` has a route of its own at a receiver's path.
-    pub fn new(config: Config, log: Arc<dyn Log>, clock: Arc<dyn Clock>, extra: Router) -> Self {
+    pub fn new(config: Config, journal: impl Into<Journal>, clock: Arc<dyn Clock>, extra: Router) -> Self {
         let limits = Arc::new(config.limits.clone());
-        let router = receive::routes(Arc::new(config), log, clock)
+        let router = receive::routes(Arc::new(config), journal.into(), clock)
             .merge(extra)
             .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed.into_response() })
             .fallback(receive::nothing_here);

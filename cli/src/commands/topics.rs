@@ -1,18 +1,23 @@
 //! `breakdown topics`, `breakdown groups`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
+use eventlog::embedded::Backlog;
 use serde_json::json;
+use webhooks::{Spool, SpoolContents};
 
 use crate::{
+    clock::SystemClock,
     config::Settings,
     error::Failure,
     logs::{self, Access},
 };
 
-/// Topics with partitions, first and end offset.
+/// Topics with partitions, first and end offset; before them what is spooled here for a broker.
 pub(crate) async fn topics(settings: &Settings, as_json: bool) -> Result<ExitCode, Failure> {
     let log = logs::open(settings, Access::Read).await?;
+    // It fills while the broker does not answer, so it is shown all the same.
+    spool(settings, as_json).await?;
     let topics = log.topics().await?;
     if !as_json {
         say!("{:<16} {:>9} {:>12} {:>12}", "TOPIC", "PARTITION", "FIRST", "END");
@@ -28,6 +33,32 @@ pub(crate) async fn topics(settings: &Settings, as_json: bool) -> Result<ExitCod
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What waits in this data directory for the broker.
+async fn spool(settings: &Settings, as_json: bool) -> Result<(), Failure> {
+    if settings.redpanda.is_none() {
+        return Ok(());
+    }
+    let Some(contents) = Spool::look(&settings.data_dir, Arc::new(SystemClock)).await? else { return Ok(()) };
+    let SpoolContents { waiting: Backlog { records, bytes, oldest }, unfit } = contents;
+    if as_json {
+        say!(
+            "{}",
+            json!({"spool": {"records": records, "bytes": bytes, "oldest_at": oldest, "unfit": unfit.records}})
+        );
+        return Ok(());
+    }
+    let since = oldest.map_or(String::new(), |at| format!(", the oldest since {}", at.to_rfc3339()));
+    say!(
+        "spool in {}: {records} records, {bytes} bytes wait for the broker{since}",
+        settings.data_dir.display()
+    );
+    if unfit.records > 0 {
+        say!("  and {} records that the broker will never take, not even as dead letters", unfit.records);
+    }
+    say!("");
+    Ok(())
 }
 
 /// Consumer groups with committed offset and lag.

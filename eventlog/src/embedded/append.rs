@@ -75,7 +75,7 @@ impl<'c> Page<'c> {
             }
             let size = size(record);
             if size > RECORD_BYTES {
-                return Ok(Err(LogError::Refused(format!(
+                return Ok(Err(LogError::Unfit(format!(
                     "a record for {} has {size} bytes; the log takes at most {RECORD_BYTES}",
                     topic.name
                 ))));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
+use super::Backlog;
 use crate::{Bounds, GroupOffset, Headers, LogError, Record, TopicInfo};
 
 /// What one batch holds at most, in bytes of keys, values and headers; a single larger record comes alone.
@@ -214,6 +215,27 @@ pub(super) fn topics(connection: &Connection) -> rusqlite::Result<Vec<TopicInfo>
         }
     }
     Ok(topics)
+}
+
+/// What `group` has yet to consume of `topic`; all of it, where the group never committed there.
+pub(super) fn backlog(connection: &Connection, group: &str, topic: &str) -> rusqlite::Result<Backlog> {
+    connection
+        .prepare_cached(
+            "SELECT count(*),
+                 coalesce(sum(octet_length(key) + coalesce(octet_length(value), 0) + coalesce(octet_length(headers), 0)), 0),
+                 min(timestamp)
+             FROM records r JOIN topics t ON t.id = r.topic
+             WHERE t.name = ?2 AND r.offset >= coalesce((SELECT committed FROM group_offsets g
+                 WHERE g.name = ?1 AND g.topic = r.topic AND g.partition = r.partition), 0)",
+        )?
+        .query_row([group, topic], |row| {
+            let oldest: Option<i64> = row.get(2)?;
+            Ok(Backlog {
+                records: row.get(0)?,
+                bytes: row.get(1)?,
+                oldest: oldest.and_then(DateTime::from_timestamp_millis),
+            })
+        })
 }
 
 /// How far each group has come, by group, topic and partition.

@@ -32,6 +32,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use self::{
@@ -61,6 +62,17 @@ pub struct Tidied {
     pub records: u64,
     /// Their keys, values and headers, in bytes.
     pub bytes: u64,
+}
+
+/// What a group has yet to consume of a topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many records.
+    pub records: u64,
+    /// Their keys, values and headers, in bytes.
+    pub bytes: u64,
+    /// When the oldest of them was appended.
+    pub oldest: Option<DateTime<Utc>>,
 }
 
 struct Shared {
@@ -126,6 +138,14 @@ impl EmbeddedLog {
                 return Ok(tidied);
             }
         }
+    }
+
+    /// What `group` has yet to consume of `topic`: nothing where there is no such topic, all of it where the group never
+    /// committed. Looks at every record of it.
+    pub async fn backlog(&self, group: &str, topic: &str) -> Result<Backlog, LogError> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        let backlog = move |connection: &_| fetch::backlog(connection, &group, &topic);
+        self.shared.readers.run("cannot see what is left to consume", backlog).await
     }
 
     async fn topic(&self, name: &str) -> Result<Arc<Topic>, LogError> {

@@ -20,6 +20,8 @@ pub(super) struct Piece {
     pub(super) records: u64,
     /// Their keys, values and headers, in bytes.
     pub(super) bytes: u64,
+    /// Whether pages were cut off the file's end.
+    pub(super) shrank: bool,
     /// True when there is more to do.
     pub(super) more: bool,
 }
@@ -47,7 +49,7 @@ pub(super) fn piece(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result
         }
         remove(transaction, &partition, &mut piece)?;
     }
-    piece.more = if piece.records > 0 { true } else { shrink(transaction)? };
+    (piece.shrank, piece.more) = if piece.records > 0 { (false, true) } else { shrink(transaction)? };
     Ok(piece)
 }
 
@@ -109,14 +111,14 @@ fn remove(transaction: &Transaction<'_>, partition: &Limited, piece: &mut Piece)
     Ok(())
 }
 
-/// True when there is more to give back.
-fn shrink(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
+/// Whether something was given back, and whether there is more.
+fn shrink(transaction: &Transaction<'_>) -> rusqlite::Result<(bool, bool)> {
     let free = |transaction: &Transaction<'_>| {
         transaction.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0))
     };
     let before = free(transaction)?;
     if before <= SPARE_PAGES {
-        return Ok(false);
+        return Ok((false, false));
     }
     let pages = PAGES.min(before - SPARE_PAGES);
     let mut vacuum = transaction.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
@@ -124,5 +126,5 @@ fn shrink(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
     while steps.next()?.is_some() {}
     // A file that cannot shrink (another database's settings) must not be tried for ever.
     let after = free(transaction)?;
-    Ok(after < before && after > SPARE_PAGES)
+    Ok((after < before, after < before && after > SPARE_PAGES))
 }

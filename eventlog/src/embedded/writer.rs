@@ -176,12 +176,15 @@ impl Thread {
         let answers = self.transact(group, &mut committing);
         // Partitions may move again before anybody is answered: the transaction has ended either way.
         drop(committing);
+        let mut shrank = false;
         match answers {
             Ok(answers) => {
                 self.parts.changes.send_modify(|count| *count += 1);
                 metrics::histogram!("eventlog_commit_seconds").record(began.elapsed());
                 let records: usize = answers.iter().flatten().map(|done| done.positions.len()).sum();
                 metrics::counter!("eventlog_appended_records_total").increment(records as u64);
+                // The file itself becomes shorter only with what is written back to it.
+                shrank = answers.iter().flatten().any(|Done { piece, .. }| piece.shrank && !piece.more);
                 for (request, answer) in group.drain(..).zip(answers) {
                     // Whoever asked may be gone.
                     let _ = request.answer.send(answer);
@@ -196,7 +199,7 @@ impl Thread {
                 self.reopen();
             }
         }
-        self.cut_wal();
+        self.cut_wal(shrank);
     }
 
     fn transact(
@@ -268,11 +271,12 @@ impl Thread {
         }
     }
 
-    fn cut_wal(&mut self) {
+    /// Cuts the write-ahead log back where it is too long, or at once.
+    fn cut_wal(&mut self, at_once: bool) {
         let mut wal = self.parts.file.clone().into_os_string();
         wal.push("-wal");
         let size = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
-        if size <= self.cut_beyond {
+        if size <= self.cut_beyond && !at_once {
             if size <= WAL_BYTES {
                 self.cut_beyond = WAL_BYTES;
             }

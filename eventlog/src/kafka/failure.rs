@@ -4,7 +4,12 @@ use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
 use crate::LogError;
 
-/// Whether the same call can never succeed: the topic, the record, the rights or the settings are wrong.
+/// Whether this record can never be taken.
+fn is_unfit(code: Code) -> bool {
+    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)
+}
+
+/// Whether the same call can never succeed: the topic, the rights or the settings are wrong.
 fn is_refusal(code: Code) -> bool {
     matches!(
         code,
@@ -15,13 +20,10 @@ fn is_refusal(code: Code) -> bool {
             | Code::InvalidPartitions
             | Code::InvalidReplicationFactor
             | Code::InvalidConfig
-            | Code::InvalidRecord
             | Code::InvalidArgument
             | Code::InvalidSessionTimeout
             | Code::InvalidTransactionTimeout
             | Code::PolicyViolation
-            | Code::MessageSizeTooLarge
-            | Code::InvalidMessageSize
             | Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
@@ -75,6 +77,7 @@ pub(super) fn classify(what: &str, error: &KafkaError) -> LogError {
         (KafkaError::ClientCreation(_) | KafkaError::Nul(_) | KafkaError::AdminOpCreation(_), _) => {
             LogError::Refused(format!("{what}: {error}"))
         }
+        (_, Some(code)) if is_unfit(code) => LogError::Unfit(format!("{what}: {error}{}", hint(Some(code)))),
         (_, Some(code)) if is_refusal(code) => {
             LogError::Refused(format!("{what}: {error}{}", hint(Some(code))))
         }
@@ -110,7 +113,6 @@ mod tests {
             (Code::QueueFull, false),
             (Code::AllBrokersDown, false),
             (Code::NotEnoughReplicas, false),
-            (Code::MessageSizeTooLarge, true),
             (Code::UnknownTopicOrPartition, true),
             (Code::TopicAuthorizationFailed, true),
             (Code::SaslAuthenticationFailed, true),
@@ -119,6 +121,8 @@ mod tests {
             assert_eq!(matches!(error, LogError::Refused(_)), refused, "{code:?}");
             assert!(error.to_string().starts_with("append to issues: "), "{error}");
         }
+        let error = classify("append to issues", &KafkaError::MessageProduction(Code::MessageSizeTooLarge));
+        assert!(matches!(&error, LogError::Unfit(why) if why.contains("4 MiB")), "{error:?}");
     }
 
     #[test]

@@ -162,7 +162,7 @@ pub async fn oversized_records_are_refused<B: Backend>(case: Case<B>) {
     case.create(&*log, 1).await;
     let record = NewRecord { value: Some(vec![b'x'; 20 << 20].into()), ..case.record("in", "k", "") };
     let refused = log.append(vec![record]).await;
-    assert!(matches!(refused, Err(LogError::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(LogError::Unfit(_))), "{refused:?}");
     log.append(vec![case.record("in", "k", "small")]).await.unwrap();
     assert_eq!(case.all(&*log, "in", 1).await.iter().map(text).collect::<Vec<_>>(), ["small"]);
 }

@@ -25,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use webhooks::{Config, Limits, Projects, Provider, Secrets, Server, sign};
+use webhooks::{Config, Journal, Limits, Projects, Provider, Secrets, Server, sign};
 
 pub const SECRET: &str = "It's a Secret to Everybody";
 /// Longer than anything here may take, shorter than a person's patience.
@@ -168,15 +168,20 @@ pub async fn start() -> Receiver {
 }
 
 pub async fn start_with(config: Config) -> Receiver {
+    let log = Arc::new(MemoryLog::default());
+    start_on(config, log.clone(), log).await
+}
+
+/// Receivers whose `journal` ends in `log`.
+pub async fn start_on(config: Config, log: Arc<MemoryLog>, journal: impl Into<Journal>) -> Receiver {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let log = Arc::new(MemoryLog::default());
     let clock = Arc::new(ManualClock::new("2026-02-02T10:00:00Z".parse().unwrap()));
     let extra = Router::new()
         .route("/health/live", get(|| async { "live" }))
         .route("/large", get(|| async { vec![b'x'; LARGE] }));
     let shutdown = CancellationToken::new();
-    let server = Server::new(config, log.clone(), clock, extra);
+    let server = Server::new(config, journal, clock, extra);
     let served = tokio::spawn(server.serve(listener, shutdown.clone()));
     Receiver { address, log, shutdown, served }
 }

@@ -10,3 +10,4 @@ mod limits;
 mod metric;
 mod refusals;
 mod samples;
+mod spooled;
