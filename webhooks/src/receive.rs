@@ -1,6 +1,10 @@
 //! One delivery: limit, verify, normalise, append, answer.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -72,8 +76,9 @@ struct Unused {
 #[error("the body did not come in time")]
 pub(crate) struct HangUp;
 
-/// The receivers of all providers that have secrets.
-pub(crate) fn routes(config: Arc<Config>, log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Router {
+/// The receivers of all providers that have secrets, without a [`crate::Server`]'s guards: a connection's bounds, and what is
+/// answered elsewhere. A request that carries no `ConnectInfo<SocketAddr>` has no peer whose failures are counted.
+pub fn routes(config: Arc<Config>, log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Router {
     let limits = &config.limits;
     let receivers = Arc::new(Receivers {
         intake: Intake::new(limits),
@@ -141,7 +146,11 @@ impl Receivers {
 
     async fn take(&self, provider: Provider, request: Request) -> Result<End, Refusal> {
         let (head, body) = request.into_parts();
-        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|info| self.config.senders.sender(info.0, &head.headers));
+        if !self.config.senders.allows(provider, peer) {
+            return Err(Refusal::SenderNetwork);
+        }
         // A receiver is only mounted with secrets.
         let secrets = self.config.secrets(provider).ok_or(Refusal::NotFound)?;
 
@@ -164,9 +173,9 @@ impl Receivers {
     }
 
     /// What a request gets that failed verification.
-    fn unverified(&self, peer: Option<SocketAddr>, refusal: Refusal) -> Refusal {
+    fn unverified(&self, peer: Option<IpAddr>, refusal: Refusal) -> Refusal {
         match peer {
-            Some(peer) if self.peers.failed_too_often(peer.ip()) => Refusal::TooManyFailures,
+            Some(peer) if self.peers.failed_too_often(peer) => Refusal::TooManyFailures,
             _ => refusal,
         }
     }
