@@ -25,6 +25,8 @@
 
 mod batch;
 mod course;
+#[doc(hidden)]
+pub mod fuzzing;
 mod partition;
 mod policies;
 mod progress;
