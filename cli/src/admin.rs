@@ -1,7 +1,7 @@
 //! Health, metrics and the admin API.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,10 +9,10 @@ use std::{
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, header, uri::Authority},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{Clock, Log};
@@ -20,7 +20,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 use webhooks::{Spool, SpoolReport};
 
 use crate::live::Detail;
@@ -31,6 +31,15 @@ const STALLED_AFTER: TimeDelta = TimeDelta::seconds(15);
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer of the log is good for, so that probes cost it nothing.
 const LOG_ANSWER_KEPT: Duration = Duration::from_secs(1);
+
+/// Bounds of the admin listener: it serves people and probes, and a slow one must not hold up the end.
+pub(crate) fn limits() -> webhooks::Limits {
+    webhooks::Limits {
+        connections: 256,
+        drain_timeout: Duration::from_secs(2),
+        ..webhooks::Limits::default()
+    }
+}
 
 /// A role whose progress readiness is made of: its name, and when it last moved.
 pub(crate) type MovedAt = Box<dyn Fn() -> Option<DateTime<Utc>> + Send + Sync>;
@@ -119,12 +128,27 @@ pub(crate) fn public(health: Arc<Health>, metrics: PrometheusHandle, policies: O
         )
 }
 
-/// The admin API: with a token for whoever has it, without one for loopback only.
-pub(crate) fn api(view: Option<Arc<gateway::View>>, token: Option<SecretString>) -> Router {
-    let projects = move || async move { Json(view.map(|view| view.projects()).unwrap_or_default()) };
-    Router::new()
-        .route("/api/projects", get(projects))
+/// What the admin listener answers to whoever reaches it: the paths of [`public`]. All other paths, also those where nothing is, are
+/// closed, so that a new one is closed without anybody thinking of it.
+const OPEN: [&str; 4] = ["/health", "/health/live", "/health/ready", "/metrics"];
+
+/// What the admin listener serves: `public`, and the admin API, with a token for whoever has it, without one for loopback only.
+pub(crate) fn listener(
+    public: Router,
+    view: Option<Arc<gateway::View>>,
+    token: Option<SecretString>,
+) -> Router {
+    api(view)
+        .into_iter()
+        .fold(public, |router, (path, methods)| router.route(path, methods))
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "nothing is served here") })
         .layer(middleware::from_fn_with_state(Arc::new(token), authorise))
+}
+
+/// The routes of the admin API.
+fn api(view: Option<Arc<gateway::View>>) -> Vec<(&'static str, MethodRouter)> {
+    let projects = move || async move { Json(view.map(|view| view.projects()).unwrap_or_default()) };
+    vec![("/api/projects", get(projects))]
 }
 
 async fn authorise(
@@ -134,17 +158,39 @@ async fn authorise(
     request: Request,
     next: Next,
 ) -> Response {
+    if OPEN.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
     match token.as_ref() {
         Some(token) if bearer(&headers).is_some_and(|given| same(given, token.expose_secret())) => {
             next.run(request).await
         }
         Some(_) => problem(StatusCode::UNAUTHORIZED, "send the admin token: Authorization: Bearer …"),
-        None if peer.ip().to_canonical().is_loopback() => next.run(request).await,
+        None if is_local(peer, &headers) => next.run(request).await,
         None => problem(
             StatusCode::FORBIDDEN,
-            "without BREAKDOWN_ADMIN_TOKEN the admin API answers loopback only",
+            "without BREAKDOWN_ADMIN_TOKEN the admin API answers loopback only, called as localhost or by its address",
         ),
     }
+}
+
+/// Whether a request was made on this machine, and by somebody who meant this machine: not handed on by a proxy here, and not by a
+/// page in a browser here whose own name was made to point here.
+fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
+    let meant = host.is_none_or(|host| {
+        host.is_some_and(|host| {
+            let name = host.host().trim_start_matches('[').trim_end_matches(']');
+            let address = name.parse::<IpAddr>();
+            name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
+        })
+    });
+    let handed_on = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    meant
+        && peer.ip().to_canonical().is_loopback()
+        && !handed_on.iter().any(|name| headers.contains_key(*name))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -169,4 +215,131 @@ fn problem(status: StatusCode, detail: &str) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Method};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const ELSEWHERE: &str = "192.0.2.7:4711";
+    const HERE: &str = "127.0.0.1:4711";
+
+    async fn status(
+        token: Option<&str>,
+        method: &Method,
+        path: &str,
+        peer: &str,
+        headers: &[(&str, &str)],
+    ) -> u16 {
+        let public = Router::new().route("/health", get(|| async {}));
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+        let answer = listener(public, None, token.map(Into::into)).oneshot(request).await.unwrap();
+        answer.status().as_u16()
+    }
+
+    /// The paths of the API, those where nothing is, and those that only look open.
+    fn closed() -> impl Iterator<Item = &'static str> {
+        let odd = [
+            "/",
+            "/api",
+            "/api/",
+            "/nothing",
+            "/health/",
+            "//health",
+            "/health/../api/projects",
+            "/metrics/x",
+            "/%68ealth",
+        ];
+        api(None).into_iter().map(|(path, _)| path).chain(odd)
+    }
+
+    const METHODS: [Method; 7] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+
+    #[tokio::test]
+    async fn every_path_but_health_and_metrics_wants_the_token() {
+        for path in closed() {
+            for method in &METHODS {
+                for headers in [
+                    &[][..],
+                    &[("authorization", "")],
+                    &[("authorization", "Bearer ")],
+                    &[("authorization", "Bearer wrong")],
+                    &[("authorization", "Bearer right ")],
+                    &[("authorization", "bearer right")],
+                    &[("authorization", "right")],
+                    &[("x-forwarded-for", "127.0.0.1")],
+                ] {
+                    for peer in [HERE, ELSEWHERE] {
+                        let status = status(Some("right"), method, path, peer, headers).await;
+                        assert_eq!(status, 401, "{method} {path} {headers:?} from {peer}");
+                    }
+                }
+            }
+        }
+        assert_eq!(status(Some("right"), &Method::GET, "/health", ELSEWHERE, &[]).await, 200);
+    }
+
+    #[tokio::test]
+    async fn with_the_token_every_route_answers() {
+        for (path, _) in api(None) {
+            let right = [("authorization", "Bearer right")];
+            assert_eq!(status(Some("right"), &Method::GET, path, ELSEWHERE, &right).await, 200, "{path}");
+        }
+        let right = [("authorization", "Bearer right")];
+        assert_eq!(status(Some("right"), &Method::GET, "/nothing", ELSEWHERE, &right).await, 404);
+    }
+
+    #[tokio::test]
+    async fn without_a_token_every_path_but_health_and_metrics_is_for_this_machine() {
+        for path in closed() {
+            for method in &METHODS {
+                for (peer, headers) in [
+                    (ELSEWHERE, &[][..]),
+                    (ELSEWHERE, &[("host", "localhost"), ("x-forwarded-for", "127.0.0.1")]),
+                    ("[2001:db8::1]:4711", &[]),
+                    (HERE, &[("host", "breakdown.example:7100")]),
+                    (HERE, &[("host", "127.0.0.1.example")]),
+                    (HERE, &[("host", "localhost"), ("x-forwarded-for", "192.0.2.7")]),
+                    (HERE, &[("host", "localhost"), ("forwarded", "for=192.0.2.7")]),
+                ] {
+                    let status = status(None, method, path, peer, headers).await;
+                    assert_eq!(status, 403, "{method} {path} {headers:?} from {peer}");
+                }
+            }
+        }
+        for (path, _) in api(None) {
+            for host in ["127.0.0.1:7100", "localhost", "LOCALHOST:7100", "[::1]:7100", "127.8.8.8"] {
+                for peer in [HERE, "[::1]:4711", "[::ffff:127.0.0.1]:4711"] {
+                    assert_eq!(
+                        status(None, &Method::GET, path, peer, &[("host", host)]).await,
+                        200,
+                        "{host}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_open_is_what_every_listener_serves() {
+        for path in OPEN {
+            assert_ne!(status(Some("right"), &Method::GET, path, ELSEWHERE, &[]).await, 401, "{path}");
+        }
+    }
 }

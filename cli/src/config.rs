@@ -4,14 +4,15 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use secrecy::SecretString;
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use webhooks::SpoolLimits;
+use webhooks::{Senders, SpoolLimits};
 
 use crate::{
     error::Failure,
@@ -33,6 +34,7 @@ struct File {
     admin: Admin,
     log: LogSection,
     redpanda: RedpandaSection,
+    webhooks: Webhooks,
     github: Webhook,
     jira: Webhook,
     calendar: Calendar,
@@ -51,7 +53,7 @@ struct Listen {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Admin {
-    token: Option<String>,
+    token: Option<SecretString>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,7 +71,7 @@ struct LogSection {
 struct RedpandaSection {
     brokers: Option<String>,
     sasl_username: Option<String>,
-    sasl_password: Option<String>,
+    sasl_password: Option<SecretString>,
     sasl_mechanism: Option<String>,
     tls: Option<bool>,
     ca_cert: Option<String>,
@@ -77,8 +79,15 @@ struct RedpandaSection {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct Webhooks {
+    trusted_proxies: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Webhook {
-    webhook_secret: Option<String>,
+    webhook_secret: Option<SecretString>,
+    allow_networks: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -194,6 +203,8 @@ pub struct Settings {
     pub github_secret: Option<SecretString>,
     /// Comma-separated secrets.
     pub jira_secret: Option<SecretString>,
+    /// Whom deliveries may come from, and through.
+    pub senders: Senders,
     /// Calendar and notification API; `None`: calendar-mock in the process.
     pub calendar_api_base: Option<String>,
     /// How long an action is tried.
@@ -214,7 +225,10 @@ impl Settings {
             env(name).filter(|value| taken && !value.is_empty())
         };
         let pick = |name: &str, from_file: Option<String>| env(name).or(from_file);
-        let secret = |name: &str, from_file: Option<String>| pick(name, from_file).map(SecretString::from);
+        let secret = |name: &str, from_file: Option<SecretString>| {
+            let from_file = from_file.filter(|secret| !secret.expose_secret().is_empty());
+            env(name).map(SecretString::from).or(from_file)
+        };
 
         let data_dir =
             flags.data_dir.clone().or(pick("BREAKDOWN_DATA_DIR", file.data_dir).map(PathBuf::from));
@@ -244,6 +258,11 @@ impl Settings {
         let redpanda = match brokers {
             Some(brokers) => Some(redpanda(brokers, file.redpanda, &env)?),
             None => None,
+        };
+        let senders = Senders {
+            trusted_proxies: networks("webhooks.trusted_proxies", &file.webhooks.trusted_proxies)?,
+            github: allowed("github.allow_networks", file.github.allow_networks.as_deref())?,
+            jira: allowed("jira.allow_networks", file.jira.allow_networks.as_deref())?,
         };
         let project_id = pick("PROJECT_ID", file.project_id).unwrap_or_else(|| "alpha".into());
         for name in file.projects.keys().chain([&project_id]) {
@@ -275,6 +294,7 @@ impl Settings {
             redpanda,
             github_secret: secret("GITHUB_WEBHOOK_SECRET", file.github.webhook_secret),
             jira_secret: secret("JIRA_WEBHOOK_SECRET", file.jira.webhook_secret),
+            senders,
             calendar_api_base: pick("CALENDAR_API_BASE", file.calendar.api_base),
             give_up_after,
             projects: file.projects,
@@ -297,15 +317,21 @@ fn read_file(named: Option<&Path>) -> Result<File, Failure> {
         }
     };
     toml::from_str(&text).map_err(|error| {
-        // toml's own text quotes the line, which may hold a secret: say the place and the reason only.
+        // toml's own text quotes the line, which may hold a secret: say the place and the reason only. Where the reason is a
+        // value of the wrong type, that value may be the secret.
+        let reason = match error.message().split_once(", expected ") {
+            Some((what, expected)) if what.starts_with("invalid ") => {
+                format!("what stands here is not {expected}")
+            }
+            _ => error.message().to_owned(),
+        };
         let place = error.span().map_or(String::new(), |span| {
             let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
             format!(", line {line}")
         });
         Failure::usage(format!(
-            "the configuration {}{place}: {}; breakdown.example.toml shows every key",
+            "the configuration {}{place}: {reason}; breakdown.example.toml shows every key",
             path.display(),
-            error.message()
         ))
     })
 }
@@ -316,7 +342,7 @@ fn redpanda(
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Redpanda, Failure> {
     let username = env("REDPANDA_SASL_USERNAME").or(file.sasl_username);
-    let password = env("REDPANDA_SASL_PASSWORD").or(file.sasl_password).map(SecretString::from);
+    let password = env("REDPANDA_SASL_PASSWORD").map(SecretString::from).or(file.sasl_password);
     let sasl = match (username, password) {
         (Some(username), Some(password)) => Some((username, password)),
         (None, None) => None,
@@ -358,6 +384,21 @@ fn redpanda(
         return Err(Failure::usage("REDPANDA_CA_CERT is set and REDPANDA_TLS is not: set REDPANDA_TLS=true"));
     }
     Ok(Redpanda { brokers, sasl, mechanism, tls, ca_cert })
+}
+
+fn allowed(key: &str, list: Option<&[String]>) -> Result<Option<Vec<IpNet>>, Failure> {
+    list.map(|list| networks(key, list)).transpose()
+}
+
+/// Networks, and addresses that stand for themselves.
+fn networks(key: &str, list: &[String]) -> Result<Vec<IpNet>, Failure> {
+    let network = |text: &String| {
+        let alone = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| alone()).map_err(|_| {
+            Failure::usage(format!("{key}: {text:?} is no network; write e.g. 192.0.2.0/24 or 2001:db8::/32"))
+        })
+    };
+    list.iter().map(network).collect()
 }
 
 pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, Failure> {
@@ -503,8 +544,50 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let vars = [("GITHUB_WEBHOOK_SECRET", "canary"), ("BREAKDOWN_ADMIN_TOKEN", "canary")];
-        let settings = load("", &vars, Flags::default()).unwrap();
-        assert!(!format!("{settings:?}").contains("canary"));
+        let vars = [
+            ("GITHUB_WEBHOOK_SECRET", "canary"),
+            ("JIRA_WEBHOOK_SECRET", "canary"),
+            ("BREAKDOWN_ADMIN_TOKEN", "canary"),
+            ("REDPANDA_BROKERS", "b:9"),
+            ("REDPANDA_SASL_USERNAME", "somebody"),
+            ("REDPANDA_SASL_PASSWORD", "canary"),
+        ];
+        let file = "[github]\nwebhook_secret = \"canary\"\n[jira]\nwebhook_secret = \"canary\"\n[admin]\ntoken = \"canary\"\n\
+                    [redpanda]\nbrokers = \"b:9\"\nsasl_username = \"somebody\"\nsasl_password = \"canary\"\n";
+        for (file, vars) in [("", &vars[..]), (file, &[])] {
+            let settings = load(file, vars, Flags::default()).unwrap();
+            let told = settings.redpanda.as_ref().and_then(|redpanda| redpanda.sasl.as_ref()).unwrap();
+            assert_eq!(
+                (settings.admin_token.as_ref().unwrap().expose_secret(), told.1.expose_secret()),
+                ("canary", "canary")
+            );
+            assert!(!format!("{settings:?}").contains("canary"));
+        }
+        let file: File = toml::from_str(file).unwrap();
+        assert!(!format!("{file:?}").contains("canary"));
+    }
+
+    #[test]
+    fn an_empty_secret_counts_as_none() {
+        let settings =
+            load("[admin]\ntoken = \"\"\n[jira]\nwebhook_secret = \"\"\n", &[], Flags::default()).unwrap();
+        assert!(settings.admin_token.is_none() && settings.jira_secret.is_none());
+    }
+
+    #[test]
+    fn networks_are_read_and_addresses_stand_for_themselves() {
+        let file = "[webhooks]\ntrusted_proxies = [\"10.0.0.0/8\", \"fd00::1\"]\n[github]\nallow_networks = [\"192.0.2.7\"]\n";
+        let senders = load(file, &[], Flags::default()).unwrap().senders;
+        let shown = |networks: &[IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(&senders.trusted_proxies), ["10.0.0.0/8", "fd00::1/128"]);
+        assert_eq!(shown(&senders.github.unwrap()), ["192.0.2.7/32"]);
+        assert!(senders.jira.is_none());
+        for (section, key) in
+            [("webhooks", "trusted_proxies"), ("github", "allow_networks"), ("jira", "allow_networks")]
+        {
+            let failure = load(&format!("[{section}]\n{key} = [\"github-meta\"]\n"), &[], Flags::default())
+                .unwrap_err();
+            assert!(failure.to_string().starts_with(&format!("{section}.{key}: ")), "{failure}");
+        }
     }
 }

@@ -22,6 +22,8 @@ mod commands;
 pub mod config;
 mod demo;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod live;
 mod logs;

@@ -1,14 +1,12 @@
 //! `breakdown serve`: the roles of one process, from start to drain.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
-use axum::Router;
 use calendar_mock::CalendarMock;
 use eventlog::{Clock, Log};
 use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 use webhooks::{Journal, Projects, Provider, Secrets, Spool, SpoolLimits};
 
@@ -121,8 +119,9 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
     let view = gateway.as_ref().map(Gateway::view);
     let router =
-        admin::public(health, metrics, policies).merge(admin::api(view, settings.admin_token.clone()));
-    running.start("admin", |stop| serve_admin(listener, router, stop));
+        admin::listener(admin::public(health, metrics, policies), view, settings.admin_token.clone());
+    let server = webhooks::Server::plain("admin", router, admin::limits());
+    running.start("admin", |stop| server.serve(listener, stop));
     let made = preparation.as_ref().map(Preparation::made);
     if let Some(preparation) = preparation {
         running.start("topics", |stop| preparation.run(stop));
@@ -253,6 +252,7 @@ fn receivers(settings: &Settings) -> Result<webhooks::Config, Failure> {
         github: secrets(Provider::Github, &settings.github_secret)?,
         jira: secrets(Provider::Jira, &settings.jira_secret)?,
         projects: projects(settings)?,
+        senders: settings.senders.clone(),
         ..webhooks::Config::default()
     };
     if Provider::ALL.iter().all(|provider| config.secrets(*provider).is_none()) {
@@ -301,9 +301,16 @@ fn projects(settings: &Settings) -> Result<Projects, Failure> {
 
 fn parse_base(text: &str) -> Result<reqwest::Url, Failure> {
     let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.ok_or_else(|| {
+    let url = url.ok_or_else(|| {
         Failure::usage("CALENDAR_API_BASE is no http or https URL; write e.g. http://127.0.0.1:7300/api")
-    })
+    })?;
+    // A URL is no place for a secret: it is shown wherever a call fails.
+    match (url.username(), url.password()) {
+        ("", None) => Ok(url),
+        _ => Err(Failure::usage(
+            "CALENDAR_API_BASE names a user or a password: leave them out, they are not sent",
+        )),
+    }
 }
 
 fn print_receivers(config: &webhooks::Config, demo: bool) {
@@ -348,17 +355,5 @@ pub(crate) fn reachable(at: SocketAddr) -> SocketAddr {
             SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, at.port()))
         }
         at => at,
-    }
-}
-
-/// How long a slow reader of the admin listener may hold up the end.
-const ADMIN_DRAIN: Duration = Duration::from_secs(2);
-
-async fn serve_admin(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    tokio::select! {
-        served = served => served,
-        () = async { stop.cancelled().await; tokio::time::sleep(ADMIN_DRAIN).await } => Ok(()),
     }
 }

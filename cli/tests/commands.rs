@@ -235,7 +235,11 @@ async fn bad_input_gets_a_clear_message_and_the_right_exit_code() {
         (&["publish", "--topic", "actions", "--file", &bad_event, "--data-dir", &data], 2, &["actions"]),
         (&["tail", "no-such-topic", "--data-dir", &data], 1, &["no-such-topic", "outcomes"]),
         (&["tail", "actions", "--data-dir", &missing], 1, &["no log in", "mistyped"]),
-        (&["serve", "--roles", "gateway", "--brokers", "127.0.0.1:9", "--data-dir", &data], 1, &["127.0.0.1:9"]),
+        (
+            &["serve", "--roles", "gateway", "--brokers", "127.0.0.1:9", "--data-dir", &data],
+            1,
+            &["127.0.0.1:9"],
+        ),
         (
             &["deliver", "--provider", "github", "--file", &bad_event, "--url", "http://127.0.0.1:9/x"],
             1,

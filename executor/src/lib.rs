@@ -30,6 +30,8 @@ mod accept;
 mod conclude;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod partition;
 mod plain_text;

@@ -27,6 +27,8 @@
 
 mod batch;
 mod course;
+#[doc(hidden)]
+pub mod fuzzing;
 mod in_force;
 mod partition;
 mod policies;

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::{Projects, Provider, Secrets};
+use crate::{Projects, Provider, Secrets, Senders};
 
 /// What a [`crate::Server`] is told. A provider without secrets has no receiver: its path answers 404.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,8 @@ pub struct Config {
     pub jira: Option<Secrets>,
     /// Which project a repository or a Jira key belongs to.
     pub projects: Projects,
+    /// Whom deliveries may come from, and through.
+    pub senders: Senders,
     /// Bounds.
     pub limits: Limits,
 }
@@ -49,7 +51,7 @@ pub struct Limits {
     pub append_timeout: Duration,
     /// How long open requests get to finish once the server was told to stop.
     pub drain_timeout: Duration,
-    /// Open connections; further ones wait in the listener's queue.
+    /// Open connections. When there are as many, the one whose peer has owed us bytes for the longest is closed for the next.
     pub connections: usize,
     /// Deliveries being verified, parsed or appended at a time; further ones wait, their bodies read.
     pub concurrency: usize,
@@ -57,7 +59,7 @@ pub struct Limits {
     /// room is kept.
     pub body_bytes_in_flight: usize,
     /// How many deliveries that fail verification a peer may send a minute until it gets 429 instead of 401. A peer is an
-    /// IPv4 address or an IPv6 /64.
+    /// IPv4 address or an IPv6 /64; behind a trusted proxy, that of whom the proxy was called by.
     pub failures_per_peer: NonZeroU32,
 }
 

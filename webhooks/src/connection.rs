@@ -12,9 +12,10 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use hyper::{
-    body::{Body as _, Incoming},
+    body::{Body as _, Frame, Incoming, SizeHint},
     server::conn::http1,
     service::service_fn,
 };
@@ -43,16 +44,42 @@ const LINGER: Duration = Duration::from_secs(2);
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, HangUp>> + Send>>;
 
-/// Serves one connection until it ends by itself, the peer keeps us waiting, or `shutdown` lets the request that is being
-/// answered be the last.
+/// What others see of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    exchange: Arc<Mutex<Exchange>>,
+    way: CancellationToken,
+}
+
+impl Handle {
+    pub(crate) fn new() -> Self {
+        Self { exchange: Arc::new(Mutex::new(Exchange::new(Instant::now()))), way: CancellationToken::new() }
+    }
+
+    /// Since when the peer owes us bytes of a request; `None` while it owes none.
+    pub(crate) fn owing_since(&self) -> Option<Instant> {
+        let since = lock(&self.exchange).owing_since();
+        since.filter(|_| !self.way.is_cancelled())
+    }
+
+    /// Ends the connection: its place is needed.
+    pub(crate) fn give_way(&self) {
+        self.way.cancel();
+    }
+}
+
+/// Serves one connection until it ends by itself, the peer keeps us waiting, it has to give way, or `shutdown` lets the
+/// request that is being answered be the last.
 pub(crate) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
+    handle: Handle,
     router: Router,
     limits: Arc<Limits>,
+    listener: &'static str,
     shutdown: CancellationToken,
 ) {
-    let exchange = Arc::new(Mutex::new(Exchange::new(Instant::now())));
+    let Handle { exchange, way } = handle;
     let service = {
         let exchange = exchange.clone();
         service_fn(move |request| answer(router.clone(), exchange.clone(), peer, request))
@@ -66,6 +93,7 @@ pub(crate) async fn serve(
         .serve_connection(TokioIo::new(stream), service);
 
     let mut stopping = std::pin::pin!(shutdown.cancelled());
+    let mut gone = std::pin::pin!(way.cancelled());
     let mut stopped = false;
     let mut alarm = std::pin::pin!(sleep_until(Instant::now() + limits.head_timeout));
     let end = poll_fn(|cx| {
@@ -75,6 +103,10 @@ pub(crate) async fn serve(
         }
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(End::Http(result));
+        }
+        // Looked at again: it may have begun to speak since it was chosen.
+        if gone.as_mut().poll(cx).is_ready() && lock(&exchange).owing_since().is_some() {
+            return Poll::Ready(End::GaveWay);
         }
         // The library waits for the first request even while it shuts down.
         if stopped && lock(&exchange).untouched() {
@@ -100,24 +132,27 @@ pub(crate) async fn serve(
         }
         End::Http(Ok(())) => {}
         End::Http(Err(error)) if error.is_parse() => {
-            cut("not_http");
+            cut(listener, "not_http");
             linger(connection.into_parts().io.into_inner().stream).await;
         }
         // The peer went away, or a handler hung up and has counted that.
         End::Http(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
-        End::Overdue(Overdue::SlowHead) => cut("slow_head"),
-        End::Overdue(Overdue::SlowReader) => cut("slow_reader"),
-        End::Overdue(Overdue::Idle) => cut("idle"),
+        End::Overdue(Overdue::SlowHead) => cut(listener, "slow_head"),
+        End::Overdue(Overdue::SlowReader) => cut(listener, "slow_reader"),
+        End::Overdue(Overdue::Idle) => cut(listener, "idle"),
+        End::GaveWay => cut(listener, "gave_way"),
     }
 }
 
 enum End {
     Http(hyper::Result<()>),
     Overdue(Overdue),
+    GaveWay,
 }
 
-pub(crate) fn cut(reason: &'static str) {
-    metrics::counter!("breakdown_webhook_connections_cut_total", "reason" => reason).increment(1);
+pub(crate) fn cut(listener: &'static str, reason: &'static str) {
+    metrics::counter!("breakdown_connections_cut_total", "listener" => listener, "reason" => reason)
+        .increment(1);
 }
 
 /// Answers one request through the router.
@@ -129,7 +164,7 @@ fn answer(
 ) -> Answer {
     let clear = lock(&exchange).begin(request.body().size_hint().exact(), Instant::now());
     Box::pin(async move {
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| Body::new(Seen { body, exchange: exchange.clone() }));
         let mut response = if clear {
             request.extensions_mut().insert(ConnectInfo(peer));
             let Ok(response) = router.oneshot(request).await.map_err(|never: Infallible| match never {});
@@ -164,6 +199,36 @@ async fn linger(mut stream: TcpStream) {
 
 fn lock(exchange: &Mutex<Exchange>) -> MutexGuard<'_, Exchange> {
     exchange.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A body whose end is shown to the [`Exchange`].
+struct Seen {
+    body: Incoming,
+    exchange: Arc<Mutex<Exchange>>,
+}
+
+impl hyper::body::Body for Seen {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() {
+            lock(&self.exchange).body_ended();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A stream whose incoming bytes are shown to the [`Exchange`], and which gives none until an answer was sent.

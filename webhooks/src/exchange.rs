@@ -36,6 +36,8 @@ pub(crate) struct Exchange {
     read: u64,
     /// Bytes of the request, head and body; `None` where only its own end tells.
     length: Option<u64>,
+    /// Whether the body was read to its end.
+    body_ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,7 @@ impl Exchange {
             head: HeadScanner::default(),
             read: 0,
             length: None,
+            body_ended: false,
         }
     }
 
@@ -79,8 +82,24 @@ impl Exchange {
     pub(crate) fn begin(&mut self, body: Option<u64>, now: Instant) -> bool {
         let whole = self.phase == Phase::Head;
         self.enter(Phase::Working, now);
+        self.body_ended = false;
         self.length = self.head.end.zip(body).and_then(|(head, body)| head.checked_add(body));
         whole && self.head.end.is_some() && !(self.head.length && self.head.encoding)
+    }
+
+    /// The body of the request was read to its end.
+    pub(crate) fn body_ended(&mut self) {
+        self.body_ended = true;
+    }
+
+    /// Since when the peer owes us bytes; `None` while the next step is ours, or an answer is on its way.
+    pub(crate) fn owing_since(&self) -> Option<Instant> {
+        let owing = match self.phase {
+            Phase::Waiting | Phase::Head => true,
+            Phase::Working => self.request_open() && !self.body_ended,
+            Phase::Answering => false,
+        };
+        owing.then_some(self.since)
     }
 
     /// A request was answered, though the answer was not sent yet. True when it is the connection's last: the request was
@@ -243,6 +262,32 @@ mod tests {
             assert!(!exchange.reads());
             assert_eq!(exchange.sent(Instant::now()), !last);
             assert_eq!((exchange.reads(), exchange.peer_may_be_sending()), (!last, last));
+        }
+    }
+
+    #[test]
+    fn a_peer_owes_us_a_request_until_it_was_read() {
+        let start = Instant::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        for (body, ends) in [(Some(1), false), (None, true)] {
+            let mut exchange = Exchange::new(start);
+            assert_eq!(exchange.owing_since(), Some(start));
+            exchange.read(GET, later(1));
+            assert_eq!(
+                exchange.owing_since(),
+                Some(start),
+                "a first head's time counts from the connection's start"
+            );
+            assert!(exchange.begin(body, later(2)));
+            assert_eq!(exchange.owing_since(), Some(later(2)));
+            exchange.read(b"x", later(3));
+            if ends {
+                assert_eq!(exchange.owing_since(), Some(later(2)), "a chunk is no end");
+                exchange.body_ended();
+            }
+            assert_eq!(exchange.owing_since(), None);
+            exchange.answer(later(4));
+            assert_eq!(exchange.owing_since(), None);
         }
     }
 

@@ -28,8 +28,8 @@
 //! |---|---|---|
 //! | `breakdown_deliveries_total` | `provider`, `status`, `reason` | answers; `reason` is `accepted`, why ignored, why refused, or why the connection was cut (`status` 0) |
 //! | `breakdown_delivery_seconds` | `provider` | from head to answer, body included |
-//! | `breakdown_webhook_connections` | | open connections |
-//! | `breakdown_webhook_connections_cut_total` | `reason` | connections ended by us: `slow_head`, `slow_reader`, `idle`, `not_http`, `drain` |
+//! | `breakdown_connections` | `listener` | open connections |
+//! | `breakdown_connections_cut_total` | `listener`, `reason` | connections ended by us: `slow_head`, `slow_reader`, `idle`, `not_http`, `gave_way`, `drain` |
 
 mod body;
 mod clean;
@@ -48,6 +48,7 @@ mod projects;
 mod provider;
 mod receive;
 mod refusal;
+mod senders;
 mod server;
 mod signature;
 mod spool;
@@ -56,6 +57,8 @@ pub use config::{Config, Limits};
 pub use journal::Journal;
 pub use projects::Projects;
 pub use provider::Provider;
+pub use receive::routes;
+pub use senders::Senders;
 pub use server::Server;
 pub use signature::{Secrets, SecretsError, sign};
 pub use spool::{Appended, Spool, SpoolContents, SpoolLimits, SpoolReport};

@@ -1,6 +1,10 @@
 //! One delivery: limit, verify, normalise, append, answer.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -88,15 +92,16 @@ struct Unused {
 #[error("the body did not come in time")]
 pub(crate) struct HangUp;
 
-/// The receivers of all providers that have secrets.
-pub(crate) fn routes(config: Arc<Config>, journal: Journal, clock: Arc<dyn Clock>) -> Router {
+/// The receivers of all providers that have secrets, without a [`crate::Server`]'s guards: a connection's bounds, and what is
+/// answered elsewhere. A request that carries no `ConnectInfo<SocketAddr>` has no peer whose failures are counted.
+pub fn routes(config: Arc<Config>, journal: impl Into<Journal>, clock: Arc<dyn Clock>) -> Router {
     let limits = &config.limits;
     let receivers = Arc::new(Receivers {
         intake: Intake::new(limits),
         places: Semaphore::new(limits.concurrency),
         peers: FailingPeers::new(limits.failures_per_peer),
         config: config.clone(),
-        journal,
+        journal: journal.into(),
         clock,
     });
     let mut router = Router::new();
@@ -157,7 +162,11 @@ impl Receivers {
 
     async fn take(&self, provider: Provider, request: Request) -> Result<End, Refusal> {
         let (head, body) = request.into_parts();
-        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|info| self.config.senders.sender(info.0, &head.headers));
+        if !self.config.senders.allows(provider, peer) {
+            return Err(Refusal::SenderNetwork);
+        }
         // A receiver is only mounted with secrets.
         let secrets = self.config.secrets(provider).ok_or(Refusal::NotFound)?;
 
@@ -180,9 +189,9 @@ impl Receivers {
     }
 
     /// What a request gets that failed verification.
-    fn unverified(&self, peer: Option<SocketAddr>, refusal: Refusal) -> Refusal {
+    fn unverified(&self, peer: Option<IpAddr>, refusal: Refusal) -> Refusal {
         match peer {
-            Some(peer) if self.peers.failed_too_often(peer.ip()) => Refusal::TooManyFailures,
+            Some(peer) if self.peers.failed_too_often(peer) => Refusal::TooManyFailures,
             _ => refusal,
         }
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 /// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    SenderNetwork,
     SignatureMissing,
     SignatureMalformed,
     SignatureWrong,
@@ -41,6 +42,7 @@ impl Refusal {
             Self::SignatureMissing | Self::SignatureMalformed | Self::SignatureWrong => {
                 StatusCode::UNAUTHORIZED
             }
+            Self::SenderNetwork => StatusCode::FORBIDDEN,
             Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::ContentType | Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -59,6 +61,10 @@ impl Refusal {
     /// The reason, and what a person needs to know and do.
     fn words(self) -> (&'static str, &'static str) {
         match self {
+            Self::SenderNetwork => (
+                "sender_network",
+                "Deliveries are not taken from this address: compare it with allow_networks and trusted_proxies.",
+            ),
             Self::SignatureMissing => (
                 "signature_missing",
                 "The request carries no SHA-256 signature: set the webhook's secret at the provider.",

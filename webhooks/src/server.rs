@@ -1,12 +1,16 @@
 //! Accepts connections, and drains them.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use axum::{Router, response::IntoResponse};
 use eventlog::Clock;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -14,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, Journal, Limits,
-    connection::{self, cut},
+    connection::{self, Handle, cut},
     receive,
     refusal::Refusal,
 };
@@ -22,9 +26,13 @@ use crate::{
 /// How long accepting rests after it failed: most often file descriptors ran out, and some come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The receivers of one process.
+/// How long until it is looked again whether a connection can give way.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is served on one listener, behind the bounds of [`Limits`].
 #[derive(Debug)]
 pub struct Server {
+    name: &'static str,
     router: Router,
     limits: Arc<Limits>,
 }
@@ -37,11 +45,17 @@ impl Server {
     /// When `extra` has a route of its own at a receiver's path.
     pub fn new(config: Config, journal: impl Into<Journal>, clock: Arc<dyn Clock>, extra: Router) -> Self {
         let limits = Arc::new(config.limits.clone());
-        let router = receive::routes(Arc::new(config), journal.into(), clock)
+        let router = receive::routes(Arc::new(config), journal, clock)
             .merge(extra)
             .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed.into_response() })
             .fallback(receive::nothing_here);
-        Self { router, limits }
+        Self { name: "webhooks", router, limits }
+    }
+
+    /// Only `router`, without receivers. `name` is the metrics' label `listener`. Requests and answers are as those of
+    /// [`Server::new`]'s `extra`.
+    pub fn plain(name: &'static str, router: Router, limits: Limits) -> Self {
+        Self { name, router, limits: Arc::new(limits) }
     }
 
     /// Serves until `shutdown` is cancelled; then takes no new connection, closes idle ones, and gives open requests
@@ -50,15 +64,14 @@ impl Server {
     /// # Errors
     /// None today: a failing accept is retried.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { router, limits } = self;
-        let places = Arc::new(Semaphore::new(limits.connections));
+        let Self { name, router, limits } = self;
+        let places = Places::new(limits.connections);
         let mut connections = JoinSet::new();
         loop {
+            while connections.try_join_next().is_some() {}
             let accepted = async {
-                // The semaphore is never closed; without a place, connections wait in the listener's queue.
-                let place = places.clone().acquire_owned().await.ok()?;
                 match listener.accept().await {
-                    Ok((stream, peer)) => Some((place, stream, peer)),
+                    Ok((stream, peer)) => Some((places.take().await?, stream, peer)),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection; trying again");
                         sleep(ACCEPT_PAUSE).await;
@@ -66,20 +79,26 @@ impl Server {
                     }
                 }
             };
-            let (place, stream, peer) = tokio::select! {
+            let ((place, handle), stream, peer) = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(_) = connections.join_next() => continue,
                 accepted = accepted => match accepted {
                     Some(accepted) => accepted,
                     None => continue,
                 },
             };
             send_at_once(&stream);
-            let connection =
-                connection::serve(stream, peer, router.clone(), limits.clone(), shutdown.clone());
+            let connection = connection::serve(
+                stream,
+                peer,
+                handle,
+                router.clone(),
+                limits.clone(),
+                name,
+                shutdown.clone(),
+            );
             connections.spawn(async move {
-                let open = Open::new();
+                let open = Open::new(name);
                 connection.await;
                 drop((open, place));
             });
@@ -93,7 +112,7 @@ impl Server {
                 "connections were still open after the drain time and were cut"
             );
             for _ in 0..connections.len() {
-                cut("drain");
+                cut(name, "drain");
             }
             connections.shutdown().await;
         }
@@ -109,17 +128,68 @@ fn send_at_once(stream: &TcpStream) {
 }
 
 /// Counts an open connection while it lives, also when its task panics or is aborted.
-struct Open;
+struct Open(&'static str);
 
 impl Open {
-    fn new() -> Self {
-        metrics::gauge!("breakdown_webhook_connections").increment(1.0);
-        Self
+    fn new(listener: &'static str) -> Self {
+        metrics::gauge!("breakdown_connections", "listener" => listener).increment(1.0);
+        Self(listener)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        metrics::gauge!("breakdown_webhook_connections").decrement(1.0);
+        metrics::gauge!("breakdown_connections", "listener" => self.0).decrement(1.0);
+    }
+}
+
+/// The places of connections. When all are taken, whoever has owed us bytes for the longest gives way to the next: so those who
+/// only hold a connection open, however many, keep nobody out who has something to say. A connection whose request
+/// was read never gives way; while there are no others, the next one waits.
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    taken: Mutex<Vec<(Weak<()>, Handle)>>,
+    most: usize,
+}
+
+/// A place, free again when this is dropped.
+struct Place {
+    _alive: Arc<()>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    fn new(most: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), taken: Mutex::default(), most }
+    }
+
+    /// A place for the next connection; `None` never, since the semaphore is not closed.
+    async fn take(&self) -> Option<(Place, Handle)> {
+        let permit = match self.free.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => loop {
+                self.make_way();
+                if let Ok(permit) = timeout(LOOK_AGAIN, self.free.clone().acquire_owned()).await {
+                    break permit.ok()?;
+                }
+            },
+        };
+        let (alive, handle) = (Arc::new(()), Handle::new());
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.len() >= 2 * self.most {
+            taken.retain(|(alive, _)| alive.strong_count() > 0);
+        }
+        taken.push((Arc::downgrade(&alive), handle.clone()));
+        Some((Place { _alive: alive, _permit: permit }, handle))
+    }
+
+    fn make_way(&self) {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = taken.iter().filter(|(alive, _)| alive.strong_count() > 0);
+        let owing = living.filter_map(|(_, handle)| handle.owing_since().map(|since| (since, handle)));
+        if let Some((_, longest)) = owing.min_by_key(|(since, _)| *since) {
+            longest.give_way();
+        }
     }
 }

@@ -22,38 +22,31 @@ pub(super) fn wrap(record: &NewRecord) -> NewRecord {
 
 /// The record as it came; `None` for one that [`wrap`] did not make.
 pub(super) fn unwrap(record: &Record) -> Option<NewRecord> {
-    let ((name, topic), mut headers) = record.headers.split_first()?;
-    if name != FOR_TOPIC {
-        return None;
-    }
-    let mut partition = None;
-    if let [(name, number), rest @ ..] = headers
-        && name == FOR_PARTITION
-    {
-        partition = Some(number.parse().ok()?);
-        headers = rest;
-    }
+    let mut headers = record.headers.iter().peekable();
+    let (_, topic) = headers.next().filter(|(name, _)| *name == FOR_TOPIC)?;
+    let partition = headers.next_if(|(name, _)| *name == FOR_PARTITION);
     Some(NewRecord {
-        topic: topic.clone(),
-        partition,
+        topic: topic.to_owned(),
+        partition: partition.map(|(_, number)| number.parse()).transpose().ok()?,
         key: record.key.clone(),
         value: record.value.clone(),
-        headers: headers.to_vec(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     })
 }
 
 /// How many bytes a wrapped record takes; what the disk counts, but for what JSON escapes.
 pub(super) fn size(record: &NewRecord) -> u64 {
-    bytes(&record.key, record.value.as_ref(), &record.headers)
+    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    bytes(&record.key, record.value.as_ref(), headers)
 }
 
 /// The same of one that was read back.
 pub(super) fn size_read(record: &Record) -> u64 {
-    bytes(&record.key, record.value.as_ref(), &record.headers)
+    bytes(&record.key, record.value.as_ref(), record.headers.iter())
 }
 
-fn bytes(key: &Bytes, value: Option<&Bytes>, headers: &[(String, String)]) -> u64 {
-    let headers: usize = headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_MARKS).sum();
+fn bytes<'h>(key: &Bytes, value: Option<&Bytes>, headers: impl Iterator<Item = (&'h str, &'h str)>) -> u64 {
+    let headers: usize = headers.map(|(name, value)| name.len() + value.len() + HEADER_MARKS).sum();
     (key.len() + value.map_or(0, Bytes::len) + headers + 1) as u64
 }
 
@@ -80,6 +73,7 @@ mod tests {
             let NewRecord { topic, partition, key, value, headers } = wrap(&record);
             prop_assert_eq!((topic.as_str(), partition), (TOPIC, Some(0)));
             let timestamp = "2026-02-02T10:00:00Z".parse().unwrap();
+            let headers = headers.iter().map(|(name, value)| (name, value)).collect();
             let read = Record { topic, partition: 0, offset: 7, timestamp, key, value, headers };
             prop_assert_eq!(size(&wrap(&record)), size_read(&read));
             prop_assert_eq!(unwrap(&read), Some(record));

@@ -160,7 +160,13 @@ pub fn secrets() -> Secrets {
 }
 
 pub fn config(limits: Limits) -> Config {
-    Config { github: Some(secrets()), jira: Some(secrets()), projects: Projects::new("alpha"), limits }
+    Config {
+        github: Some(secrets()),
+        jira: Some(secrets()),
+        projects: Projects::new("alpha"),
+        limits,
+        ..Config::default()
+    }
 }
 
 pub async fn start() -> Receiver {

@@ -251,16 +251,69 @@ async fn a_slow_log_is_no_idle_connection() {
 }
 
 #[tokio::test]
-async fn further_connections_wait_for_a_place() {
-    let server = start_with(config(Limits { connections: 1, ..Limits::default() })).await;
-    let mut first = Client::connect(server.address).await;
+async fn whose_request_was_read_keeps_its_place_and_further_connections_wait() {
+    for chunks in [false, true] {
+        let server = start_with(config(Limits { connections: 1, ..Limits::default() })).await;
+        server.log.close();
+        let payload = opened().to_string();
+        let headers = signed(Provider::Github, "issues", payload.as_bytes());
+        let mut first = Client::connect(server.address).await;
+        let (length, body) = match chunks {
+            true => (("transfer-encoding", "chunked".to_owned()), chunked(payload.as_bytes())),
+            false => (("content-length", payload.len().to_string()), payload.clone().into_bytes()),
+        };
+        first.write(&head("POST", "/github/issues", &with(&headers, length.0, Some(&length.1)))).await;
+        first.write(&body).await;
+        server.log.wait_for(1).await;
+        let ping = signed(Provider::Github, "ping", b"{}");
+        let mut second = Client::connect(server.address).await;
+        let mut answer = std::pin::pin!(second.send("POST", "/github/issues", &ping, b"{}"));
+        assert!(timeout(Duration::from_millis(200), &mut answer).await.is_err(), "there was no place yet");
+        server.log.open();
+        assert_eq!(first.reply().await.unwrap().status, 202);
+        // Idle now, the first gives way.
+        assert_eq!(timeout(PATIENCE, answer).await.unwrap().status, 200);
+        assert!(first.ends_silently().await);
+    }
+}
+
+/// All places are taken by peers that say nothing, or never come to an end; each has minutes by its own limit.
+#[tokio::test]
+async fn whoever_only_holds_a_place_keeps_nobody_out() {
+    let long = Duration::from_secs(600);
+    let limits = Limits {
+        connections: 16,
+        head_timeout: long,
+        body_timeout: long,
+        idle_timeout: long,
+        ..Limits::default()
+    };
+    let server = start_with(config(limits)).await;
     let headers = signed(Provider::Github, "ping", b"{}");
-    assert_eq!(first.send("POST", "/github/issues", &headers, b"{}").await.status, 200);
-    let mut second = Client::connect(server.address).await;
-    let mut answer = std::pin::pin!(second.send("POST", "/github/issues", &headers, b"{}"));
-    assert!(timeout(Duration::from_millis(200), &mut answer).await.is_err(), "there was no place yet");
-    drop(first);
-    assert_eq!(timeout(PATIENCE, answer).await.unwrap().status, 200);
+    let mut held = Vec::new();
+    for number in 0..64 {
+        let mut client = Client::connect(server.address).await;
+        match number % 4 {
+            0 => {}
+            1 => client.write(b"POST /github/issues HTTP/1.1\r\nhost: a").await,
+            2 => {
+                let headers = with(&headers, "content-length", Some("100"));
+                client.write(&[&head("POST", "/github/issues", &headers), &b"{"[..]].concat()).await;
+            }
+            _ => {
+                let headers = with(&headers, "transfer-encoding", Some("chunked"));
+                client.write(&[&head("POST", "/github/issues", &headers), &b"1\r\n{\r\n"[..]].concat()).await;
+            }
+        }
+        held.push(client);
+        if number % 8 == 7 {
+            let asked = Instant::now();
+            let answer = server.deliver(Provider::Github, "issues", opened().to_string().as_bytes()).await;
+            assert_eq!(answer.status, 202, "beside {number}");
+            assert!(asked.elapsed() < Duration::from_secs(2), "{:?} beside {number}", asked.elapsed());
+        }
+    }
+    drop(held);
 }
 
 #[tokio::test]

@@ -73,10 +73,10 @@ fn every_answer_is_counted_by_provider_status_and_reason() {
     ] {
         assert_eq!(counters.get(&format!("breakdown_deliveries_total{{{labels}}}")), expected, "{labels}");
     }
-    assert_eq!(counters.get("breakdown_webhook_connections_cut_total{reason=slow_head}"), 1);
-    assert_eq!(counters.get("breakdown_webhook_connections_cut_total{reason=slow_reader}"), 1);
-    assert_eq!(counters.get("breakdown_webhook_connections_cut_total{reason=not_http}"), 1);
-    assert_eq!(f64::from_bits(counters.get("breakdown_webhook_connections{}")), 0.0);
+    assert_eq!(counters.get("breakdown_connections_cut_total{listener=webhooks,reason=slow_head}"), 1);
+    assert_eq!(counters.get("breakdown_connections_cut_total{listener=webhooks,reason=slow_reader}"), 1);
+    assert_eq!(counters.get("breakdown_connections_cut_total{listener=webhooks,reason=not_http}"), 1);
+    assert_eq!(f64::from_bits(counters.get("breakdown_connections{listener=webhooks}")), 0.0);
 }
 
 async fn conversation() {

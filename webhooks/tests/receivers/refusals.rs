@@ -6,7 +6,7 @@ use eventlog::LogError;
 use events::Original;
 use rstest::rstest;
 use serde_json::json;
-use webhooks::{Config, Limits, Provider, Secrets, sign};
+use webhooks::{Config, Limits, Provider, Secrets, Senders, sign};
 
 use crate::{github::opened, harness::*};
 
@@ -238,4 +238,57 @@ async fn ignored_deliveries_need_no_log() {
     server.log.fail(Some(LogError::Unavailable("down".into())));
     let reply = server.deliver(Provider::Github, "push", BODY).await;
     assert_eq!((reply.status, reply.json()), (200, json!({"ignored": "event_not_used"})));
+}
+
+fn networks(list: &[&str]) -> Vec<ipnet::IpNet> {
+    list.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn deliveries_from_other_networks_are_refused_before_their_signature_is_looked_at() {
+    let senders = Senders { github: Some(networks(&["192.0.2.0/24"])), ..Senders::default() };
+    let server = start_with(Config { senders, ..config(Limits::default()) }).await;
+    let body = opened().to_string().into_bytes();
+    let mut headers = signed(Provider::Github, "issues", &body);
+    assert_eq!(server.post("/github/issues", &headers, &body).await.refused(403), "sender_network");
+    assert_eq!(server.post("/github/issues", &[], &body).await.refused(403), "sender_network");
+    headers.push(("x-forwarded-for".into(), "192.0.2.1".into()));
+    assert_eq!(
+        server.post("/github/issues", &headers, &body).await.refused(403),
+        "sender_network",
+        "who says so is no proxy of ours"
+    );
+    assert_eq!(server.log.len(), 0);
+    let jira = server.deliver(Provider::Jira, "", b"{}").await;
+    assert_eq!(jira.refused(400), "unreadable", "the other provider's are taken from anywhere");
+}
+
+#[tokio::test]
+async fn behind_a_proxy_of_ours_it_is_the_caller_who_counts() {
+    let senders = Senders {
+        trusted_proxies: networks(&["127.0.0.0/8"]),
+        github: Some(networks(&["192.0.2.0/24"])),
+        ..Senders::default()
+    };
+    let limits = Limits { failures_per_peer: NonZeroU32::new(2).unwrap(), ..Limits::default() };
+    let server = start_with(Config { senders, ..config(limits) }).await;
+    let body = opened().to_string().into_bytes();
+    let through = |headers: &[(String, String)], callers: &str| {
+        let mut headers = headers.to_vec();
+        headers.push(("x-forwarded-for".into(), callers.into()));
+        headers
+    };
+    let good = signed(Provider::Github, "issues", &body);
+    let bad = with(&good, "x-hub-signature-256", None);
+    let post = async |headers: Vec<(String, String)>| server.post("/github/issues", &headers, &body).await;
+    assert_eq!(post(through(&good, "192.0.2.1")).await.status, 202);
+    assert_eq!(post(through(&good, "192.0.2.1, 203.0.113.9")).await.refused(403), "sender_network");
+    for expected in [401, 401, 429] {
+        post(through(&bad, "192.0.2.1")).await.refused(expected);
+    }
+    // Neither others behind the proxy, nor the proxy itself, pay for that.
+    post(through(&bad, "192.0.2.2")).await.refused(401);
+    // What the sender writes before it reaches the proxy changes nothing.
+    post(through(&bad, "192.0.2.77, 192.0.2.1")).await.refused(429);
+    assert_eq!(post(through(&good, "192.0.2.1")).await.status, 202, "signed right, it is still heard");
 }

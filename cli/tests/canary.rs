@@ -1,0 +1,203 @@
+//! Secrets that can be recognised, through all that the program does with them; and then they are looked for wherever it speaks.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub, dead_code)]
+
+mod program;
+
+use std::{fs, path::Path};
+
+use program::{Serve, breakdown, client, run, until};
+use webhooks::{Provider, Secrets, sign};
+
+/// Each secret has this in it.
+const CANARY: &str = "c4n4ry";
+const GITHUB: &str = "c4n4ry-github-9f31";
+const RETIRED: &str = "c4n4ry-retired-77aa";
+const JIRA: &str = "c4n4ry-jira-20bd";
+const TOKEN: &str = "c4n4ry-token-e1c4";
+const PASSWORD: &str = "c4n4ry-password-5d60";
+/// One that reads as a number.
+const NUMBER: &str = "4815162342108";
+
+/// Fails where a secret can be read, as it is, as the bytes of a list, in hex or in base64.
+#[track_caller]
+fn tells_nothing(what: &str, said: &[u8]) {
+    let bytes = |list: &str| list.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // Base64 of the same three bytes, at each of the three places in a group.
+    let base64 = ["YzRuNHJ5", "M0bjRye", "jNG40cn"];
+    let forms = [CANARY.to_owned(), NUMBER.to_owned(), bytes(CANARY), hex(CANARY)];
+    for form in forms.iter().map(String::as_str).chain(base64) {
+        let Some(at) = said.windows(form.len()).position(|part| part.eq_ignore_ascii_case(form.as_bytes()))
+        else {
+            continue;
+        };
+        let around = &said[at.saturating_sub(200)..(at + 60).min(said.len())];
+        panic!("{what} tells a secret: …{}…", String::from_utf8_lossy(around));
+    }
+}
+
+#[test]
+fn a_secret_would_be_found() {
+    for said in [format!("x{TOKEN}"), NUMBER.into(), format!("{:?}", GITHUB.as_bytes()), "C4N4RY".into()] {
+        std::panic::catch_unwind(|| tells_nothing("a test", said.as_bytes())).unwrap_err();
+    }
+    for pad in ["", "a", "ab"] {
+        let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("{pad}{TOKEN}"));
+        std::panic::catch_unwind(|| tells_nothing("a test", encoded.as_bytes())).unwrap_err();
+    }
+    tells_nothing("a test", b"nothing of the kind");
+}
+
+/// The text of every answer, status first.
+async fn ask(request: reqwest::RequestBuilder) -> (u16, Vec<u8>) {
+    let answer = request.send().await.unwrap();
+    let mut said = format!("{:?} {:?}", answer.status(), answer.headers()).into_bytes();
+    let status = answer.status().as_u16();
+    said.extend(answer.bytes().await.unwrap());
+    (status, said)
+}
+
+fn delivery(origin: &str, provider: Provider, secret: &str, body: &str) -> reqwest::RequestBuilder {
+    let headers = sign(provider, &Secrets::parse(secret).unwrap(), "issues", "d-1", body.as_bytes());
+    let request = client().post(format!("{origin}{}", provider.path())).body(body.to_owned());
+    headers.into_iter().fold(request, |request, (name, value)| request.header(name, value))
+}
+
+async fn whatever_is_sent_tells_nothing(serve: &Serve) {
+    let payload = fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/deliveries/github-issue-opened-p0.json"),
+    )
+    .unwrap();
+    let send = |provider, secret, body: &str| delivery(&serve.webhooks, provider, secret, body);
+    let url = format!("{}/github/issues", serve.webhooks);
+    let get = |origin: &str, path: &str| client().get(format!("{origin}{path}"));
+    let requests = [
+        (202, send(Provider::Github, GITHUB, &payload)),
+        (202, send(Provider::Github, RETIRED, &payload)),
+        (400, send(Provider::Jira, JIRA, "{")),
+        (400, send(Provider::Github, GITHUB, "[1]")),
+        (401, send(Provider::Github, JIRA, &payload)),
+        (401, client().post(&url).body("{}")),
+        (401, client().post(&url).header("x-hub-signature-256", "sha256=").body("{}")),
+        (415, send(Provider::Github, GITHUB, &payload).header("content-encoding", "gzip")),
+        (404, get(&serve.webhooks, "/nothing")),
+        (401, get(&serve.admin, "/api/projects")),
+        (200, get(&serve.admin, "/api/projects").bearer_auth(TOKEN)),
+        (401, get(&serve.admin, "/api/projects").bearer_auth(format!("{TOKEN}?"))),
+        (404, get(&serve.admin, "/nothing").bearer_auth(TOKEN)),
+        // Whoever mixes things up sends a secret itself, also to where it does not belong.
+        (401, client().post(&url).header("x-hub-signature-256", GITHUB).body("{}")),
+        (401, client().post(&url).bearer_auth(TOKEN).header("x-hub-signature-256", TOKEN).body(GITHUB)),
+        (404, get(&serve.webhooks, "/api/projects").bearer_auth(TOKEN)),
+        (401, get(&serve.admin, "/api/projects").header("authorization", GITHUB)),
+    ];
+    for (place, (expected, request)) in requests.into_iter().enumerate() {
+        let (status, said) = ask(request).await;
+        assert_eq!(status, expected, "request {place}: {}", String::from_utf8_lossy(&said));
+        tells_nothing("an answer", &said);
+    }
+    until("outcomes are counted", async || {
+        let (_, said) = ask(get(&serve.admin, "/metrics")).await;
+        String::from_utf8_lossy(&said).contains("breakdown_outcomes_total")
+    })
+    .await;
+    for origin in [&serve.webhooks, &serve.admin] {
+        for path in ["/health", "/health/live", "/health/ready", "/metrics"] {
+            tells_nothing(path, &ask(get(origin, path)).await.1);
+        }
+    }
+}
+
+/// Serves with `configure`, at the most talkative level, and looks through everything that is left of it.
+async fn serve_and_look(
+    configure: impl FnOnce(&mut tokio::process::Command) -> &mut tokio::process::Command,
+) {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("stderr");
+    let data = dir.path().join("data");
+    let serve = Serve::start(&data, |command| {
+        configure(command.env("RUST_LOG", "trace").stderr(fs::File::create(&log).unwrap()))
+    })
+    .await;
+    whatever_is_sent_tells_nothing(&serve).await;
+    serve.stop().await;
+    let said = fs::read(&log).unwrap();
+    assert!(String::from_utf8_lossy(&said).contains("TRACE"), "the log was to be talkative");
+    tells_nothing("the log", &said);
+    for file in fs::read_dir(&data).unwrap() {
+        let path = file.unwrap().path();
+        tells_nothing(&path.display().to_string(), &fs::read(&path).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn no_secret_of_the_environment_is_told() {
+    serve_and_look(|command| {
+        command
+            .env("GITHUB_WEBHOOK_SECRET", format!("{GITHUB},{RETIRED}"))
+            .env("JIRA_WEBHOOK_SECRET", JIRA)
+            .env("BREAKDOWN_ADMIN_TOKEN", TOKEN)
+            .env("REDPANDA_SASL_USERNAME", "somebody")
+            .env("REDPANDA_SASL_PASSWORD", PASSWORD)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_secret_of_the_file_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!(
+        "[github]\nwebhook_secret = \"{GITHUB},{RETIRED}\"\n[jira]\nwebhook_secret = \"{JIRA}\"\n[admin]\ntoken = \"{TOKEN}\"\n\
+         [redpanda]\nsasl_username = \"somebody\"\nsasl_password = \"{PASSWORD}\"\n"
+    );
+    fs::write(file.path(), text).unwrap();
+    serve_and_look(|command| {
+        command
+            .env_remove("GITHUB_WEBHOOK_SECRET")
+            .env_remove("JIRA_WEBHOOK_SECRET")
+            .arg("--config")
+            .arg(file.path())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_mistake_in_the_configuration_tells_a_secret() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for text in [
+        format!("[github]\nwebhook_secret = {GITHUB}\n"),
+        format!("[github]\nwebhook_secret = \"{GITHUB}\n"),
+        format!("[github]\nwebhook_secret = \"{GITHUB}\" x\n"),
+        format!("[github]\nwebhook_secret = [\"{GITHUB}\"]\n"),
+        format!("[github]\nwebhook_secret = {{ {GITHUB} = 1 }}\n"),
+        format!("[github]\nwebhook_secret = {NUMBER}\n"),
+        format!("[github]\nwebhook_secret = \"{GITHUB}\"\nwebhook_secret = \"{RETIRED}\"\n"),
+        format!("[github]\nwebhook_secrets = \"{GITHUB}\"\n"),
+        format!("github = \"{GITHUB}\"\n"),
+        format!("[admin]\ntoken = {NUMBER}\n"),
+        format!("[admin]\ntoken = {NUMBER}.5\n"),
+        format!("admin = \"{TOKEN}\"\n"),
+        format!("[redpanda]\nbrokers = \"b:9\"\nsasl_password = \"{PASSWORD}\"\n"),
+        format!("[redpanda]\nbrokers = \"b:9\"\nsasl_password = {NUMBER}\n"),
+        format!("[redpanda]\ntls = \"{PASSWORD}\"\n"),
+        format!("[github]\nwebhook_secret = \"{GITHUB},,{RETIRED}\"\n"),
+        format!("[calendar]\napi_base = \"http://me:{PASSWORD}@127.0.0.1:9/api\"\n"),
+        format!("[calendar]\napi_base = \"http://me:{PASSWORD}@:9\"\n"),
+    ] {
+        fs::write(file.path(), &text).unwrap();
+        let mut command = breakdown();
+        command.env_remove("GITHUB_WEBHOOK_SECRET").env("RUST_LOG", "trace");
+        let data = tempfile::tempdir().unwrap();
+        command.args([
+            "serve",
+            "--webhooks-listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--data-dir",
+        ]);
+        let (out, err, code) = run(command.arg(data.path()).arg("--config").arg(file.path())).await;
+        assert_eq!(code, 2, "{text}{err}");
+        tells_nothing(&text.replace(CANARY, "…"), format!("{out}{err}").as_bytes());
+    }
+}
