@@ -18,6 +18,8 @@ pub(crate) struct Batch {
     partitions: BTreeSet<u32>,
     /// Whether there is something in it that is a policy's on trial.
     of_shadow: bool,
+    /// Whether it begins a trial.
+    begins: bool,
     /// Projects whose risk changed.
     projects: BTreeSet<(u32, String)>,
 }
@@ -34,6 +36,18 @@ impl Batch {
     /// Something of it is there for the policy on trial only.
     pub(crate) fn tries_out(&mut self) {
         self.of_shadow = true;
+    }
+
+    /// It says that a trial begins: of the policy on trial, and nothing that it has got done yet.
+    pub(crate) fn begins_trial(&mut self, message: Message) {
+        self.tries_out();
+        self.begins = true;
+        self.says(message);
+    }
+
+    /// Whether it begins a trial.
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.begins
     }
 
     /// Whether it would be another without the policy on trial.

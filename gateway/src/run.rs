@@ -271,7 +271,7 @@ impl Gateway {
             return Ok(Committed::Nothing);
         }
         let began = Instant::now();
-        let of_shadow = batch.is_of_shadow();
+        let (of_shadow, begins) = (batch.is_of_shadow(), batch.is_beginning());
         let (step, projects) = batch.into_step(&partitions.held);
         let size = step.append.len();
         let result = subscription.commit(step).await;
@@ -280,7 +280,7 @@ impl Gateway {
             Ok(()) => {
                 metrics::counter!("breakdown_gateway_steps_total", "result" => "committed").increment(1);
                 debug!(records = size, "step committed");
-                if partitions.trial.step_made(of_shadow) {
+                if partitions.trial.step_made(of_shadow && !begins) {
                     self.give_up(partitions.trial.verdict());
                 }
                 for (partition, project) in projects {

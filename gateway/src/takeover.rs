@@ -154,8 +154,7 @@ impl Partition {
         if let Some(candidate) = candidate {
             info!(partition = self.number, shadow = candidate.hash(), "a shadow begins");
             batch.decides_for(self.number);
-            batch.tries_out();
-            batch.says(change(&self.production, candidate, wall, true).to_message()?);
+            batch.begins_trial(change(&self.production, candidate, wall, true).to_message()?);
             self.shadow = Some(self.on_trial(fork(&self.production.state, candidate), candidate));
         }
         let begun = self.shadow.iter().flat_map(|shadow| shadow.state.keys());

@@ -40,7 +40,7 @@ impl Trial {
         self.failures >= TRIES
     }
 
-    /// A step was made. True when the shadow is given up by that.
+    /// A step was made, `of_shadow` where that got on with it. True when the shadow is given up by that.
     pub(crate) fn step_made(&mut self, of_shadow: bool) -> bool {
         if of_shadow {
             self.failures = 0;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use eventlog::{GroupOffset, Keep, Log, LogError, NewRecord, Record, TopicSpec};
-use events::{Action, IssueEvent, topic};
+use events::{Action, IssueEvent, PolicyChange, topic};
 use place::Place;
 use process::{Process, Texts};
 use serde::de::DeserializeOwned;
@@ -188,7 +188,13 @@ impl World {
 
     async fn until_policies(&self, changes: usize) {
         let count = changes * PARTITIONS as usize;
-        let made = async || self.records(topic::POLICIES).await.unwrap().len();
+        let in_force = |record: &Record| {
+            let change: PolicyChange = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+            !change.on_trial
+        };
+        let made = async || {
+            self.records(topic::POLICIES).await.unwrap().iter().filter(|record| in_force(record)).count()
+        };
         self.until("the policy takes effect", async || made().await >= count).await;
         assert_eq!(made().await, count, "one change a partition");
     }

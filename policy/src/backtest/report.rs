@@ -264,10 +264,10 @@ impl Report {
         known.events += more.events;
         known.reported += more.reported;
         known.duplicates += more.duplicates;
-        known.timers += more.timers;
-        known.unnamed_errors += more.unnamed_errors;
+        known.late += more.late;
         known.issues += more.issues;
         known.timers += more.timers;
+        known.unnamed_errors += more.unnamed_errors;
         known.first_at = [known.first_at, more.first_at].into_iter().flatten().min();
         known.last_at = known.last_at.max(more.last_at);
         self.examples = self.examples.max(other.examples);
