@@ -96,7 +96,7 @@ topics_wanted() {
   all=$(list ALL) compacted=$(list COMPACTED)
   # A test of the program holds these two to its defaults.
   partitions=$(sed -n 's/^# partitions = \([0-9]*\)$/\1/p' breakdown.example.toml)
-  retention=$(sed -n 's/^# retention = "\([0-9]*\)d"$/\1/p' breakdown.example.toml)
+  retention=$(sed -n 's/^# retention = "\([0-9]*\)d"$/\1/p' breakdown.example.toml | head -n 1)
   bytes=$(sed -n 's/.*const MAX_RECORD_BYTES: usize = \([0-9 *]*\);/\1/p' eventlog/src/kafka/config.rs)
   # Settings with a number of their own: those of compacted topics.
   settings=$(sed -n '/^fn settings/,/^}/s/.*("\([a-z.]*\)", (\([0-9 *]*\))\.to_string.*/\1 \2/p' eventlog/src/kafka/admin.rs)
@@ -153,7 +153,8 @@ topics() {
   wanted=$(topics_wanted) found=$(topics_found) || return 1
   count=$(grep -c '^pub const [A-Z_]*: &str' events/src/topic.rs)
   [[ $(wc -l <<<"$wanted") == "$count" ]] || { echo "events/src/topic.rs could not be read" >&2; return 1; }
-  keys=$(sed -n '/^fn settings/,/^}/p' eventlog/src/kafka/admin.rs | grep -o '("[a-z]*\.[a-z.]*"' | tr -d '("' | sort -u)
+  # retention.bytes is set only where the configuration limits it, which by default it does not.
+  keys=$(sed -n '/^fn settings/,/^}/p' eventlog/src/kafka/admin.rs | grep -o '("[a-z]*\.[a-z.]*"' | tr -d '("' | sort -u | grep -vx retention.bytes)
   same "settings in eventlog/src/kafka/admin.rs and docker/topics.sh" "$keys" \
     "$(tr ' ' '\n' <<<"$found" | sed -n 's/^\([a-z]*\.[a-z.]*\)=.*/\1/p' | grep -vx write.caching | sort -u)" || return 1
   same topics "$wanted" "$found"

@@ -20,6 +20,9 @@ mkdir -p target
 scripts/kafka.sh fetch >target/fetch-kafka.log 2>&1 & kafka=$!
 scripts/fetch-webhook-examples.sh >target/fetch-examples.log 2>&1 & examples=$!
 
+step "licences, duplicate versions, unsafe code"
+scripts/deny.sh
+
 step "clippy, warnings are errors"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 step "clippy without the broker backend"

@@ -182,15 +182,16 @@ fn settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
     match spec.keep {
         Keep::Newest => settings.extend([
             ("cleanup.policy", "compact".to_owned()),
+            ("retention.ms", "-1".to_owned()),
             // Only closed segments are compacted, and a restore reads what is not.
             ("segment.bytes", (32 * 1024 * 1024).to_string()),
             ("segment.ms", (60 * 60 * 1000).to_string()),
         ]),
-        Keep::Until { age, bytes } => settings.extend([
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", age.map_or("-1".to_owned(), |age| age.as_millis().to_string())),
-            ("retention.bytes", bytes.map_or("-1".to_owned(), |bytes| bytes.to_string())),
-        ]),
+        Keep::Until { age, bytes } => {
+            settings.push(("cleanup.policy", "delete".to_owned()));
+            settings.push(("retention.ms", age.map_or("-1".to_owned(), |age| age.as_millis().to_string())));
+            settings.extend(bytes.map(|bytes| ("retention.bytes", bytes.to_string())));
+        }
     }
     settings
 }
@@ -230,10 +231,10 @@ mod tests {
     fn settings_follow_the_spec() {
         let until = |age, bytes| Keep::Until { age, bytes };
         for (keep, policy, age, bytes) in [
-            (until(Some(Duration::from_secs(90 * 86_400)), None), "delete", Some("7776000000"), Some("-1")),
+            (until(Some(Duration::from_secs(90 * 86_400)), None), "delete", Some("7776000000"), None),
             (until(None, Some(1 << 30)), "delete", Some("-1"), Some("1073741824")),
-            (Keep::ALL, "delete", Some("-1"), Some("-1")),
-            (Keep::Newest, "compact", None, None),
+            (Keep::ALL, "delete", Some("-1"), None),
+            (Keep::Newest, "compact", Some("-1"), None),
         ] {
             let settings: BTreeMap<_, _> = settings(&spec(keep)).into_iter().collect();
             let said = |name| settings.get(name).map(String::as_str);
