@@ -24,22 +24,25 @@ cargo build --quiet --locked --profile "$profile" -p breakdown -p torture
 
 mkdir -p target/torture
 dir=$(mktemp -d "$PWD/target/torture/run-XXXXXX")
-code=1
+code=1 harness=''
 tidy() {
-  # What the harness could not end itself, if it was killed: only what runs in this directory.
+  # What the harness could not end itself, should somebody have killed it: only what runs in this directory.
   local file pid
   for file in "$dir"/*.pid "$dir"/kafka/pid; do
     [[ -s $file ]] || continue
     pid=$(<"$file")
-    if [[ $(readlink "/proc/$pid/cwd" 2>/dev/null) == "$dir" || $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") == *"$dir/kafka/"* ]]; then
-      kill -9 "$pid" 2>/dev/null || true
+    if [[ $(readlink "/proc/$pid/cwd") == "$dir" || $(tr '\0' ' ' <"/proc/$pid/cmdline") == *"$dir/kafka/"* ]]; then
+      kill -9 "$pid" || true
     fi
-  done
+  done 2>/dev/null
   if [[ $code == 0 && -z ${TORTURE_KEEP:-} ]]; then rm -rf "$dir"; else echo "torture.sh: everything is kept in $dir" >&2; fi
 }
 trap tidy EXIT
-trap 'exit 130' INT TERM
+trap 'kill "$harness" 2>/dev/null || true; wait "$harness" || true; code=130; exit 130' INT TERM
 
+# In the background, so that a signal for this script is heard before the harness ends.
+"$built/torture" --program "$built/breakdown" --scripts "$PWD/scripts" --directory "$dir" "$@" > >(tee "$dir/report.md") &
+harness=$!
 code=0
-"$built/torture" --program "$built/breakdown" --scripts "$PWD/scripts" --directory "$dir" "$@" | tee "$dir/report.md" || code=$?
+wait "$harness" || code=$?
 exit "$code"

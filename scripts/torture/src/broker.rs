@@ -41,20 +41,18 @@ impl Broker {
         self.run(&["up"]).await
     }
 
-    /// Stops it, and deletes its data where `wipe` says so.
-    pub(crate) async fn down(&self, wipe: bool) -> Result<()> {
+    /// Stops it and keeps its data.
+    pub(crate) async fn down(&self) -> Result<()> {
         self.resume();
-        self.run(if wipe { &["down", "--wipe"] } else { &["down"] }).await
+        self.run(&["down"]).await
     }
 
     /// kill -9, and waits until it is gone.
     pub(crate) async fn kill(&self) -> Result<()> {
         let pid = self.pid().ok_or("the broker does not run")?;
         kill_process(pid, Signal::KILL)?;
-        // It is not our child; /proc shows it until it has been reaped.
-        while std::fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero()))
-            .is_ok_and(|line| !line.is_empty())
-        {
+        // It is not our child, so its end cannot be waited for.
+        while self.pid() == Some(pid) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
@@ -70,9 +68,12 @@ impl Broker {
         self.pid().is_some_and(|pid| kill_process(pid, Signal::CONT).is_ok())
     }
 
+    /// Its pid. The file outlives it when it is killed, and its number may be another program's by then.
     fn pid(&self) -> Option<Pid> {
         let pid = std::fs::read_to_string(self.directory.join("pid")).ok()?;
-        Pid::from_raw(pid.trim().parse().ok()?)
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).ok()?;
+        let ours = String::from_utf8_lossy(&arguments).contains(&*self.directory.to_string_lossy());
+        ours.then(|| Pid::from_raw(pid.trim().parse().ok()?))?
     }
 
     async fn run(&self, arguments: &[&str]) -> Result<()> {
@@ -95,6 +96,15 @@ impl Broker {
             self.directory.display()
         )
         .into())
+    }
+}
+
+impl Drop for Broker {
+    /// When the run ends before its time; after [`Broker::down`] there is nothing left to kill.
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 

@@ -25,6 +25,9 @@ use crate::{
 /// Between two attempts of one delivery.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
+/// Names and values.
+type Headers = Vec<(String, String)>;
+
 /// What became of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Story {
@@ -145,14 +148,14 @@ impl Load {
     }
 
     /// Headers and body.
-    fn request(&self, number: usize, letter: &Letter, how: How) -> Result<(Vec<(String, String)>, Vec<u8>)> {
+    fn request(&self, number: usize, letter: &Letter, how: How) -> Result<(Headers, Vec<u8>)> {
         let provider = provider(letter.project);
         let (event, body) = payload::of(letter, self.began_at)?;
         let delivery_id = match how {
             How::First | How::Twin | How::Again => format!("{:016x}-{:06}", self.seed, letter.number),
             How::Replay | How::Forged => format!("{:016x}-{:06}-{number}", self.seed, letter.number),
         };
-        let signed = |secret: &str, body: &[u8]| -> Result<Vec<(String, String)>> {
+        let signed = |secret: &str, body: &[u8]| -> Result<Headers> {
             Ok(sign(provider, &Secrets::parse(secret)?, event, &delivery_id, body))
         };
         let headers = match letter.forged {
@@ -167,8 +170,8 @@ fn forged(
     forgery: Forgery,
     provider: Provider,
     body: &[u8],
-    signed: impl Fn(&str, &[u8]) -> Result<Vec<(String, String)>>,
-) -> Result<Vec<(String, String)>> {
+    signed: impl Fn(&str, &[u8]) -> Result<Headers>,
+) -> Result<Headers> {
     let name = provider.signature_header();
     let mut right = signed(SECRET, body)?;
     let signature =
@@ -200,7 +203,7 @@ mod tests {
     fn no_forgery_is_signed_as_it_should_be() {
         for provider in Provider::ALL {
             let body = b"{}";
-            let signed = |secret: &str, body: &[u8]| -> Result<Vec<(String, String)>> {
+            let signed = |secret: &str, body: &[u8]| -> Result<Headers> {
                 Ok(sign(provider, &Secrets::parse(secret)?, "issues", "d", body))
             };
             let right = signed(SECRET, body).unwrap();

@@ -170,7 +170,7 @@ impl World {
         }
         self.calendar.stop().await?;
         if let Some(broker) = self.broker {
-            broker.down(false).await?;
+            broker.down().await?;
         }
         Ok(unclean)
     }
