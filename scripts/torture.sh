@@ -41,7 +41,7 @@ trap tidy EXIT
 trap 'kill "$harness" 2>/dev/null || true; wait "$harness" || true; code=130; exit 130' INT TERM
 
 # In the background, so that a signal for this script is heard before the harness ends.
-"$built/torture" --program "$built/breakdown" --scripts "$PWD/scripts" --directory "$dir" "$@" > >(tee "$dir/report.md") &
+"$built/torture" --program "$built/breakdown" --scripts "$PWD/scripts" --directory "$dir" "$@" &
 harness=$!
 code=0
 wait "$harness" || code=$?

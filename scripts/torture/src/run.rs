@@ -100,15 +100,18 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
         redecided,
     };
     let findings = report::findings(&evidence);
+    let falls: String = falls.iter().map(|fall| format!("a process fell: {fall}\n")).collect();
+    let clean = findings.iter().all(Vec::is_empty) && falls.is_empty() && settled.after.is_some();
+    let title = format!("{} log, seed {seed}, {} s of load and faults", args.log, length.as_secs());
+    let tables = [
+        report::faults(&inflicted, failed_starts),
+        report::deliveries(&evidence),
+        report::checkers(&findings),
+        falls,
+    ];
+    let tables = format!("\n## {title}; {settled_after}\n\n{}", tables.join("\n"));
+    std::fs::write(directory.join("report.md"), &tables)?;
     std::fs::write(directory.join("findings.txt"), report::all_cases(&findings))?;
-    say(format!(
-        "\n## {} log, seed {seed}, {} s of load and faults; {settled_after}\n",
-        args.log,
-        length.as_secs()
-    ));
-    say(report::faults(&inflicted, failed_starts));
-    say(report::deliveries(&evidence));
-    say(report::checkers(&findings));
-    falls.iter().for_each(|fall| say(format!("a process fell: {fall}")));
-    Ok(findings.iter().all(Vec::is_empty) && falls.is_empty() && settled.after.is_some())
+    say(tables);
+    Ok(clean)
 }
