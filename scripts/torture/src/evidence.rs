@@ -10,6 +10,7 @@ use events::{Action, IssueEvent, Outcome, topic};
 use policy::State;
 use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use crate::{
     Result,
@@ -19,6 +20,8 @@ use crate::{
 
 /// How long a read may wait for records that are on their way.
 const READ_WAIT: Duration = Duration::from_millis(500);
+/// So long nothing may come before a topic's end is given up.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// A message and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,28 +88,39 @@ impl Logged {
     /// Reads every topic from its start to its end.
     pub(crate) async fn read(log: &dyn Log) -> Result<Self> {
         let mut unreadable = Vec::new();
-        let issues = placed(records(log, topic::ISSUES).await?, &mut unreadable);
-        let actions = placed(records(log, topic::ACTIONS).await?, &mut unreadable);
-        let outcomes = placed(records(log, topic::OUTCOMES).await?, &mut unreadable);
-        let dead_letters = records(log, topic::DEAD_LETTERS).await?.len();
+        let issues = records(log, topic::ISSUES, &mut unreadable).await?;
+        let issues = placed(issues, &mut unreadable);
+        let actions = records(log, topic::ACTIONS, &mut unreadable).await?;
+        let actions = placed(actions, &mut unreadable);
+        let outcomes = records(log, topic::OUTCOMES, &mut unreadable).await?;
+        let outcomes = placed(outcomes, &mut unreadable);
+        let dead_letters = records(log, topic::DEAD_LETTERS, &mut unreadable).await?.len();
         let mut states: BTreeMap<u32, State> = BTreeMap::new();
-        for record in records(log, topic::GATEWAY_STATE).await? {
+        for record in records(log, topic::GATEWAY_STATE, &mut unreadable).await? {
             states.entry(record.partition).or_default().restore(&record.key, record.value.as_deref())?;
         }
         Ok(Self { issues, actions, outcomes, dead_letters, unreadable, states })
     }
 }
 
-/// All records of a topic, by partition and offset.
-async fn records(log: &dyn Log, topic: &str) -> Result<Vec<Record>> {
+/// All records of a topic, by partition and offset. Where a step was never ended, what stands behind it cannot be read.
+async fn records(log: &dyn Log, topic: &str, unreadable: &mut Vec<String>) -> Result<Vec<Record>> {
     let topics = log.topics().await?;
     let info = topics.into_iter().find(|info| info.name == topic).ok_or("a topic is missing")?;
     let starts: Vec<_> =
         (0..).zip(&info.partitions).map(|(partition, bounds)| (partition, bounds.first)).collect();
     let mut reader = log.read(topic, &starts).await?;
     let mut records = Vec::new();
+    let mut came = Instant::now();
     while !reader.at_end().await? {
-        records.extend(reader.next(READ_WAIT).await?);
+        let more = reader.next(READ_WAIT).await?;
+        if !more.is_empty() {
+            came = Instant::now();
+        } else if came.elapsed() > READ_WITHIN {
+            unreadable.push(format!("{topic}: its end cannot be reached; a step may have been left open"));
+            break;
+        }
+        records.extend(more);
     }
     records.sort_by_key(|record| (record.partition, record.offset));
     Ok(records)
