@@ -99,9 +99,6 @@ transaction.state.log.segment.bytes=8388608
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-# A broker that was stopped for a while is not given up by its own controller: there is no other to lead its partitions, and
-# transactions that are to be ended meanwhile would be left open (Apache Kafka skips the markers of partitions without leader).
-broker.session.timeout.ms=600000
 # Tests of takeovers let members time out quickly, and their open transactions.
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500

@@ -68,7 +68,7 @@ pub(crate) struct Appointment {
 /// The sizes of a run's faults.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// The longest time that a broker is away or hangs.
+    /// The longest time that a broker is away.
     pub(crate) outage: Duration,
     /// The most POSTs that one fault of calendar-mock concerns. From ten in a row on, the executor leaves a target alone for half
     /// a minute.
@@ -88,6 +88,11 @@ impl Sizes {
 
 /// Longer than the session of a member of a group (10 s): by then others have taken its partitions over.
 const PAUSE: std::ops::Range<u64> = 12_000..17_000;
+
+/// Shorter than a broker's registration with its controller (9 s). A lone broker that is stopped for longer is given up by the
+/// controller that wakes with it; Apache Kafka 4.3 then ends a timed-out transaction without writing its markers, and what
+/// stands behind it can never be read.
+const HANG: std::ops::Range<u64> = 5_000..8_000;
 
 /// So long after a burst its deliveries are still worked on.
 const MIDST: Duration = Duration::from_millis(600);
@@ -135,7 +140,7 @@ impl Fault {
             1 => Self::Pause(process, Duration::from_millis(rng.u64(PAUSE))),
             2 => Self::KillBroker,
             3 => Self::BrokerAway(outage),
-            4 => Self::BrokerHangs(outage),
+            4 => Self::BrokerHangs(Duration::from_millis(rng.u64(HANG))),
             5 => Self::Calendar(Calendar::Error, calls),
             6 => Self::Calendar(Calendar::Busy(rng.u32(1..=8)), calls),
             7 => Self::Calendar(Calendar::Hangs, calls),
