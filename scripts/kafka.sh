@@ -6,16 +6,18 @@
 #   scripts/kafka.sh down --wipe   stop it and delete its data
 #   scripts/kafka.sh fetch         only fetch the server's jars (Maven; `up` does it too)
 #
-# BREAKDOWN_KAFKA_PORT moves it from port 19092; the port above that one is the controller's.
-# Everything is under target/kafka: jars, data, server.properties, server.log, pid.
+# BREAKDOWN_KAFKA_PORT moves it from port 19092; the port above that one is the controller's. BREAKDOWN_KAFKA_DIR, an absolute
+# path, moves data, server.properties, server.log and pid from target/kafka: another port and another directory are another
+# broker. The jars are always in target/kafka.
 set -euo pipefail
 
 # The newest 4.x of which every artifact is on Maven Central (4.4.0 lacks kafka-tools-api).
 version=4.3.1
 plugin=3.9.0
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-dir=$root/target/kafka
-libs=$dir/libs-$version
+jars=$root/target/kafka
+dir=${BREAKDOWN_KAFKA_DIR:-$jars}
+libs=$jars/libs-$version
 data=$dir/data
 log=$dir/server.log
 pidfile=$dir/pid
@@ -51,7 +53,7 @@ need_java() {
 fetch() {
   [[ -d $libs ]] && return
   command -v mvn >/dev/null || die "mvn is missing: install Maven (Debian: maven); it fetches Kafka's jars"
-  local part=$dir/fetch.$$
+  local part=$jars/fetch.$$
   mkdir -p "$part"
   # slf4j-simple writes to stderr, which `up` sends to the log file.
   cat >"$part/pom.xml" <<POM
@@ -162,10 +164,10 @@ down() {
   if [[ ${1:-} == --wipe ]]; then rm -rf "$data"; fi
 }
 
-mkdir -p "$dir"
+mkdir -p "$dir" "$jars"
 case "${1:-}" in
   up) up ;;
   down) down "${2:-}" ;;
   fetch) fetch ;;
-  *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -142,6 +142,39 @@ async fn a_member_survives_an_outage() {
     while next_value(&mut *member).await != "two" {}
 }
 
+/// The client says that no broker can be reached each time it tries; whoever waits after an error must not have to hear all
+/// of it before it hears what came since.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_not_told_piece_by_piece_when_it_is_over() {
+    let (cluster, log) = cluster();
+    log.append(vec![record("one")]).await.unwrap();
+    let mut member = log.subscribe(group()).await.unwrap();
+    assert_eq!(next_value(&mut *member).await, "one");
+    cluster.broker_down(1).unwrap();
+    sleep(Duration::from_secs(8)).await;
+    cluster.broker_up(1).unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = log.append(vec![record("two")]).await {
+        assert!(Instant::now() < give_up, "{error}");
+        sleep(RETRY).await;
+    }
+    // The member's client has found the broker again by then: it tries every second.
+    sleep(Duration::from_secs(2)).await;
+    let mut told = 0;
+    loop {
+        assert!(Instant::now() < give_up, "no record came");
+        match member.poll(10, Duration::from_millis(200)).await {
+            Err(LogError::Unavailable(_)) => told += 1,
+            Ok(Polled::Records(records)) if records.iter().any(|r| r.value.as_deref() == Some(b"two")) => {
+                break;
+            }
+            Ok(_) => {}
+            Err(error) => panic!("poll after an outage: {error}"),
+        }
+    }
+    assert!(told <= 2, "told {told} times of an outage that was over");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_joins_when_the_broker_is_back() {
     let (cluster, log) = cluster();

@@ -1,6 +1,11 @@
 //! What librdkafka's errors mean to a caller.
 
-use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
+use std::time::Duration;
+
+use rdkafka::{
+    error::{KafkaError, KafkaResult},
+    types::RDKafkaErrorCode as Code,
+};
 
 use crate::LogError;
 
@@ -102,8 +107,29 @@ pub(super) fn of_consumer(what: &str, error: &KafkaError) -> Option<LogError> {
     }
 }
 
+/// Polls a consumer once. While the brokers are away librdkafka says so at every attempt to reach one, several times a second:
+/// what has gathered of it is one piece of news, or else a caller that waits after each error would still be hearing of
+/// an outage minutes after its end, and nothing that came since.
+pub(super) fn poll_once<M>(
+    mut poll: impl FnMut(Duration) -> Option<KafkaResult<M>>,
+    wait: Duration,
+) -> Option<KafkaResult<M>> {
+    let mut heard = poll(wait);
+    while let Some(Err(error)) = &heard
+        && error.rdkafka_error_code() == Some(Code::AllBrokersDown)
+    {
+        match poll(Duration::ZERO) {
+            None => break,
+            next => heard = next,
+        }
+    }
+    heard
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     #[test]
@@ -132,5 +158,28 @@ mod tests {
         assert!(matches!(of(Code::GroupAuthorizationFailed), Some(LogError::Refused(_))));
         assert_eq!(of(Code::BrokerTransportFailure), None);
         assert_eq!(of(Code::PollExceeded), None);
+    }
+
+    #[test]
+    fn an_outage_is_one_piece_of_news_however_often_it_was_said() {
+        let down = || Some(Err(KafkaError::MessageConsumption(Code::AllBrokersDown)));
+        let is_down = |heard: &Option<KafkaResult<u32>>| matches!(heard, Some(Err(_)));
+        // It goes on, and is over: what came behind it is heard at once.
+        let mut queue: VecDeque<Option<KafkaResult<u32>>> =
+            [down(), down(), down(), None, down(), down(), Some(Ok(7)), Some(Ok(8))].into();
+        let mut waits = Vec::new();
+        let mut poll = || {
+            let next = |wait| {
+                waits.push(wait);
+                queue.pop_front().flatten()
+            };
+            poll_once(next, Duration::from_secs(1))
+        };
+        assert!(is_down(&poll()));
+        assert!(matches!(poll(), Some(Ok(7))));
+        assert!(matches!(poll(), Some(Ok(8))));
+        assert!(poll().is_none());
+        let waited = waits.iter().filter(|wait| !wait.is_zero()).count();
+        assert_eq!(waited, 4, "only the first look of each poll waits");
     }
 }

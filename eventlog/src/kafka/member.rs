@@ -21,7 +21,7 @@ use super::{
     blocking::retire,
     cluster::{Cluster, Edge, PATIENCE},
     cursors::{Cursors, Place},
-    failure::{classify, of_consumer},
+    failure::{classify, of_consumer, poll_once},
     group::{GroupConsumer, GroupEvent},
     producer::{Producer, Receipts},
     reader::{BATCH_BYTES, SLICE, is_gap, record_of},
@@ -164,7 +164,7 @@ impl Member {
     /// what is held has changed: what was fetched before is void then.
     fn hear(&mut self, wait: Duration) -> Result<Option<(Record, usize)>, LogError> {
         let Standing::In { consumer, .. } = &self.standing else { return Ok(None) };
-        let heard = match consumer.poll(wait) {
+        let heard = match poll_once(|wait| consumer.poll(wait), wait) {
             None => Ok(None),
             Some(Ok(message)) => Ok(Some(record_of(&message))),
             Some(Err(error)) => Err(error),

@@ -23,7 +23,7 @@ use super::{
     KafkaConfig,
     blocking::Shared,
     cluster::{Cluster, Edge, PATIENCE, Quiet},
-    failure::{classify, of_consumer},
+    failure::{classify, of_consumer, poll_once},
 };
 use crate::{Headers, LogError, Reader, Record};
 
@@ -90,7 +90,7 @@ impl Committed {
 
     /// What comes next; `None` when nothing came within `wait`.
     pub(super) fn next(&self, wait: Duration) -> Result<Option<Seen>, LogError> {
-        match self.consumer.poll(wait) {
+        match poll_once(|wait| self.consumer.poll(wait), wait) {
             None => Ok(None),
             Some(Ok(message)) => {
                 let (record, bytes) = record_of(&message);

@@ -1,0 +1,182 @@
+//! What stands in the end: on the log, in calendar-mock's record, in the gateways' view, and in the senders' memory. Checkers
+//! look at this and nothing else.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use calendar_mock::{Meeting, Nudge, Stored};
+use chrono::{DateTime, Utc};
+use eventlog::{Log, Record};
+use events::{Action, IssueEvent, Outcome, topic};
+use policy::State;
+use reqwest::Client;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use crate::{
+    Result,
+    letters::{Letter, Post},
+    load::Story,
+};
+
+/// How long a read may wait for records that are on their way.
+const READ_WAIT: Duration = Duration::from_millis(500);
+/// So long nothing may come before a topic's end is given up.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+
+/// A message and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Placed<T> {
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) payload_hash: Option<String>,
+    pub(crate) value: T,
+}
+
+/// A message or meeting that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Effect {
+    /// calendar-mock's id of it.
+    pub(crate) id: String,
+    /// The idempotency key of the request that made it.
+    pub(crate) key: Option<String>,
+    /// What was said in it: by this a double is known that came under another key.
+    pub(crate) text: String,
+}
+
+/// A project's risk, as a gateway shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Shown {
+    pub(crate) project_id: String,
+    pub(crate) risk: events::Risk,
+    pub(crate) outcomes: u64,
+}
+
+/// All of it.
+pub(crate) struct Evidence {
+    pub(crate) post: Post,
+    /// By the place of the delivery in the post.
+    pub(crate) stories: Vec<Story>,
+    /// In the order of partition and offset, as are the others.
+    pub(crate) issues: Vec<Placed<IssueEvent>>,
+    pub(crate) actions: Vec<Placed<Action>>,
+    pub(crate) outcomes: Vec<Placed<Outcome>>,
+    pub(crate) dead_letters: usize,
+    /// Records of these topics that could not be read as what they should be.
+    pub(crate) unreadable: Vec<String>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) shown: Vec<Shown>,
+    /// By partition: what the gateways have kept on the log.
+    pub(crate) states: BTreeMap<u32, State>,
+    /// By partition: what a fold of `issues` and `outcomes` comes to.
+    pub(crate) refolded: BTreeMap<u32, State>,
+    /// What that fold decides.
+    pub(crate) redecided: Vec<Action>,
+}
+
+/// The part of it that stands on the log.
+pub(crate) struct Logged {
+    pub(crate) issues: Vec<Placed<IssueEvent>>,
+    pub(crate) actions: Vec<Placed<Action>>,
+    pub(crate) outcomes: Vec<Placed<Outcome>>,
+    pub(crate) dead_letters: usize,
+    pub(crate) unreadable: Vec<String>,
+    pub(crate) states: BTreeMap<u32, State>,
+}
+
+impl Logged {
+    /// Reads every topic from its start to its end.
+    pub(crate) async fn read(log: &dyn Log) -> Result<Self> {
+        let mut unreadable = Vec::new();
+        let issues = records(log, topic::ISSUES, &mut unreadable).await?;
+        let issues = placed(issues, &mut unreadable);
+        let actions = records(log, topic::ACTIONS, &mut unreadable).await?;
+        let actions = placed(actions, &mut unreadable);
+        let outcomes = records(log, topic::OUTCOMES, &mut unreadable).await?;
+        let outcomes = placed(outcomes, &mut unreadable);
+        let dead_letters = records(log, topic::DEAD_LETTERS, &mut unreadable).await?.len();
+        let mut states: BTreeMap<u32, State> = BTreeMap::new();
+        for record in records(log, topic::GATEWAY_STATE, &mut unreadable).await? {
+            states.entry(record.partition).or_default().restore(&record.key, record.value.as_deref())?;
+        }
+        Ok(Self { issues, actions, outcomes, dead_letters, unreadable, states })
+    }
+}
+
+/// All records of a topic, by partition and offset. Where a step was never ended, what stands behind it cannot be read.
+async fn records(log: &dyn Log, topic: &str, unreadable: &mut Vec<String>) -> Result<Vec<Record>> {
+    let topics = log.topics().await?;
+    let info = topics.into_iter().find(|info| info.name == topic).ok_or("a topic is missing")?;
+    let starts: Vec<_> =
+        (0..).zip(&info.partitions).map(|(partition, bounds)| (partition, bounds.first)).collect();
+    let mut reader = log.read(topic, &starts).await?;
+    let mut records = Vec::new();
+    let mut came = Instant::now();
+    while !reader.at_end().await? {
+        let more = reader.next(READ_WAIT).await?;
+        if !more.is_empty() {
+            came = Instant::now();
+        } else if came.elapsed() > READ_WITHIN {
+            unreadable.push(format!("{topic}: its end cannot be reached; a step may have been left open"));
+            break;
+        }
+        records.extend(more);
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+fn placed<T: DeserializeOwned>(records: Vec<Record>, unreadable: &mut Vec<String>) -> Vec<Placed<T>> {
+    let mut read = Vec::new();
+    for record in records {
+        let Record { topic, partition, offset, timestamp: at, value, .. } = &record;
+        match serde_json::from_slice(value.as_deref().unwrap_or_default()) {
+            Ok(value) => {
+                let payload_hash = record.header("payload_hash").map(str::to_owned);
+                read.push(Placed { partition: *partition, offset: *offset, at: *at, payload_hash, value });
+            }
+            Err(error) => unreadable.push(format!("{topic} {partition}/{offset}: {error}")),
+        }
+    }
+    read
+}
+
+/// What calendar-mock has made.
+pub(crate) async fn effects(client: &Client, base: &str) -> Result<Vec<Effect>> {
+    let meetings: Vec<Stored<Meeting>> = client.get(format!("{base}/meetings")).send().await?.json().await?;
+    let nudges: Vec<Stored<Nudge>> = client.get(format!("{base}/nudges")).send().await?.json().await?;
+    let meetings = meetings.into_iter().map(|made| Effect {
+        id: made.id,
+        key: made.idempotency_key,
+        text: format!("meeting of {}: {}", made.item.participants.join(", "), made.item.title),
+    });
+    let nudges = nudges.into_iter().map(|made| Effect {
+        id: made.id,
+        key: made.idempotency_key,
+        text: format!("to {}: {}", made.item.to, made.item.message),
+    });
+    Ok(meetings.chain(nudges).collect())
+}
+
+/// What the gateways show of every project. A gateway that cannot be asked shows nothing.
+pub(crate) async fn shown(client: &Client, gateways: &[String]) -> Vec<Shown> {
+    let mut shown = Vec::new();
+    for admin in gateways {
+        if let Ok(answer) = client.get(format!("{admin}/api/projects")).send().await
+            && let Ok(projects) = answer.json::<Vec<Shown>>().await
+        {
+            shown.extend(projects);
+        }
+    }
+    shown
+}
+
+impl Evidence {
+    /// The letter that an event is, by its title and issue; none where no letter says this.
+    pub(crate) fn letter(&self, event: &IssueEvent) -> Option<&Letter> {
+        let title = event.title.value()?;
+        let number: usize = title.rsplit(' ').next()?.parse().ok()?;
+        let letter = self.post.letters.get(number)?;
+        (*title == letter.title() && event.issue_ref == letter.issue_ref()).then_some(letter)
+    }
+}

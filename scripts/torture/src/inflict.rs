@@ -1,0 +1,120 @@
+//! Faults, as they befall the world.
+
+use std::{sync::Arc, time::Duration};
+
+use calendar_mock::Fault as CalendarFault;
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    Result,
+    faults::{Appointment, Calendar, Fault},
+    world::World,
+};
+
+/// What became of the faults.
+#[derive(Debug, Default)]
+pub(crate) struct Inflicted {
+    /// The kinds, one for each fault that befell something.
+    pub(crate) kinds: Vec<&'static str>,
+    /// Faults that found nothing to befall: the process was being started again.
+    pub(crate) missed: usize,
+}
+
+/// Lets each fault happen at its time; returns when the last one is over. Two faults of one process, or of the broker, take
+/// turns; apart from that they overlap.
+pub(crate) async fn inflict(
+    world: Arc<World>,
+    began: Instant,
+    appointments: Vec<Appointment>,
+    say: impl Fn(String),
+) -> Result<Inflicted> {
+    let turns: Arc<Vec<Mutex<()>>> = Arc::new((0..=world.members.len()).map(|_| Mutex::default()).collect());
+    let mut under_way = JoinSet::new();
+    for Appointment { at, fault } in appointments {
+        sleep_until(began + at).await;
+        say(format!("{:6.1} s  {fault:?}", at.as_secs_f64()));
+        let (world, turns) = (world.clone(), turns.clone());
+        under_way.spawn(async move {
+            let kind = fault.kind();
+            befall(&world, &turns, fault).await.map(|befell| (kind, befell))
+        });
+    }
+    let mut inflicted = Inflicted::default();
+    while let Some(ended) = under_way.join_next().await {
+        match ended?? {
+            (kind, true) => inflicted.kinds.push(kind),
+            (_, false) => inflicted.missed += 1,
+        }
+    }
+    Ok(inflicted)
+}
+
+/// One fault, to its end. False where there was nothing to befall.
+async fn befall(world: &World, turns: &[Mutex<()>], fault: Fault) -> Result<bool> {
+    let broker = || world.broker.as_ref().ok_or("there is no broker");
+    let _turn = match &fault {
+        Fault::Kill(process) | Fault::Pause(process, _) => Some(turns[*process].lock().await),
+        Fault::KillBroker | Fault::BrokerAway(_) | Fault::BrokerHangs(_) => {
+            Some(turns[world.members.len()].lock().await)
+        }
+        Fault::Calendar(..) => None,
+    };
+    match fault {
+        Fault::Kill(process) => Ok(while_it_runs(|| world.members[process].kill()).await),
+        Fault::Pause(process, length) => {
+            let paused = while_it_runs(|| world.members[process].pause()).await;
+            sleep(length).await;
+            world.members[process].resume();
+            Ok(paused)
+        }
+        Fault::KillBroker => {
+            broker()?.kill().await?;
+            broker()?.up().await?;
+            Ok(true)
+        }
+        Fault::BrokerAway(length) => {
+            broker()?.kill().await?;
+            sleep(length).await;
+            broker()?.up().await?;
+            Ok(true)
+        }
+        Fault::BrokerHangs(length) => {
+            let paused = broker()?.pause();
+            sleep(length).await;
+            broker()?.resume();
+            Ok(paused)
+        }
+        Fault::Calendar(how, times) => {
+            let fault = of_calendar(how).times(times);
+            let url = format!("{}/faults", world.calendar_base()?);
+            world.client.post(url).json(&[fault]).send().await?.error_for_status()?;
+            Ok(true)
+        }
+    }
+}
+
+/// A process that was killed a moment ago is back soon.
+async fn while_it_runs(send: impl Fn() -> bool) -> bool {
+    for _ in 0..50 {
+        if send() {
+            return true;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+fn of_calendar(how: Calendar) -> CalendarFault {
+    match how {
+        Calendar::Error => CalendarFault::status(500),
+        Calendar::Busy(seconds) => CalendarFault::status(429).retry_after(seconds.to_string()),
+        Calendar::Hangs => CalendarFault::hang(),
+        Calendar::ErrorAfterWork => CalendarFault::status(500).after_work(),
+        Calendar::CloseAfterWork => CalendarFault::close().after_work(),
+        Calendar::HangsAfterWork => CalendarFault::hang().after_work(),
+    }
+}
