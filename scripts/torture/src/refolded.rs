@@ -55,7 +55,14 @@ pub(crate) fn refold(
 pub(crate) fn differing(one: &State, other: &State) -> Vec<String> {
     let entries = |state: &State| -> BTreeMap<Key, String> {
         let value = |key: &Key| String::from_utf8_lossy(&state.entry(key).1.unwrap_or_default()).into_owned();
-        state.keys().filter(|key| key.kind != Kind::Consumed).map(|key| (key.clone(), value(key))).collect()
+        state
+            .keys()
+            .filter(|key| key.kind != Kind::Consumed)
+            .map(|key| {
+                let value = value(&key);
+                (key, value)
+            })
+            .collect()
     };
     let (one, other) = (entries(one), entries(other));
     let keys: BTreeSet<_> = one.keys().chain(other.keys()).collect();
