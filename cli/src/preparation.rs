@@ -86,8 +86,10 @@ pub(crate) async fn once_made<E>(
 ) -> Result<(), E> {
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        // Nobody left to make them: that has ended the process already.
-        _ = made.wait_for(|made| *made) => {}
+        made = made.wait_for(|made| *made) => if made.is_err() {
+            // Nobody is left to make them: the process ends because of that.
+            return Ok(());
+        }
     }
     role.await
 }

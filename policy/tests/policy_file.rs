@@ -260,6 +260,7 @@ fn what_is_too_large_is_refused() {
     ];
     let says = [
         "at most 2097152 bytes",
+        "at most 3145728 bytes",
         "at most 2097152 bytes",
         "at most 10000 rules; here are 10001",
         "nest more than 24 times",

@@ -128,12 +128,12 @@ pub(crate) async fn serve(
     .await;
     match end {
         End::Http(Ok(())) if lock(&exchange).peer_may_be_sending() => {
-            linger(connection.into_parts().io.into_inner().stream).await;
+            linger(connection.into_parts().io.into_inner().stream, &way).await;
         }
         End::Http(Ok(())) => {}
         End::Http(Err(error)) if error.is_parse() => {
             cut(listener, "not_http");
-            linger(connection.into_parts().io.into_inner().stream).await;
+            linger(connection.into_parts().io.into_inner().stream, &way).await;
         }
         // The peer went away, or a handler hung up and has counted that.
         End::Http(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
@@ -185,8 +185,8 @@ fn answer(
 }
 
 /// Ends a connection whose peer may still be sending: closing with unread bytes would reset it, and the peer might never
-/// see the answer.
-async fn linger(mut stream: TcpStream) {
+/// see the answer. Its place may be needed sooner.
+async fn linger(mut stream: TcpStream, way: &CancellationToken) {
     let drained = timeout(LINGER, async {
         stream.shutdown().await?;
         let mut sink = [0; 16 * 1024];
@@ -194,7 +194,10 @@ async fn linger(mut stream: TcpStream) {
         io::Result::Ok(())
     });
     // Nothing is left to be done whichever way this ends.
-    let _ = drained.await;
+    tokio::select! {
+        _ = drained => {}
+        () = way.cancelled() => {}
+    }
 }
 
 fn lock(exchange: &Mutex<Exchange>) -> MutexGuard<'_, Exchange> {

@@ -68,7 +68,11 @@ async fn a_shadow_is_written_in_bounded_steps_and_begins_anew_after_a_crash_betw
     assert!(world.shadow_actions().await.is_empty(), "it fires nothing by itself");
     assert!(world.state("shadow:").await.keys().all(|(_, key)| !key.contains("\"seen\"")));
 
-    // It recognises what was counted before it began, also after a restart.
+    // It recognises what was counted before it began, also after a restart, and where something younger came between.
+    world.turn(TimeDelta::minutes(1));
+    let younger = json!({"issue_ref": "github:a/b#8", "labels": ["frontend"], "type": "issue_updated"});
+    world.say("younger", younger).await;
+    world.settle().await;
     world.crash().await;
     world.start();
     world.turn(TimeDelta::minutes(1));

@@ -30,6 +30,9 @@ use crate::{
     load::duration,
 };
 
+/// A way of more literals is not looked at.
+const MAX_LITERALS: usize = 64;
+
 /// A test that becomes true while nothing looks.
 #[derive(Debug, Clone, Copy)]
 struct Unseen<'f> {
@@ -63,7 +66,14 @@ fn shown<'f>(unseen: &Unseen<'f>) -> &'f Formula {
 
 /// The first test of a way that becomes true while nothing looks.
 fn unseen<'f>(rule: &Rule, way: &Way<'f>, past: &Known<'f>, steps: &Steps) -> Option<Unseen<'f>> {
+    // Each literal is tried among all the others. Who writes so many has written something else than a moment.
+    if way.literals.len() > MAX_LITERALS {
+        return None;
+    }
     let can_be_last = |place: usize| {
+        if steps.are_spent() {
+            return false;
+        }
         let all = way.literals.iter().enumerate();
         let others =
             all.map(|(other, literal)| Literal { holds: literal.holds == (other != place), ..*literal });

@@ -135,7 +135,7 @@ pub struct RuleReport {
     /// Its actions.
     #[serde(flatten)]
     pub counts: Counts,
-    /// How often its condition erred, so that it did not match.
+    /// How often its condition erred, so that it did not match, as far as decisions name it: see [`History::unnamed_errors`].
     pub condition_errors: Both<u64>,
     /// How often its cooldown suppressed a firing.
     pub suppressed: Both<u64>,

@@ -88,9 +88,7 @@ impl State {
 
     /// Takes over from `other` which events were counted: the same for every policy that decides the same events.
     pub fn share_seen(&mut self, other: &Self) {
-        for (key, entry) in other.entries.iter().filter(|(key, _)| key.kind == Kind::Seen) {
-            self.put(key.clone(), Some(entry.clone()));
-        }
+        self.seen = other.seen.clone();
     }
 
     /// The keys of every entry, in no order.

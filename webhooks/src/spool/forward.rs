@@ -109,7 +109,7 @@ impl Forwarder {
                     self.rest(stop).await;
                 }
             }
-            if stop.is_cancelled() {
+            if stop.is_cancelled() && !rest.is_empty() {
                 return Ok(());
             }
         }

@@ -59,7 +59,13 @@ pub(super) async fn explained(
 async fn in_force(log: &dyn Log, state: &State) -> Result<Option<Ruleset>, Failure> {
     let Some(hash) = state.policy_hash() else { return Ok(None) };
     let text = history::policies(log).await?.text(log, hash).await?;
-    Ok(text.and_then(|text| ::policy::load(&text).ok()))
+    let Some(text) = text else { return Ok(None) };
+    ::policy::load(&text).map(Some).map_err(|_| {
+        Failure::failed(format!(
+            "the policy in force ({}) cannot be read by this version of breakdown: name one that can with --policy",
+            short(hash)
+        ))
+    })
 }
 
 /// The last event of an issue that the log keeps.
