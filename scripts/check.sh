@@ -62,6 +62,9 @@ scripts/start-all.sh --kafka
 scripts/test-flow.sh
 scripts/stop-all.sh
 
+step "tortured for a minute, embedded log"
+env -u REDPANDA_BROKERS TORTURE_PROFILE=release scripts/torture.sh --seed 1 --events 1500 --minutes 0.75 --faults 12
+
 step "docker files"
 scripts/check-docker.sh
 

@@ -129,6 +129,9 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     if let Some(embedded) = embedded {
         running.start("retention", |stop| retention::tidy(embedded, stop));
     }
+    if let Some(base) = settings.calendar_api_base.as_ref().filter(|_| has(Role::Executor)) {
+        say!("  calendar   {base}  (CALENDAR_API_BASE: meetings and messages go there)");
+    }
     if let Some((listener, at)) = calendar {
         say!("  calendar   http://{at}/api  (calendar-mock: keeps meetings and nudges in memory)");
         let mock = CalendarMock::new();

@@ -67,7 +67,9 @@ pub(crate) async fn send(
         // reqwest's own text stops at "error sending request"; the cause says why.
         let cause = std::iter::successors(std::error::Error::source(&error), |error| error.source()).last();
         let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
-        Failure::failed(format!("the delivery to {url} failed: {why}; is `breakdown serve` running there?"))
+        Failure::failed(format!(
+            "the delivery to {url} failed: {why}; is `breakdown serve` running there? --url or BREAKDOWN_WEBHOOKS_LISTEN names another address"
+        ))
     };
     let at =
         reqwest::Url::parse(url).map_err(|error| Failure::usage(format!("{url:?} is no URL: {error}")))?;

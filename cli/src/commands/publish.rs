@@ -28,7 +28,14 @@ pub(crate) async fn run(settings: &Settings, args: Publish) -> Result<ExitCode, 
     }
     let name = args.file.display().to_string();
     let events = parse(&read(&args)?, &name)?;
+    let is_new = settings.redpanda.is_none() && !settings.data_dir.is_dir();
     let log = logs::open(settings, Access::Beside).await?;
+    if is_new {
+        let dir = inert(&settings.data_dir.display().to_string());
+        eprintln!(
+            "made a new log in {dir}, which no server uses as yet; another is named with --data-dir or BREAKDOWN_DATA_DIR"
+        );
+    }
     log.create_topics(&logs::topics(settings)).await?;
     for batch in events.chunks(BATCH) {
         let records = batch

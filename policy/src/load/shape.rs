@@ -220,6 +220,10 @@ impl Report<'_> {
             return None;
         }
         let mistake = Mistake::error(key.at, format!("unknown key {}", quoted(name)));
+        if name == "cases" {
+            self.add(mistake.hint("a file with cases is for `breakdown policy test`"));
+            return None;
+        }
         let lower = name.to_lowercase();
         let known = || shape.keys.iter().map(|key| key.name);
         let instead = shape.instead.iter().find(|(written, _)| *written == lower).map(|(_, meant)| *meant);

@@ -49,6 +49,9 @@ use crate::{
 
 /// How many rules are named where there is no such rule.
 const MAX_RULES: usize = 20;
+/// Said of a file's event, where no policy is named.
+const BUILT_IN: &str = "this is the built-in policy, since none is named with --policy; an event on the log is explained by its id, with the \
+                        policy of then";
 
 /// Explain a decision: each rule with its condition as a tree, what each part of it saw, which part decided, what was suppressed and
 /// until when, and the smallest change that would have made a rule fire or not fire.
@@ -94,11 +97,16 @@ pub(super) async fn run(
             Content::Action { id, lane } => return of_id(&settings()?, &id, Some(lane), &args).await,
             Content::Event { event, taken_at } => {
                 without_topic(&args)?;
-                let ruleset = match &args.policy {
-                    Some(path) => super::load(Some(path))?,
-                    None => super::load(settings()?.policy.as_deref())?,
+                let named = match &args.policy {
+                    Some(path) => Some(path.clone()),
+                    None => settings()?.policy,
                 };
-                of_file(&event, taken_at, &args, &ruleset)?
+                let ruleset = super::load(named.as_deref())?;
+                let mut explanation = of_file(&event, taken_at, &args, &ruleset)?;
+                if named.is_none() {
+                    explanation.remarks.push(BUILT_IN.into());
+                }
+                explanation
             }
         },
     };
