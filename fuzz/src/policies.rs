@@ -7,8 +7,8 @@ use std::{cell::RefCell, sync::Arc, thread};
 use events::IssueEvent;
 use policy::{
     Diagnostic, Input, Repeats, Ruleset, State,
-    cases::{Files, parse},
-    explain::{Ask, Case, explain},
+    cases::{Files, Work, parse},
+    explain::{Case, Focus, explain},
     load, take_event,
     trial::Walk,
 };
@@ -91,11 +91,11 @@ fn decide_all(ruleset: &Ruleset, events: &[IssueEvent]) {
     }
     let mut restored = State::default();
     for key in state.keys() {
-        let (name, value) = state.entry(key);
+        let (name, value) = state.entry(&key);
         restored.restore(&name, value.as_deref()).expect("what was written is read");
     }
     for key in state.keys() {
-        assert_eq!(state.entry(key), restored.entry(key), "{key:?} is another after a restart");
+        assert_eq!(state.entry(&key), restored.entry(&key), "{key:?} is another after a restart");
     }
     let met_alike = |event: Option<&IssueEvent>| {
         for (project, issue_ref, issue) in state.issues() {
@@ -121,7 +121,7 @@ fn decide_all(ruleset: &Ruleset, events: &[IssueEvent]) {
         && let Some(event) = events.last()
     {
         let case = Case::Input(Input::Event { event, payload_hash: None });
-        let told = explain(&state, case, now(), ruleset, Ask::default());
+        let told = explain(&state, case, now(), ruleset, Focus::default());
         serde_json::to_string(&told).expect("JSON");
         assert!(told.to_string().len() < 1 << 20);
     }
@@ -146,8 +146,10 @@ pub fn cases(data: &[u8]) {
         Ok(suite) => {
             let ruleset = sample();
             are_plain(&suite.unknown_names(&ruleset), text);
+            // Little of it: the file may ask for hours.
+            let mut work = Work::of(1_000_000);
             for case in suite.cases() {
-                case.run(&ruleset);
+                case.run(&ruleset, &mut work);
             }
         }
         Err(mistakes) => {

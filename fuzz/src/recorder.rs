@@ -17,6 +17,7 @@ pub fn now() -> DateTime<Utc> {
 /// A record as a reader would get it, at `offset` of partition 0.
 pub fn as_read(record: NewRecord, offset: u64) -> Record {
     let NewRecord { topic, key, value, headers, .. } = record;
+    let headers = headers.iter().map(|(name, value)| (name, value)).collect();
     Record { topic, partition: 0, offset, timestamp: now(), key, value, headers }
 }
 

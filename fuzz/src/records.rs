@@ -3,7 +3,7 @@
 //! Records of the changelogs are restored first, in their order; a gateway that refuses one starts with nothing known.
 
 use bytes::Bytes;
-use eventlog::{NewRecord, Record};
+use eventlog::{Headers, NewRecord, Record};
 use events::{Action, DeadLetter, PolicyChange, topic};
 use gateway::fuzzing::Held;
 
@@ -23,7 +23,7 @@ pub fn records(data: &[u8]) {
             timestamp: now(),
             key: Bytes::copy_from_slice(line(1)),
             value: (!line(2).is_empty()).then(|| Bytes::copy_from_slice(line(2))),
-            headers: vec![],
+            headers: Headers::default(),
         }
     });
     let records: Vec<Record> = records.collect();
