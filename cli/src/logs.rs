@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventlog::{Keep, Log, TopicSpec, embedded::EmbeddedLog};
 use events::topic;
 
-use crate::{clock::SystemClock, config::Settings, error::Failure};
+use crate::{clock::SystemClock, commands::inert, config::Settings, error::Failure};
 
 /// What a command wants of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,6 @@ pub(crate) fn topics(settings: &Settings) -> Vec<TopicSpec> {
 pub(crate) fn name(settings: &Settings) -> String {
     match &settings.redpanda {
         Some(redpanda) => format!("Kafka API at {}", redpanda.brokers),
-        None => format!("embedded, in {}", settings.data_dir.display()),
+        None => format!("embedded, in {}", inert(&settings.data_dir.display().to_string())),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     admin::{self, Health, MovedAt},
     args::{Role, Serve},
     clock::SystemClock,
+    commands::inert,
     config,
     config::{Address, Settings},
     demo,
@@ -170,7 +171,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         demo::run(&**log, origin, &secrets).await?;
         if !args.exit {
             if settings.redpanda.is_none() {
-                let dir = settings.data_dir.display();
+                let dir = inert(&settings.data_dir.display().to_string());
                 say!("Look closer: breakdown --data-dir {dir} issue github:acme/checkout#101");
             }
             say!("Still serving; stop with Ctrl-C.");

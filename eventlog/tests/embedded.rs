@@ -137,7 +137,7 @@ mod directory {
 
     #[tokio::test]
     async fn whose_files_are_taken_away_acknowledges_nothing() {
-        for name in ["log.db", "serve.lock"] {
+        for name in ["log.db", "log.db-wal", "serve.lock"] {
             let temporary = tempfile::tempdir().unwrap();
             let (path, aside) = (temporary.path().join(name), temporary.path().join("aside"));
             let log = EmbeddedLog::hold(temporary.path(), clock()).unwrap();

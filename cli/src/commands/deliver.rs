@@ -7,6 +7,7 @@ use webhooks::{Provider, Secrets, sign};
 
 use crate::{
     args::{Deliver, ProviderName},
+    commands::read_input,
     config::Settings,
     error::Failure,
     serve::reachable,
@@ -23,6 +24,8 @@ impl From<ProviderName> for Provider {
 
 /// How long a receiver may take to answer; GitHub itself waits 10 s.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The largest payload: a receiver takes no larger one.
+const MAX_BYTES: u64 = 25 << 20;
 
 /// Sends the file, prints status and body; exit 1 unless the answer is 2xx.
 pub(crate) async fn run(settings: &Settings, args: Deliver) -> Result<ExitCode, Failure> {
@@ -39,8 +42,7 @@ pub(crate) async fn run(settings: &Settings, args: Deliver) -> Result<ExitCode, 
     let secret = secret
         .ok_or_else(|| Failure::usage(format!("{variable} is not set: it must hold the webhook secret")))?;
     let secrets = Secrets::parse(&secret).map_err(|error| Failure::usage(format!("{variable}: {error}")))?;
-    let body = std::fs::read(&args.file)
-        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.file.display())))?;
+    let body = read_input(&args.file, MAX_BYTES)?;
     let url = args
         .url
         .unwrap_or_else(|| format!("http://{}{}", reachable(settings.webhooks_listen.at), provider.path()));

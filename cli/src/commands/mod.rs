@@ -7,7 +7,7 @@ pub(crate) mod publish;
 pub(crate) mod tail;
 pub(crate) mod topics;
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{fs::File, io::Read, ops::ControlFlow, path::Path, time::Duration};
 
 use eventlog::{Bounds, Log, Record};
 use serde_json::Value;
@@ -38,6 +38,26 @@ pub(crate) fn inert_json(value: &Value) -> String {
 fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
+/// The bytes of a file, or of standard input where it is called `-`; at most `max`.
+pub(crate) fn read_input(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
+    let unreadable =
+        |error: std::io::Error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
+    let mut bytes = Vec::new();
+    // A byte more tells that there is more.
+    let read = match path.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(max + 1).read_to_end(&mut bytes),
+        false => File::open(path).map_err(unreadable)?.take(max + 1).read_to_end(&mut bytes),
+    };
+    read.map_err(unreadable)?;
+    if bytes.len() as u64 > max {
+        return Err(Failure::usage(format!(
+            "{} has more than {max} bytes, which is the limit",
+            path.display()
+        )));
+    }
+    Ok(bytes)
 }
 
 /// Every record that stands on `topic` now, in offset order per partition.

@@ -1,6 +1,6 @@
 //! `breakdown publish`: events from files onto `issues`.
 
-use std::{io::Read, process::ExitCode};
+use std::process::ExitCode;
 
 use eventlog::NewRecord;
 use events::{IssueEvent, Source, id, issue_ref_of_github, issue_ref_of_jira, topic};
@@ -8,7 +8,7 @@ use serde_json::{Deserializer, Value, json};
 
 use crate::{
     args::Publish,
-    commands::{inert, inert_json},
+    commands::{inert, inert_json, read_input},
     config::Settings,
     error::Failure,
     logs::{self, Access},
@@ -16,6 +16,8 @@ use crate::{
 
 /// Most events appended at once.
 const BATCH: usize = 500;
+/// The largest file.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Checks every event, then appends them all in order, and prints where each one stands.
 pub(crate) async fn run(settings: &Settings, args: Publish) -> Result<ExitCode, Failure> {
@@ -27,7 +29,7 @@ pub(crate) async fn run(settings: &Settings, args: Publish) -> Result<ExitCode, 
         )));
     }
     let name = args.file.display().to_string();
-    let events = parse(&read(&args)?, &name)?;
+    let events = parse(&read_input(&args.file, MAX_BYTES)?, &name)?;
     let is_new = settings.redpanda.is_none() && !settings.data_dir.is_dir();
     let log = logs::open(settings, Access::Beside).await?;
     if is_new {
@@ -73,17 +75,6 @@ pub(crate) async fn run(settings: &Settings, args: Publish) -> Result<ExitCode, 
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn read(args: &Publish) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = if args.file.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
-    } else {
-        std::fs::read(&args.file).map(|read| bytes = read)
-    };
-    read.map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.file.display())))?;
-    Ok(bytes)
 }
 
 /// One event, an array of events, or one event a line. All are checked before any is appended.

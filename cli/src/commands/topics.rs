@@ -8,6 +8,7 @@ use webhooks::{Spool, SpoolContents};
 
 use crate::{
     clock::SystemClock,
+    commands::inert,
     config::Settings,
     error::Failure,
     logs::{self, Access},
@@ -52,7 +53,7 @@ async fn spool(settings: &Settings, as_json: bool) -> Result<(), Failure> {
     let since = oldest.map_or(String::new(), |at| format!(", the oldest since {}", at.to_rfc3339()));
     say!(
         "spool in {}: {records} records, {bytes} bytes wait for the broker{since}",
-        settings.data_dir.display()
+        inert(&settings.data_dir.display().to_string())
     );
     if unfit.records > 0 {
         say!("  and {} records that the broker will never take, not even as dead letters", unfit.records);

@@ -19,6 +19,9 @@ impl Places {
     pub(super) fn remember(file: &Path, lock: Option<&File>) -> Result<Self, LogError> {
         let failed = |error| gone(file, &error);
         let mut places = vec![(file.to_owned(), inode(&file.metadata().map_err(failed)?))];
+        // What was acknowledged last stands in it alone. It is there as long as anybody has the file open.
+        let wal = write_ahead(file);
+        places.push((wal.clone(), inode(&wal.metadata().map_err(|error| gone(&wal, &error))?)));
         if let (Some(lock), Some(directory)) = (lock, file.parent()) {
             places.push((directory.join(LOCK), inode(&lock.metadata().map_err(failed)?)));
         }
@@ -33,6 +36,13 @@ impl Places {
             Err(error) => Err(gone(path, &error)),
         })
     }
+}
+
+/// The write-ahead log of a database.
+pub(super) fn write_ahead(file: &Path) -> PathBuf {
+    let mut wal = file.as_os_str().to_owned();
+    wal.push("-wal");
+    wal.into()
 }
 
 fn gone(path: &Path, why: &dyn std::fmt::Display) -> LogError {

@@ -19,7 +19,7 @@ use super::{
     append::Page,
     coordinator::{Claim, Committing, Coordinator, Seat},
     database,
-    directory::Places,
+    directory::{Places, write_ahead},
     tidy::{self, Piece},
 };
 use crate::{Clock, LogError, NewRecord, Position, TopicSpec};
@@ -273,9 +273,7 @@ impl Thread {
 
     /// Cuts the write-ahead log back where it is too long, or at once.
     fn cut_wal(&mut self, at_once: bool) {
-        let mut wal = self.parts.file.clone().into_os_string();
-        wal.push("-wal");
-        let size = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
+        let size = std::fs::metadata(write_ahead(&self.parts.file)).map_or(0, |metadata| metadata.len());
         if size <= self.cut_beyond && !at_once {
             if size <= WAL_BYTES {
                 self.cut_beyond = WAL_BYTES;

@@ -76,7 +76,7 @@ fn load_named(path: Option<&Path>) -> Result<(String, Ruleset), Failure> {
     };
     let ruleset = ::policy::load(&text).map_err(|diagnostics: Vec<Diagnostic>| {
         let shown = in_source(&name, &text, &diagnostics, is_coloured(&stderr()));
-        Failure::usage(format!("the policy {} has mistakes\n\n{shown}", inert(&name)))
+        Failure::usage_in_colours(format!("the policy {} has mistakes\n\n{shown}", inert(&name)))
     })?;
     Ok((name, ruleset))
 }
