@@ -12,6 +12,8 @@ pub(crate) const MAX_STEPS: u64 = 1 << 20;
 pub(crate) const MAX_POLICY_STEPS: u64 = 1 << 25;
 /// Searching a text of the greatest length for a pattern counts as so many.
 const SEARCH: u64 = 2048;
+/// Looking for one text in another, as far as it counts.
+const TEXT: u64 = 16;
 
 /// Of a condition; without a view, at worst.
 pub(super) fn formula(it: &Formula, seen: Option<&View<'_>>) -> u64 {
@@ -38,7 +40,11 @@ fn test(it: &Test, seen: Option<&View<'_>>) -> u64 {
         Test::In { term: it, list } => {
             term(it, seen).saturating_add(elements(list, seen)).saturating_add(length(list, seen))
         }
-        Test::Text { text, part, .. } => term(text, seen).saturating_add(term(part, seen)),
+        Test::Text { text, part, .. } => {
+            // A text of a kilobyte and more takes so much; with all lists at their longest, it is the lists that count.
+            let searched = if seen.is_some() { TEXT } else { 0 };
+            term(text, seen).saturating_add(term(part, seen)).saturating_add(searched)
+        }
         Test::Matches { text, .. } => term(text, seen).saturating_add(SEARCH),
     }
 }
