@@ -217,12 +217,7 @@ fn change(production: &Course, ruleset: &Ruleset, wall: DateTime<Utc>, on_trial:
 
 /// The state with which a candidate begins.
 fn fork(production: &State, candidate: &Ruleset) -> State {
-    let mut state = production.clone();
-    // Offsets are the partition's, and outcomes are of what was done: neither is a candidate's.
-    let kinds = [Kind::Consumed, Kind::Project, Kind::Outcome];
-    let foreign = state.keys().filter(|key| kinds.contains(&key.kind)).map(|key| (key, None));
-    let foreign = Decision { changes: foreign.collect(), ..Decision::default() };
-    state.apply(foreign);
+    let mut state = production.for_trial();
     let decision = switch(&state, candidate);
     state.apply(decision);
     state

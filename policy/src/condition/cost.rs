@@ -8,7 +8,8 @@ use crate::state::MAX_LIST;
 
 /// The most steps of one condition. A step takes some ten nanoseconds.
 pub(crate) const MAX_STEPS: u64 = 1 << 20;
-/// What all conditions of a policy may take together: an event that meets every one of them is decided within a second.
+/// What all conditions of a policy may take together: an event that meets every one of them is decided within a second,
+/// but for conditions that bring a long text to lower case in a loop, which costs more than the step that it counts as.
 pub(crate) const MAX_POLICY_STEPS: u64 = 1 << 25;
 /// Searching a text of the greatest length for a pattern counts as so many.
 const SEARCH: u64 = 2048;

@@ -91,6 +91,17 @@ impl State {
         self.seen = other.seen.clone();
     }
 
+    /// What a policy on trial begins with beside this one: what is known. Offsets are the partition's, and outcomes are of what was
+    /// done: neither is its own.
+    pub fn for_trial(&self) -> Self {
+        let mut state = self.clone();
+        let foreign = [Kind::Consumed, Kind::Project, Kind::Outcome];
+        for key in self.keys().filter(|key| foreign.contains(&key.kind)) {
+            state.put(key, None);
+        }
+        state
+    }
+
     /// The keys of every entry, in no order.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         self.entries.keys().cloned().chain(self.seen.keys())

@@ -15,7 +15,7 @@
 use std::{collections::VecDeque, mem};
 
 use ::policy::{
-    Decided, Decision, Kind, Repeats, Ruleset, State, Timer,
+    Decided, Repeats, Ruleset, State, Timer,
     explain::{Case, Explanation, Focus, explain},
     fire_timers, switch_policy, take_event,
 };
@@ -199,7 +199,7 @@ impl Replay<'_> {
         let course = match change.on_trial {
             false => &mut self.in_force,
             true => {
-                self.on_trial.state = begin_of_trial(&self.in_force.state);
+                self.on_trial.state = self.in_force.state.for_trial();
                 &mut self.on_trial
             }
         };
@@ -291,16 +291,6 @@ impl Replay<'_> {
         }
         true
     }
-}
-
-/// What a trial begins with: what was known, and not what is the partition's or came of what was done.
-fn begin_of_trial(in_force: &State) -> State {
-    let mut state = in_force.clone();
-    let kinds = [Kind::Consumed, Kind::Project, Kind::Outcome];
-    let foreign = state.keys().filter(|key| kinds.contains(&key.kind)).map(|key| (key.clone(), None));
-    let foreign = Decision { changes: foreign.collect(), ..Decision::default() };
-    state.apply(foreign);
-    state
 }
 
 /// Looks at each decision whether it is the one that is meant.
