@@ -52,7 +52,7 @@ pub struct Action {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluated_at: Option<DateTime<Utc>>,
     /// What the action needs besides: `title` (the issue's), and for a meeting `start_at`, `duration_min`
-    /// (minutes) and `participants`.
+    /// (minutes) and `participants`; `to` says whom it concerns as each tool knows them ([`Recipients`](crate::Recipients)).
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub params: Map<String, Value>,
 }

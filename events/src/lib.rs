@@ -17,6 +17,7 @@ mod message;
 mod open_enum;
 mod outcome;
 mod policy_change;
+mod recipients;
 mod record;
 mod said;
 mod sanitize;
@@ -31,6 +32,7 @@ pub use issue_ref::{issue_ref_of_github, issue_ref_of_jira, issue_ref_of_milesto
 pub use message::Message;
 pub use outcome::{Outcome, Risk};
 pub use policy_change::PolicyChange;
+pub use recipients::{Person, Recipients, Team};
 pub use record::{MAX_ID_BYTES, Recorded, Unsound};
 pub use said::Said;
 pub use sanitize::{MAX_TEXT_CHARS, clean_text};
