@@ -15,7 +15,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{Clock, Log};
+use eventlog::{Clock, Log, Stuck};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -96,12 +96,29 @@ impl Health {
             ready &= moves;
             detail.insert((*role).into(), json!({"moves": moves, "moved_at": moved_at}));
         }
+        // Only the broker's operator can end a transaction that it has forgotten, so it must be said where it is looked at.
+        let stuck = match &self.log {
+            Some(log) if !self.roles.is_empty() => log.stuck(),
+            _ => Vec::new(),
+        };
+        if !stuck.is_empty() {
+            ready = false;
+            let said = stuck.into_iter().map(|stuck| self.said(stuck)).collect();
+            detail.insert("stuck".into(), Value::Array(said));
+        }
         if let Some(SpoolReport { spooling, records, bytes, oldest, takes }) = spool {
             let spool = json!({"spooling": spooling, "takes": takes, "records": records, "bytes": bytes, "oldest_at": oldest});
             detail.insert("spool".into(), spool);
         }
         detail.insert("ready".into(), ready.into());
         (ready, detail)
+    }
+
+    fn said(&self, Stuck { group, partition, topic, from, waiting }: Stuck) -> Value {
+        let since = TimeDelta::from_std(waiting).ok().map(|waiting| self.clock.now() - waiting);
+        let hint =
+            "the broker has forgotten an open transaction: kafka-transactions.sh find-hanging, then abort (docs/operations.md)";
+        json!({"group": group, "partition": partition, "topic": topic, "from": from, "since": since, "hint": hint})
     }
 }
 
@@ -219,10 +236,76 @@ fn problem(status: StatusCode, detail: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
     use axum::{body::Body, http::Method};
+    use eventlog::{
+        GroupOffset, LogError, ManualClock, NewRecord, Position, Reader, Subscription, SubscriptionSpec,
+        TopicInfo, TopicSpec,
+    };
     use tower::ServiceExt;
 
     use super::*;
+
+    /// A broker that answers, and has forgotten a transaction.
+    struct Forgetful;
+
+    #[async_trait]
+    impl Log for Forgetful {
+        async fn create_topics(&self, _: &[TopicSpec]) -> Result<(), LogError> {
+            Ok(())
+        }
+
+        async fn append(&self, _: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
+            Ok(Vec::new())
+        }
+
+        async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+            Ok(Vec::new())
+        }
+
+        async fn groups(&self) -> Result<Vec<GroupOffset>, LogError> {
+            Ok(Vec::new())
+        }
+
+        async fn read(&self, _: &str, _: &[(u32, u64)]) -> Result<Box<dyn Reader>, LogError> {
+            Err(LogError::Unavailable("nothing to read".into()))
+        }
+
+        async fn subscribe(&self, _: SubscriptionSpec) -> Result<Box<dyn Subscription>, LogError> {
+            Err(LogError::Unavailable("nothing to read".into()))
+        }
+
+        fn stuck(&self) -> Vec<Stuck> {
+            vec![Stuck {
+                group: "gateway".into(),
+                partition: 3,
+                topic: "gateway-state".into(),
+                from: Some(812),
+                waiting: Duration::from_secs(90),
+            }]
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stuck_is_said_and_the_process_is_not_ready() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(now));
+        let log: Option<Arc<dyn Log>> = Some(Arc::new(Forgetful));
+        let role: MovedAt = Box::new(move || Some(now));
+        let (ready, said) =
+            Health::new(log.clone(), clock.clone(), vec![("gateway", role)], None).ready().await;
+        assert!(!ready);
+        let stuck = &said["stuck"][0];
+        assert_eq!(
+            (&stuck["partition"], &stuck["topic"], &stuck["from"]),
+            (&json!(3), &json!("gateway-state"), &json!(812))
+        );
+        assert_eq!(stuck["since"], json!(now - TimeDelta::seconds(90)));
+        assert!(stuck["hint"].as_str().unwrap().contains("kafka-transactions.sh"));
+        // Receivers append, whatever others wait for.
+        let (ready, said) = Health::new(log, clock, vec![], None).ready().await;
+        assert!(ready && said.get("stuck").is_none(), "{said:?}");
+    }
 
     const ELSEWHERE: &str = "192.0.2.7:4711";
     const HERE: &str = "127.0.0.1:4711";

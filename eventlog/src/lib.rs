@@ -106,6 +106,23 @@ impl GroupOffset {
     }
 }
 
+/// Something that a member of this process waits for, and that will not come by itself: a transaction stays undecided, so
+/// nothing behind it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// The group of the member.
+    pub group: String,
+    /// Its partition that does not go on.
+    pub partition: u32,
+    /// The topic in whose partition of that number something is undecided: an input, the changelog, or where the brokers
+    /// keep the group's offsets (there the partition has another number).
+    pub topic: String,
+    /// The first offset that is undecided, where it is known.
+    pub from: Option<u64>,
+    /// For how long this has been so.
+    pub waiting: Duration,
+}
+
 /// What a group consumes, and where its members keep their state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionSpec {
@@ -152,6 +169,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Joins a group. The embedded log grants this only to the process that holds the data directory.
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>, LogError>;
+
+    /// What members of this process have waited for too long, though the log answers. Asks nobody. The embedded log decides
+    /// each step before the next: there it is nothing, always.
+    fn stuck(&self) -> Vec<Stuck> {
+        Vec::new()
+    }
 }
 
 /// Reads one topic outside any group.

@@ -27,6 +27,7 @@ mod reader;
 mod restore;
 mod step;
 mod subscription;
+mod watch;
 
 use std::sync::Arc;
 
@@ -38,8 +39,8 @@ use self::{
     subscription::KafkaSubscription,
 };
 use crate::{
-    GroupOffset, Log, LogError, NewRecord, Position, Reader, Subscription, SubscriptionSpec, TopicInfo,
-    TopicSpec,
+    GroupOffset, Log, LogError, NewRecord, Position, Reader, Stuck, Subscription, SubscriptionSpec,
+    TopicInfo, TopicSpec,
 };
 
 /// A log on a cluster of brokers.
@@ -90,5 +91,9 @@ impl Log for KafkaLog {
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>, LogError> {
         let cluster = Arc::clone(&self.cluster);
         Ok(Box::new(run_blocking(move || KafkaSubscription::open(cluster, spec)).await?))
+    }
+
+    fn stuck(&self) -> Vec<Stuck> {
+        self.cluster.watch.stuck()
     }
 }
