@@ -20,8 +20,10 @@ mod clock;
 pub mod embedded;
 mod error;
 mod headers;
+mod holding;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod meters;
 mod partitioner;
 mod record;
 
@@ -31,6 +33,8 @@ use async_trait::async_trait;
 pub use clock::{Clock, ManualClock};
 pub use error::LogError;
 pub use headers::Headers;
+pub use holding::{Holding, Phase};
+pub use meters::describe_metrics;
 pub use partitioner::partition_of;
 pub use record::{NewRecord, Position, Record};
 

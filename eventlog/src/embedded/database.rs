@@ -209,7 +209,9 @@ pub(super) fn failure(file: &Path, doing: &str, error: &rusqlite::Error) -> LogE
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => no_space(doing, &file, free),
         // SQLite says nothing more of files beside the database (the WAL's index) that cannot be made or grow.
-        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if free.is_some_and(|free| free < LEAST_BYTES) => {
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+            if free.is_some_and(|free| free < LEAST_BYTES) =>
+        {
             no_space(doing, &file, free)
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LogError::Unavailable(format!(

@@ -127,8 +127,16 @@ impl EmbeddedLog {
             lock,
         })?;
         let readers = Arc::new(Readers::new(file));
-        let shared =
-            Shared { directory: directory.to_owned(), held: hold, readers, changes, coordinator, places, room, writer };
+        let shared = Shared {
+            directory: directory.to_owned(),
+            held: hold,
+            readers,
+            changes,
+            coordinator,
+            places,
+            room,
+            writer,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 

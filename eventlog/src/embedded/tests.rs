@@ -104,7 +104,10 @@ async fn whether_the_disk_takes_something_is_known_without_a_record() {
         log.shared.room.refused();
     }
     let ends = log.topics().await.unwrap();
-    assert!(ends.iter().flat_map(|info| &info.partitions).all(|bounds| bounds.end == 0), "no record: {ends:?}");
+    assert!(
+        ends.iter().flat_map(|info| &info.partitions).all(|bounds| bounds.end == 0),
+        "no record: {ends:?}"
+    );
 
     // A file that is taken away is known at once, whatever was proven.
     log.writable().await.unwrap();
@@ -125,7 +128,10 @@ async fn a_disk_that_takes_nothing_is_asked_anew_each_time() {
     log.append(vec![record("out", 300_000)]).await.unwrap_err();
     for _ in 0..2 {
         let full = log.writable().await.unwrap_err();
-        assert!(full.to_string().contains("no space left") && full.to_string().contains("KiB are free"), "{full}");
+        assert!(
+            full.to_string().contains("no space left") && full.to_string().contains("KiB are free"),
+            "{full}"
+        );
     }
     log.shared.writer.run(Job::LimitPages(1_000_000)).await.unwrap();
     log.writable().await.unwrap();
