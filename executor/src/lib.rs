@@ -51,6 +51,6 @@ pub use error::ExecutorError;
 pub use http::http_client;
 pub use meters::describe_metrics;
 pub use progress::Progress;
-pub use run::{run, run_with};
+pub use run::{GROUP, run, run_with};
 pub use stalls::{STALLED_AFTER, Stalled};
 pub use target::{Attempt, Target, Verdict};

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The consumer group.
-const GROUP: &str = "executor";
+pub const GROUP: &str = "executor";
 /// How long an unreachable log is left alone.
 const LOG_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Wait for more after something came.
