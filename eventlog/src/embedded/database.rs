@@ -21,6 +21,8 @@ const APPLICATION_ID: i32 = 0x4272_6b44;
 const SCHEMA_VERSION: i32 = 2;
 /// How long one attempt waits for another process that writes.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// What is done when the file is opened.
+const OPENING: &str = "cannot open the log";
 /// With less than this free not even the WAL and its index can be made beside the file.
 const LEAST_BYTES: u64 = 128 << 10;
 /// What the write-ahead log takes between two checkpoints, twice over: so much should be free.
@@ -83,7 +85,7 @@ const SCHEMA: &str = "
 /// Opens the file for writing; makes it, or the schema in it, where there is none. An older schema is brought up to date for
 /// whoever holds the directory; beside a `serve`, which may be older than we are, that is refused.
 pub(super) fn create(file: &Path, held: bool) -> Result<Connection, LogError> {
-    let failed = |error| failure(file, "cannot open the log", &error);
+    let failed = |error| failure(file, OPENING, &error);
     let mut connection = Connection::open_with_flags(
         file,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -165,13 +167,13 @@ fn check(connection: &Connection, file: &Path) -> Result<i32, LogError> {
     let read = |pragma: &str| {
         connection
             .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
-            .map_err(|error| failure(file, "cannot open the log", &error))
+            .map_err(|error| failure(file, OPENING, &error))
     };
     let (version, application) = (read("user_version")?, read("application_id")?);
     let empty = version == 0 && application == 0 && {
         let tables =
             connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0));
-        tables.map_err(|error| failure(file, "cannot open the log", &error))? == 0
+        tables.map_err(|error| failure(file, OPENING, &error))? == 0
     };
     if !empty && application != APPLICATION_ID {
         return Err(LogError::Refused(format!(
@@ -195,9 +197,10 @@ pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
 }
 
 fn no_space(doing: &str, file: &dyn std::fmt::Display, free: Option<u64>) -> LogError {
+    let then = if doing == OPENING { "then start again" } else { "and writing goes on by itself" };
     let free = free.map_or(String::new(), |free| format!(" ({} KiB are free on its disk)", free / 1_024));
     LogError::Unavailable(format!(
-        "{doing}: no space left for {file}{free}; free at least {} MiB there, and it goes on by itself",
+        "{doing}: no space left for {file}{free}; free at least {} MiB there, {then}",
         ROOM_BYTES >> 20
     ))
 }
