@@ -20,8 +20,10 @@ mod clock;
 pub mod embedded;
 mod error;
 mod headers;
+mod holding;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod meters;
 mod partitioner;
 mod record;
 
@@ -31,6 +33,8 @@ use async_trait::async_trait;
 pub use clock::{Clock, ManualClock};
 pub use error::LogError;
 pub use headers::Headers;
+pub use holding::{Holding, Phase};
+pub use meters::describe_metrics;
 pub use partitioner::partition_of;
 pub use record::{NewRecord, Position, Record};
 
@@ -157,11 +161,22 @@ pub trait Log: Send + Sync + 'static {
     /// Appends records and returns where each one stands, in the order given.
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError>;
 
+    /// Whether an append would be taken now, found out without appending a record; the error says what stands against it.
+    /// Where nothing better is known, a log that tells of its topics takes records.
+    async fn writable(&self) -> Result<(), LogError> {
+        self.topics().await.map(drop)
+    }
+
     /// Every topic, by name.
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
 
     /// How far each group has come, by group, topic and partition.
     async fn groups(&self) -> Result<Vec<GroupOffset>, LogError>;
+
+    /// How far one group has come, by topic and partition.
+    async fn group(&self, name: &str) -> Result<Vec<GroupOffset>, LogError> {
+        Ok(self.groups().await?.into_iter().filter(|at| at.group == name).collect())
+    }
 
     /// Reads one topic, outside any group, from the given `(partition, offset)` pairs on; partitions that are not
     /// named are not read. An offset before the first kept one reads from the first, one past the end waits there.

@@ -83,6 +83,10 @@ impl Log for KafkaLog {
         self.admin.groups().await
     }
 
+    async fn group(&self, name: &str) -> Result<Vec<GroupOffset>, LogError> {
+        self.admin.group(name).await
+    }
+
     async fn read(&self, topic: &str, from: &[(u32, u64)]) -> Result<Box<dyn Reader>, LogError> {
         let (cluster, topic, from) = (Arc::clone(&self.cluster), topic.to_owned(), from.to_vec());
         Ok(Box::new(run_blocking(move || KafkaReader::open(cluster, topic, &from)).await?))
