@@ -245,7 +245,7 @@ async fn a_paused_partition_is_caught_up_before_a_marker() {
     case.create(&*log, 1).await;
     let mut member = case.member(&*log).await;
     member.until_held(1).await;
-    member.pause(0, true).await;
+    member.pause(&case.name("in"), 0, true).await;
     let open = case.backend.open_transaction(&case.name("in"), &case.name("writer"), "never");
     assert!(!member.caught_up(&case.name("in"), 0).await.unwrap());
     open.abort_transaction(WAIT).unwrap();

@@ -497,7 +497,7 @@ impl Executor {
             if paused == held.paused {
                 continue;
             }
-            match self.subscription.pause(partition, paused).await {
+            match self.subscription.pause(topic::ACTIONS, partition, paused).await {
                 Ok(()) => held.paused = paused,
                 // Tried again on the next turn; if the partition is lost, poll will say so.
                 Err(error) => tracing::warn!(%error, partition, "a partition could not be paused or resumed"),

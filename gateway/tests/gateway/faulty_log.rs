@@ -181,7 +181,7 @@ impl Subscription for FaultySubscription {
         self.inner.as_mut().unwrap().caught_up(topic, partition).await
     }
 
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
-        self.inner.as_mut().unwrap().pause(partition, paused).await
+    async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError> {
+        self.inner.as_mut().unwrap().pause(topic, partition, paused).await
     }
 }
