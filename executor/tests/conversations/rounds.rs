@@ -148,6 +148,25 @@ async fn a_target_that_did_the_work_before_it_failed_recognises_it() {
 }
 
 #[tokio::test]
+async fn a_meeting_that_was_not_booked_in_time_is_booked_for_later() {
+    // Whether or not it was booked unheard.
+    for booked in [false, true] {
+        let fault = Fault::status(503).retry_after("3600");
+        let world = World::started().await;
+        world.mock.inject(if booked { fault.after_work() } else { fault });
+        world.publish(&action("a-1", "schedule_unblocker")).await;
+        assert!(!world.outcome().await.ack);
+        world.advance(3 * 3600);
+        world.redrive(&world.dead_letters()[0]).await;
+        assert!(world.outcomes_of(2).await[1].ack);
+        let meetings = world.mock.meetings();
+        let starts: Vec<_> = meetings.iter().map(|meeting| meeting.item.start_at).collect();
+        let start = if booked { "2026-03-02T10:15:00Z" } else { "2026-03-02T13:15:00Z" };
+        assert_eq!(starts, [start.parse::<chrono::DateTime<chrono::Utc>>().unwrap()]);
+    }
+}
+
+#[tokio::test]
 async fn when_the_mark_is_forgotten_the_letter_remembers() {
     let (world, letter) = failed().await;
     world.advance(7 * 24 * 3600 + 1);
