@@ -16,9 +16,20 @@ pub const ACTIONS_SHADOW: &str = "actions-shadow";
 pub const GATEWAY_STATE: &str = "gateway-state";
 /// The executor's changelog (compacted, private).
 pub const EXECUTOR_STATE: &str = "executor-state";
+/// How far each sweep for what never arrived has come (compacted, private).
+pub const SWEEPS: &str = "sweeps";
 
 /// Topics of which only the newest record per key matters.
-pub const COMPACTED: [&str; 2] = [GATEWAY_STATE, EXECUTOR_STATE];
+pub const COMPACTED: [&str; 3] = [GATEWAY_STATE, EXECUTOR_STATE, SWEEPS];
 /// Every topic.
-pub const ALL: [&str; 8] =
-    [ISSUES, ACTIONS, OUTCOMES, DEAD_LETTERS, POLICIES, ACTIONS_SHADOW, GATEWAY_STATE, EXECUTOR_STATE];
+pub const ALL: [&str; 9] = [
+    ISSUES,
+    ACTIONS,
+    OUTCOMES,
+    DEAD_LETTERS,
+    POLICIES,
+    ACTIONS_SHADOW,
+    GATEWAY_STATE,
+    EXECUTOR_STATE,
+    SWEEPS,
+];
