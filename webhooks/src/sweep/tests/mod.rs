@@ -1,0 +1,6 @@
+//! Sweeps against providers that keep state and answer as documented, without a network and in a time of their own.
+
+mod fake_github;
+mod github;
+mod memory_log;
+mod world;
