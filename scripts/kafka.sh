@@ -24,6 +24,7 @@ dir=${BREAKDOWN_KAFKA_DIR:-$jars}
 libs=$jars/libs-$version
 first=${BREAKDOWN_KAFKA_PORT:-19092}
 nodes=1
+said=()
 
 # What is node $1's own, from here on.
 node() {
@@ -137,8 +138,8 @@ start() {
     java -Xshare:auto -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.tools.StorageTool format --ignore-formatted \
       -t "$(<"$cluster")" -c "$home/server.properties" >>"$log" 2>&1 || { tail -n 20 "$log" >&2; die "the store could not be formatted"; }
   fi
-  # What was said before a crash is what explains what came after it, so the log goes on.
-  echo "kafka.sh: start" >>"$log"
+  # What was said before a crash is what explains what came after it, so the log goes on; only this start's part tells of this start.
+  said[id]=$(stat -c %s "$log" 2>/dev/null || echo 0)
   nohup java -Xmx512m -Xms128m -XX:+UseG1GC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true \
     -Dorg.slf4j.simpleLogger.defaultLogLevel=info -Dorg.slf4j.simpleLogger.showDateTime=true \
     -cp "$libs/*" kafka.Kafka "$home/server.properties" >>"$log" 2>&1 </dev/null &
@@ -151,8 +152,7 @@ await() {
   pid=$(<"$pidfile")
   for ((tries = 0; tries < 600; tries++)); do
     kill -0 "$pid" 2>/dev/null || { tail -n 30 "$log" >&2; rm -f "$pidfile"; die "the broker ended while starting: $log"; }
-    # Only this start's part of the log tells of this start.
-    if [[ $(grep -E 'Kafka Server started|^kafka.sh: start$' "$log" | tail -n 1) == *started* ]] && answers "$port" 2>/dev/null; then
+    if grep -q 'Kafka Server started' <(tail -c +$((said[id] + 1)) "$log") && answers "$port" 2>/dev/null; then
       echo "kafka.sh: Apache Kafka $version is up on 127.0.0.1:$port (pid $pid, log $log)" >&2
       return
     fi
