@@ -13,9 +13,9 @@
 # BREAKDOWN_KAFKA_VERSION takes another version than the one that is tested with; each has data of its own.
 set -euo pipefail
 
-# The newest line that decides every transaction. From 4.2 to 4.3.1 at least, a coordinator that looks for the leader of a partition
-# while it has none (a lone broker that starts again, or was fenced) takes the partition for deleted: it skips the marker and calls
-# the transaction complete, and what stands behind its records can be read by nobody (KAFKA-20734).
+# Not the newest: in 4.3.1 a coordinator that looks for the leader of a partition while it has none (a lone broker that starts again, or
+# was fenced) takes the partition for deleted: it skips the marker and calls the transaction complete, and what stands behind its
+# records can be read by nobody (KAFKA-20734).
 version=${BREAKDOWN_KAFKA_VERSION:-4.1.2}
 plugin=3.9.0
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
