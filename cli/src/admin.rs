@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use webhooks::{Spool, SpoolReport};
 
-use crate::live::Detail;
+use crate::{live::Detail, pauses::Pauses};
 
 /// How long a role may go without moving before the process is not ready. A role moves at least once a second.
 const STALLED_AFTER: TimeDelta = TimeDelta::seconds(15);
@@ -52,6 +52,8 @@ pub(crate) struct Health {
     roles: Vec<(&'static str, MovedAt)>,
     /// Takes deliveries while the log does not answer.
     spool: Option<Spool>,
+    /// Of the executor in this process.
+    effects: Option<Arc<executor::Progress>>,
     answered: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
@@ -61,8 +63,9 @@ impl Health {
         clock: Arc<dyn Clock>,
         roles: Vec<(&'static str, MovedAt)>,
         spool: Option<Spool>,
+        effects: Option<Arc<executor::Progress>>,
     ) -> Self {
-        Self { log, clock, roles, spool, answered: Mutex::new(None) }
+        Self { log, clock, roles, spool, effects, answered: Mutex::new(None) }
     }
 
     async fn log_answers(&self) -> Result<(), String> {
@@ -95,6 +98,15 @@ impl Health {
             let moves = moved_at.is_some_and(|at| self.clock.now() - at < STALLED_AFTER);
             ready &= moves;
             detail.insert((*role).into(), json!({"moves": moves, "moved_at": moved_at}));
+        }
+        // Numbers only: names of projects are nothing for the receivers' listener.
+        if let Some(effects) = &self.effects {
+            let paused = effects.paused();
+            let all = paused.contains_key("");
+            let projects = paused.len() - usize::from(all);
+            let effects =
+                json!({"all_paused": all, "paused_projects": projects, "held_back": effects.held_back()});
+            detail.insert("effects".into(), effects);
         }
         if let Some(SpoolReport { spooling, records, bytes, oldest, takes }) = spool {
             let spool = json!({"spooling": spooling, "takes": takes, "records": records, "bytes": bytes, "oldest_at": oldest});
@@ -136,9 +148,10 @@ const OPEN: [&str; 4] = ["/health", "/health/live", "/health/ready", "/metrics"]
 pub(crate) fn listener(
     public: Router,
     view: Option<Arc<gateway::View>>,
+    log: Option<Arc<dyn Log>>,
     token: Option<SecretString>,
 ) -> Router {
-    api(view)
+    api(view, log)
         .into_iter()
         .fold(public, |router, (path, methods)| router.route(path, methods))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "nothing is served here") })
@@ -146,8 +159,21 @@ pub(crate) fn listener(
 }
 
 /// The routes of the admin API.
-fn api(view: Option<Arc<gateway::View>>) -> Vec<(&'static str, MethodRouter)> {
-    let projects = move || async move { Json(view.map(|view| view.projects()).unwrap_or_default()) };
+fn api(view: Option<Arc<gateway::View>>, log: Option<Arc<dyn Log>>) -> Vec<(&'static str, MethodRouter)> {
+    let projects = move || async move {
+        let projects = view.map(|view| view.projects()).unwrap_or_default();
+        let pauses = async { Pauses::read(&**log.as_ref()?).await.ok() };
+        let pauses = tokio::time::timeout(LOG_TIMEOUT, pauses).await.ok().flatten();
+        let shown = projects.iter().map(|project| {
+            let mut shown = json!(project);
+            // Not said while the log does not say it.
+            if let Some(pauses) = &pauses {
+                shown["effects_paused_at"] = json!(pauses.paused_at(&project.project_id));
+            }
+            shown
+        });
+        Json(shown.collect::<Vec<_>>())
+    };
     vec![("/api/projects", get(projects))]
 }
 
@@ -241,7 +267,7 @@ mod tests {
         }
         let mut request = request.body(Body::empty()).unwrap();
         request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
-        let answer = listener(public, None, token.map(Into::into)).oneshot(request).await.unwrap();
+        let answer = listener(public, None, None, token.map(Into::into)).oneshot(request).await.unwrap();
         answer.status().as_u16()
     }
 
@@ -258,7 +284,7 @@ mod tests {
             "/metrics/x",
             "/%68ealth",
         ];
-        api(None).into_iter().map(|(path, _)| path).chain(odd)
+        api(None, None).into_iter().map(|(path, _)| path).chain(odd)
     }
 
     const METHODS: [Method; 7] = [
@@ -297,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn with_the_token_every_route_answers() {
-        for (path, _) in api(None) {
+        for (path, _) in api(None, None) {
             let right = [("authorization", "Bearer right")];
             assert_eq!(status(Some("right"), &Method::GET, path, ELSEWHERE, &right).await, 200, "{path}");
         }
@@ -323,7 +349,7 @@ mod tests {
                 }
             }
         }
-        for (path, _) in api(None) {
+        for (path, _) in api(None, None) {
             for host in ["127.0.0.1:7100", "localhost", "LOCALHOST:7100", "[::1]:7100", "127.8.8.8"] {
                 for peer in [HERE, "[::1]:4711", "[::ffff:127.0.0.1]:4711"] {
                     assert_eq!(

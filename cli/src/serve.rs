@@ -100,6 +100,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     let mut running = Running::default();
     let moved = Arc::new(executor::Progress::default());
     let mut moving: Vec<(&'static str, MovedAt)> = Vec::new();
+    let effects = executor.is_some().then(|| moved.clone());
     if executor.is_some() {
         let moved = moved.clone();
         moving.push(("executor", Box::new(move || moved.moved_at())));
@@ -107,20 +108,24 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     if let Some(progress) = gateway.as_ref().map(Gateway::progress) {
         moving.push(("gateway", Box::new(move || progress.moved_at())));
     }
-    let health = Arc::new(Health::new(log.clone(), clock.clone(), moving, spool.clone()));
+    let health = Arc::new(Health::new(log.clone(), clock.clone(), moving, spool.clone(), effects));
     let policies = live.as_ref().zip(gateway.as_ref()).map(|(live, gateway)| live.detail(gateway.in_force()));
     let reload = live.as_ref().and_then(Live::reload);
     // Whoever sends deliveries here wants to know whether they are taken, whatever the other roles do about the broker.
     let receiving = match &spool {
-        Some(_) => Arc::new(Health::new(log.clone(), clock.clone(), vec![], spool.clone())),
+        Some(_) => Arc::new(Health::new(log.clone(), clock.clone(), vec![], spool.clone(), None)),
         None => health.clone(),
     };
     let public = admin::public(receiving, metrics.clone(), None);
     let (listener, at) = admin;
     say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
     let view = gateway.as_ref().map(Gateway::view);
-    let router =
-        admin::listener(admin::public(health, metrics, policies), view, settings.admin_token.clone());
+    let router = admin::listener(
+        admin::public(health, metrics, policies),
+        view,
+        log.clone(),
+        settings.admin_token.clone(),
+    );
     let server = webhooks::Server::plain("admin", router, admin::limits());
     running.start("admin", |stop| server.serve(listener, stop));
     let made = preparation.as_ref().map(Preparation::made);
@@ -269,7 +274,8 @@ fn receivers(settings: &Settings) -> Result<webhooks::Config, Failure> {
     Ok(config)
 }
 
-fn projects(settings: &Settings) -> Result<Projects, Failure> {
+/// Which project what belongs to, by the configuration.
+pub(crate) fn projects(settings: &Settings) -> Result<Projects, Failure> {
     let mut projects = Projects::new(settings.project_id.as_str());
     for (id, config::Project { repositories, jira, time_zone }) in &settings.projects {
         for repository in repositories {

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::LOG_RETRY_AFTER;
 use crate::ExecutorError;
 
-/// The consumer group.
-const GROUP: &str = "executor";
+/// The consumer group of the executors.
+pub const GROUP: &str = "executor";
 
 /// Joins the group; `None` when told to stop before the log could be reached.
 pub(super) async fn subscribe(
