@@ -82,7 +82,7 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
     let world = Arc::into_inner(world).ok_or("a fault is still under way")?;
     falls.extend(world.stop().await?);
 
-    let Logged { issues, actions, outcomes, dead_letters, unreadable, states } = settled.logged;
+    let Logged { issues, actions, redriven, outcomes, dead_letters, unreadable, states } = settled.logged;
     let (refolded, redecided) =
         refold(states.keys().copied(), &issues, &outcomes, SystemClock.now(), &ruleset);
     let (post, shown, effects) = (Arc::unwrap_or_clone(post), settled.shown, made);
@@ -91,6 +91,7 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
         stories,
         issues,
         actions,
+        redriven,
         outcomes,
         dead_letters,
         unreadable,
