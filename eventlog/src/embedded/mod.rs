@@ -11,6 +11,8 @@
 //! there, at the moment at which it is written.
 
 mod append;
+#[doc(hidden)]
+pub mod by_hand;
 mod changes;
 mod coordinator;
 mod database;
@@ -42,7 +44,7 @@ use self::{
     reader::EmbeddedReader,
     readers::Readers,
     subscription::EmbeddedSubscription,
-    writer::{Done, Job, Writer, WriterParts},
+    writer::{Done, Job, Work, Writer, WriterParts},
 };
 use crate::{
     Clock, GroupOffset, Log, LogError, NewRecord, Position, Reader, Subscription, SubscriptionSpec,
@@ -103,14 +105,26 @@ impl EmbeddedLog {
     }
 
     fn start(directory: &Path, clock: Arc<dyn Clock>, hold: bool) -> Result<Self, LogError> {
+        let (log, work) = Self::assemble(directory, clock, hold, false)?;
+        log.shared.writer.start(work)?;
+        Ok(log)
+    }
+
+    /// A log whose writer's work is still to be done by somebody.
+    fn assemble(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        hold: bool,
+        by_hand: bool,
+    ) -> Result<(Self, Work), LogError> {
         directory::make(directory)?;
         let lock = if hold { Some(directory::lock(directory)?) } else { None };
         let file = directory.join(database::FILE);
         let connection = database::create(&file, hold)?;
         let places = directory::Places::remember(&file, lock.as_ref())?;
-        let changes = Changes::new(file.clone());
+        let changes = Changes::new(file.clone(), by_hand);
         let coordinator = Arc::new(Coordinator::default());
-        let writer = Writer::start(WriterParts {
+        let (writer, work) = Writer::new(WriterParts {
             file: file.clone(),
             connection,
             clock,
@@ -118,11 +132,11 @@ impl EmbeddedLog {
             changes: changes.sender(),
             places,
             lock,
-        })?;
-        let readers = Arc::new(Readers::new(file));
+        });
+        let readers = Arc::new(Readers::new(file, by_hand));
         let shared =
             Shared { directory: directory.to_owned(), held: hold, readers, changes, coordinator, writer };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok((Self { shared: Arc::new(shared) }, work))
     }
 
     /// Removes what is beyond its topic's limits ([`crate::Keep`]) and gives the space back, in small pieces: appends and steps
