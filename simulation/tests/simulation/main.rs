@@ -112,9 +112,9 @@ fn schedules() {
     assert!(issues > 5 * count && actions > 8 * count && outcomes > 8 * count);
 }
 
-/// One thing goes wrong at each place in turn: at every transaction, and at every call of a target.
+/// One thing goes wrong at each place in turn: at every transaction, at every call of a target, before every step.
 #[test]
-fn every_transaction_and_every_call() {
+fn every_transaction_every_call_and_every_step() {
     let given = Arc::new(Given::load());
     let mut schedules = Vec::new();
     for seed in [3, 4] {
@@ -138,8 +138,9 @@ fn every_transaction_and_every_call() {
         ];
         let turns = (2..=end.turns).flat_map(|turn| turn_faults.map(|fault| Fault::Turn(turn, fault)));
         let calls = (1..=end.calls).flat_map(|call| call_faults.map(|fault| Fault::Call(call, fault)));
+        let steps = (2..=end.steps).map(|step| Fault::Step(step, 11_000));
         let with = |fault| Schedule { faults: vec![fault], ..smooth.clone() };
-        schedules.extend(turns.chain(calls).map(with));
+        schedules.extend(turns.chain(calls).chain(steps).map(with));
     }
     assert!(schedules.len() > 200, "{} places", schedules.len());
     println!("{} places", schedules.len());
@@ -173,7 +174,7 @@ fn every_checker_finds_what_is_broken() {
             let end = live(&given, &Schedule::draw(seed), Some(sabotage));
             end.findings.iter().any(|finding| finding.checker == checker).then_some(seed)
         };
-        let by = (0..60).find_map(found);
+        let by = (0..400).find_map(found);
         println!("{sabotage:?}: {checker} {by:?}");
         assert!(by.is_some(), "{checker} does not find {sabotage:?}");
     }

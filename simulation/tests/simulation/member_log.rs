@@ -171,6 +171,11 @@ impl Subscription for MemberSubscription {
     }
 
     async fn commit(&mut self, mut step: Step) -> Result<(), LogError> {
+        let frozen = self.shared.lock().next_step();
+        if let Some(millis) = frozen {
+            self.shared.trace(|| format!("{} is frozen before a step, for {millis} ms", self.role));
+            self.shared.freeze(self.role, millis);
+        }
         self.shared.dawdle(self.role).await;
         self.doctor(&mut step);
         let executor = matches!(self.role, Role::Executor(_));

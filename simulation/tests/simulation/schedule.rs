@@ -100,6 +100,8 @@ pub enum CallFault {
 pub enum Fault {
     Turn(u64, TurnFault),
     Call(u64, CallFault),
+    /// Whoever is about to make the n-th step is frozen, for so many milliseconds.
+    Step(u64, u64),
 }
 
 /// One world's course.
@@ -160,9 +162,9 @@ impl Schedule {
         schedule
     }
 
-    /// The same letters and no mishap.
+    /// The same letters and no mishap, with two members of each kind.
     pub fn smooth(seed: u64) -> Self {
-        let mut schedule = Self::draw(seed);
+        let mut schedule = Self { gateways: 2, executors: 2, ..Self::draw(seed) };
         schedule.happenings.retain(|(_, happening)| matches!(happening, Happening::Delivery(..)));
         schedule.faults.clear();
         schedule
@@ -217,7 +219,11 @@ impl Schedule {
 }
 
 fn fault(rng: &mut Rng) -> Fault {
-    if rng.bool() {
+    let kind = rng.u32(..5);
+    if kind == 0 {
+        return Fault::Step(rng.u64(2..70), rng.u64(9_500..13_000));
+    }
+    if kind < 3 {
         let fault = match rng.u32(..9) {
             0..3 => TurnFault::RolledBack,
             3..6 => TurnFault::Unknown,

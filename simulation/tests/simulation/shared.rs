@@ -34,6 +34,7 @@ pub struct Inner {
     pub trace: Vec<String>,
     pub turns: u64,
     pub calls: u64,
+    pub steps: u64,
     /// Who is to die at once.
     pub doomed: Option<Doomed>,
     dice: Rng,
@@ -60,6 +61,7 @@ impl Shared {
             trace: Vec::new(),
             turns: 0,
             calls: 0,
+            steps: 0,
             doomed: None,
             dice: Rng::with_seed(!schedule.seed),
             faults: schedule.faults.clone(),
@@ -182,6 +184,15 @@ impl Inner {
             _ => None,
         });
         (turn, faults.collect())
+    }
+
+    /// Counts a step, and says for how long whoever is about to make it is frozen.
+    pub fn next_step(&mut self) -> Option<u64> {
+        self.steps += 1;
+        self.faults.iter().find_map(|fault| match fault {
+            Fault::Step(at, millis) if *at == self.steps => Some(*millis),
+            _ => None,
+        })
     }
 
     /// Counts a call of a target, and says what goes wrong with it.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -15,7 +16,7 @@ use std::{
 use axum::{Router, body::Body};
 use chrono::TimeDelta;
 use eventlog::{
-    Clock, GroupOffset, Keep, Log, Position, TopicSpec,
+    Clock, GroupOffset, Keep, Log, Position, Record, TopicSpec,
     embedded::{
         EmbeddedLog,
         by_hand::{Fate, Hand},
@@ -62,6 +63,7 @@ pub struct End {
     pub log: u64,
     pub turns: u64,
     pub calls: u64,
+    pub steps: u64,
     /// Records on `issues`, `actions` and `outcomes`.
     pub records: [usize; 3],
 }
@@ -515,7 +517,7 @@ impl World {
 
     /// Holds what stands on the log against what was committed.
     async fn end(mut self) -> End {
-        let mut log = std::hash::DefaultHasher::new();
+        let mut log = DefaultHasher::new();
         let mut records = [0; 3];
         if let Some(process) = &self.process {
             for name in topic::ALL {
@@ -529,7 +531,10 @@ impl World {
                 if self.shared.is(Sabotage::ReadsLess) {
                     read.pop();
                 }
-                std::hash::Hash::hash(&format!("{read:?}"), &mut log);
+                for Record { topic, partition, offset, timestamp, key, value, headers } in &read {
+                    let headers: Vec<_> = headers.iter().collect();
+                    (topic, partition, offset, timestamp, key, value, headers).hash(&mut log);
+                }
                 let counted = [topic::ISSUES, topic::ACTIONS, topic::OUTCOMES];
                 if let Some(place) = counted.iter().position(|counted| *counted == name) {
                     records[place] = read.len();
@@ -546,9 +551,10 @@ impl World {
         End {
             findings: std::mem::take(&mut inner.witness.findings),
             trace: std::mem::take(&mut inner.trace),
-            log: std::hash::Hasher::finish(&log),
+            log: log.finish(),
             turns: inner.turns,
             calls: inner.calls,
+            steps: inner.steps,
             records,
         }
     }
