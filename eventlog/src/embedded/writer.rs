@@ -127,12 +127,10 @@ impl Writer {
 
     /// Has a thread do the work.
     pub(super) fn start(&self, mut work: Work) -> Result<(), LogError> {
-        let thread = std::thread::Builder::new()
-            .name("eventlog-write".into())
-            .spawn(move || work.run())
-            .map_err(|error| {
-                LogError::Unavailable(format!("cannot start the log's writer: {error}; try again"))
-            })?;
+        let thread =
+            std::thread::Builder::new().name("eventlog-write".into()).spawn(move || work.run()).map_err(
+                |error| LogError::Unavailable(format!("cannot start the log's writer: {error}; try again")),
+            )?;
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(())
     }

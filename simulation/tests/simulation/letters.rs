@@ -126,7 +126,8 @@ impl Trackers {
             Kind::Commented => {}
         }
         let issue = issue.clone();
-        let says = Says { number, project, index: index + 1, kind, issue, milestone: self.milestones[project], now };
+        let says =
+            Says { number, project, index: index + 1, kind, issue, milestone: self.milestones[project], now };
         let (event, payload) = if github { says.github() } else { ("", says.jira()) };
         let body = serde_json::to_vec(&payload).unwrap();
         Letter { number, project, kind, updated_at: now, event, body }
@@ -156,7 +157,10 @@ impl Says {
         let repository = json!({"full_name": repository, "html_url": page});
         if self.kind == Kind::MilestoneMoved {
             let changes = json!({"due_on": {"from": "2026-03-01T07:00:00Z"}});
-            return ("milestone", json!({"action": "edited", "milestone": milestone, "changes": changes, "repository": repository}));
+            return (
+                "milestone",
+                json!({"action": "edited", "milestone": milestone, "changes": changes, "repository": repository}),
+            );
         }
         let user = |login: &&str| json!({"login": login});
         let assignee = issue.assignee.as_ref().map(user);
@@ -217,11 +221,17 @@ impl Says {
                 ("jira:issue_updated", "issue_updated", json!([changed("duedate", Value::Null, due.into())]))
             }
             Kind::Closed => {
-                let items = [changed("status", "To Do".into(), "Done".into()), changed("resolution", Value::Null, "Done".into())];
+                let items = [
+                    changed("status", "To Do".into(), "Done".into()),
+                    changed("resolution", Value::Null, "Done".into()),
+                ];
                 ("jira:issue_updated", "issue_generic", json!(items))
             }
             Kind::Reopened => {
-                let items = [changed("status", "Done".into(), "To Do".into()), changed("resolution", "Done".into(), Value::Null)];
+                let items = [
+                    changed("status", "Done".into(), "To Do".into()),
+                    changed("resolution", "Done".into(), Value::Null),
+                ];
                 ("jira:issue_updated", "issue_reopened", json!(items))
             }
         };

@@ -187,6 +187,11 @@ impl Subscription for MemberSubscription {
         }
         let again = step.append.clone();
         let mut made = self.inner.commit(step).await;
+        match &made {
+            Err(LogError::Lost(_)) => self.shared.watch(|witness| witness.meet("step of who had lost it")),
+            Err(_) => self.shared.watch(|witness| witness.meet("step that failed")),
+            Ok(()) => {}
+        }
         if self.shared.is(Sabotage::Unfenced) && matches!(made, Err(LogError::Lost(_))) && !again.is_empty() {
             made = self.log.append(again).await.map(drop);
         }

@@ -129,10 +129,16 @@ impl Schedule {
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let (gateways, executors) = (rng.u8(1..=2), rng.u8(1..=2));
-        let mut schedule =
-            Self { seed, gateways, executors, letters: Vec::new(), happenings: Vec::new(), faults: Vec::new() };
+        let mut schedule = Self {
+            seed,
+            gateways,
+            executors,
+            letters: Vec::new(),
+            happenings: Vec::new(),
+            faults: Vec::new(),
+        };
         let count = rng.usize(6..22);
-        let roughness = rng.u32(0..4);
+        let roughness = rng.u32(0..6);
         let (mut at, mut now) = (0, began_at());
         let mut trackers = Trackers::new(now);
         while schedule.letters.len() < count {
@@ -143,7 +149,7 @@ impl Schedule {
             };
             at += wait;
             now += TimeDelta::milliseconds(wait as i64);
-            if rng.u32(..16) < roughness {
+            if rng.u32(..20) < roughness {
                 let happening = schedule.mishap(&mut rng);
                 if let Happening::Jump(seconds) = happening {
                     now += TimeDelta::seconds(seconds);
@@ -154,7 +160,7 @@ impl Schedule {
             }
         }
         if roughness > 0 {
-            for _ in 0..rng.usize(..7) {
+            for _ in 0..rng.usize(..8) {
                 schedule.faults.push(fault(&mut rng));
             }
         }
@@ -252,7 +258,10 @@ impl fmt::Display for Schedule {
             match happening {
                 Happening::Delivery(letter, how) => {
                     let Letter { project, kind, .. } = &self.letters[*letter];
-                    writeln!(f, "{at:>6} ms  letter {letter} ({kind:?} in p{project}) is delivered, {how:?}")?;
+                    writeln!(
+                        f,
+                        "{at:>6} ms  letter {letter} ({kind:?} in p{project}) is delivered, {how:?}"
+                    )?;
                 }
                 other => writeln!(f, "{at:>6} ms  {other:?}")?,
             }

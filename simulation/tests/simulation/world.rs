@@ -64,6 +64,8 @@ pub struct End {
     pub turns: u64,
     pub calls: u64,
     pub steps: u64,
+    /// How often something happened that is worth watching.
+    pub met: BTreeMap<&'static str, u64>,
     /// Records on `issues`, `actions` and `outcomes`.
     pub records: [usize; 3],
 }
@@ -102,7 +104,8 @@ impl Given {
 
 /// Lives a schedule through, in a directory of its own.
 pub fn live(given: &Arc<Given>, schedule: &Schedule, sabotage: Option<Sabotage>) -> End {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let directory = directory();
     let world = async { World::new(given, schedule, sabotage, directory.path()).live(schedule).await };
     let end = runtime.block_on(world);
@@ -161,7 +164,8 @@ impl World {
             .chain((0..schedule.gateways).map(Role::Gateway))
             .chain((0..schedule.executors).map(Role::Executor));
         let policy = Policies { policy: given.rulesets[0].clone(), shadow: None };
-        let policies = (0..schedule.gateways).map(|number| (number, watch::Sender::new(policy.clone()))).collect();
+        let policies =
+            (0..schedule.gateways).map(|number| (number, watch::Sender::new(policy.clone()))).collect();
         let clock = Arc::new(WorldClock::new(began_at()));
         let witness = Witness::new(&schedule.letters, &given.rulesets, clock.clone());
         Self {
@@ -191,7 +195,7 @@ impl World {
             self.perform(task).await;
         }
         if !self.is_over() {
-            self.heal().await;
+            self.heal(schedule.seed.is_multiple_of(2)).await;
         }
         self.end().await
     }
@@ -368,6 +372,9 @@ impl World {
     /// The process dies, and with it what was not written.
     async fn crash(&mut self, millis: u64) {
         if let Some(process) = self.process.take() {
+            if millis > 0 {
+                self.shared.watch(|witness| witness.meet("crash"));
+            }
             self.shared.lock().doomed = Some(Doomed::Process);
             let Process { log, writer, router, deliveries, members, .. } = process;
             let members = members.into_values().map(|member| member.task);
@@ -391,7 +398,8 @@ impl World {
     fn deliver(&mut self, number: usize, how: How) {
         let Some(process) = &mut self.process else { return };
         let Some(router) = process.router.clone() else { return };
-        let request = self.given.request(&self.letters[number], how, self.shared.is(Sabotage::BelievesForgeries));
+        let request =
+            self.given.request(&self.letters[number], how, self.shared.is(Sabotage::BelievesForgeries));
         let shared = self.shared.clone();
         let delivery = tokio::spawn(async move {
             let sent = shared.watch(|witness| witness.sent(number));
@@ -415,8 +423,8 @@ impl World {
         process.deliveries.push(delivery);
     }
 
-    /// Nothing goes wrong any more, and everything comes to rest.
-    async fn heal(&mut self) {
+    /// Nothing goes wrong any more, and everything comes to rest; half of the worlds begin anew then.
+    async fn heal(&mut self, begins_anew: bool) {
         self.shared.heal();
         self.shared.trace(|| "healed".into());
         self.open().await;
@@ -425,7 +433,7 @@ impl World {
         self.send_again();
         let Some(why) = self.rest().await else {
             self.shared.watch(Witness::settled);
-            if !self.is_over() {
+            if begins_anew && !self.is_over() {
                 self.begin_anew().await;
             }
             return;
@@ -449,7 +457,9 @@ impl World {
         for look in 0..LOOKS {
             self.wait_until(self.shared.clock.elapsed() + 300).await;
             // Who died last comes back.
-            while let Some(task) = self.agenda.first_entry().filter(|entry| entry.key().0 <= self.shared.clock.elapsed()) {
+            while let Some(task) =
+                self.agenda.first_entry().filter(|entry| entry.key().0 <= self.shared.clock.elapsed())
+            {
                 let task = task.remove();
                 self.perform(task).await;
             }
@@ -507,7 +517,9 @@ impl World {
         let written = self.shared.lock().witness.written - before;
         let gateways = self.policies.values().map(|policies| policies.borrow().clone());
         let hashes: BTreeSet<_> = gateways
-            .map(|Policies { policy, shadow }| (policy.hash().to_owned(), shadow.map(|shadow| shadow.hash().to_owned())))
+            .map(|Policies { policy, shadow }| {
+                (policy.hash().to_owned(), shadow.map(|shadow| shadow.hash().to_owned()))
+            })
             .collect();
         // With other policies each, partitions may go from one to the other.
         if written > 0 && !due_soon && hashes.len() == 1 {
@@ -541,7 +553,8 @@ impl World {
                 }
                 let committed = self.shared.lock().witness.copy.readable(name);
                 if read != committed {
-                    let text = format!("{name} has {} records, and {} were committed", read.len(), committed.len());
+                    let text =
+                        format!("{name} has {} records, and {} were committed", read.len(), committed.len());
                     self.shared.watch(|witness| witness.find("other-log", text));
                 }
             }
@@ -555,6 +568,7 @@ impl World {
             turns: inner.turns,
             calls: inner.calls,
             steps: inner.steps,
+            met: std::mem::take(&mut inner.witness.met),
             records,
         }
     }
@@ -566,7 +580,8 @@ impl Given {
         let other = Secrets::parse("another secret").unwrap();
         let secrets = if how == How::Forged && !believed { &other } else { &self.secrets };
         let provider = letter.provider();
-        let headers = webhooks::sign(provider, secrets, letter.event, &letter.delivery_id(anew), &letter.body);
+        let headers =
+            webhooks::sign(provider, secrets, letter.event, &letter.delivery_id(anew), &letter.body);
         let request = Request::post(provider.path());
         let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         request.body(Body::from(letter.body.clone())).unwrap()

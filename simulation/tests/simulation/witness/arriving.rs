@@ -42,7 +42,7 @@ impl Arriving {
     pub(super) fn new(letters: &[Letter]) -> Self {
         let of = |letter: &Letter| {
             let number = letter.number;
-            (0..ANEW).map(move |anew| anew).map(|anew| (letter.event_id(anew), number)).collect::<Vec<_>>()
+            (0..ANEW).map(|anew| (letter.event_id(anew), number)).collect::<Vec<_>>()
         };
         let known = |letter: &Letter| Known {
             project: letter.project,
@@ -81,12 +81,15 @@ impl Arriving {
 
     /// Actions were committed: of each letter a rule has each action once, under however many ids it arrived.
     pub(super) fn decided(&mut self, records: &[Record], found: &mut Vec<Finding>) {
-        for action in records.iter().filter(|record| record.topic == topic::ACTIONS).filter_map(json::<Action>) {
+        for action in
+            records.iter().filter(|record| record.topic == topic::ACTIONS).filter_map(json::<Action>)
+        {
             let Some(letter) = action.cause.as_deref().and_then(|cause| self.letter(cause)) else { continue };
             let cause = action.cause.as_deref().unwrap_or_default();
             let rule = action.rule.clone().unwrap_or_default();
             let issue = action.issue_ref.as_deref().unwrap_or_default();
-            let place = (0..4).find(|place| events::id::action(cause, issue, &rule, *place) == action.event_id);
+            let place =
+                (0..4).find(|place| events::id::action(cause, issue, &rule, *place) == action.event_id);
             let key = (letter, format!("{rule} for {issue}"), place.unwrap_or(usize::MAX));
             if let Some(other) = self.followed.insert(key, action.event_id.clone())
                 && other != action.event_id
@@ -111,7 +114,8 @@ impl Arriving {
                 continue;
             }
             let acted = |place: usize| {
-                let mut of_it = self.followed.range((letter, String::new(), 0)..(letter + 1, String::new(), 0));
+                let mut of_it =
+                    self.followed.range((letter, String::new(), 0)..(letter + 1, String::new(), 0));
                 of_it.any(|((_, rule, at), _)| rule.starts_with("commented ") && *at == place)
             };
             if !acted(0) || !acted(1) {
@@ -134,7 +138,10 @@ impl super::Witness {
         let there = self.copy.of(topic::ISSUES, position.partition).get(position.offset as usize);
         let id = there.and_then(json::<events::IssueEvent>).map(|event| event.event_id);
         if id.as_deref().is_none_or(|id| !id.starts_with(event_id)) {
-            self.find("lost-write", format!("letter {letter} was accepted as {event_id} at {position:?}: there is {id:?}"));
+            self.find(
+                "lost-write",
+                format!("letter {letter} was accepted as {event_id} at {position:?}: there is {id:?}"),
+            );
         }
         if self.arriving.letter(event_id) != Some(*letter) {
             self.find("lost-write", format!("letter {letter} was accepted as {event_id}, which it is not"));
@@ -142,9 +149,14 @@ impl super::Witness {
         if let Some(behind) = behind
             && (behind.partition != position.partition || behind.offset >= position.offset)
         {
-            self.find("out-of-order", format!("letter {letter} stands at {position:?}, sent after {behind:?} was accepted"));
+            self.find(
+                "out-of-order",
+                format!("letter {letter} stands at {position:?}, sent after {behind:?} was accepted"),
+            );
         }
-        self.arriving.accepted.insert(*letter);
+        if !self.arriving.accepted.insert(*letter) {
+            self.meet("accepted again");
+        }
         let last = self.arriving.last.entry(self.arriving.letters[*letter].project).or_insert(position);
         if last.partition == position.partition && last.offset < position.offset {
             *last = position;
@@ -153,8 +165,12 @@ impl super::Witness {
 
     /// It was answered otherwise.
     pub fn refused(&mut self, sent: &Sent, status: u16) {
+        self.meet("answered 503");
         if status != 503 {
-            self.find("refused-signed", format!("letter {} was signed right and answered {status}", sent.letter));
+            self.find(
+                "refused-signed",
+                format!("letter {} was signed right and answered {status}", sent.letter),
+            );
         }
     }
 

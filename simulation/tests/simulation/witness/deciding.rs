@@ -10,9 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use eventlog::Record;
 use events::{Action, IssueEvent, Outcome, PolicyChange, Recorded, topic};
-use policy::{
-    Decided, Key, Repeats, Ruleset, State, fire_timers, switch_policy, take_event, take_outcome,
-};
+use policy::{Decided, Key, Repeats, Ruleset, State, fire_timers, switch_policy, take_event, take_outcome};
 
 use super::{Copy, Finding, at, finding, json};
 
@@ -29,7 +27,13 @@ pub(super) struct Deciding {
 
 impl Deciding {
     pub(super) fn new(partition: u32, rulesets: Arc<BTreeMap<String, Arc<Ruleset>>>) -> Self {
-        Self { partition, rulesets, folded: State::default(), kept: State::default(), written: BTreeMap::new() }
+        Self {
+            partition,
+            rulesets,
+            folded: State::default(),
+            kept: State::default(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// A step of the gateway was committed.
@@ -40,8 +44,12 @@ impl Deciding {
             .filter(ours)
             .filter(|record| record.topic == topic::GATEWAY_STATE && !gateway::is_of_shadow(&record.key))
             .collect();
-        let acted: Vec<Action> =
-            records.iter().filter(ours).filter(|record| record.topic == topic::ACTIONS).filter_map(json).collect();
+        let acted: Vec<Action> = records
+            .iter()
+            .filter(ours)
+            .filter(|record| record.topic == topic::ACTIONS)
+            .filter_map(json)
+            .collect();
         for record in &state {
             if let Err(error) = self.kept.restore(&record.key, record.value.as_deref()) {
                 found.push(finding("other-state", format!("{} cannot be restored: {error}", at(record))));
@@ -70,7 +78,12 @@ impl Deciding {
             let before = self.written.insert(key.clone(), value.clone());
             // What did not change may be written again, as it is.
             if !expected.contains(&key[..]) && before.unwrap_or_default() != *value {
-                found.push(self.differs(key, value.as_deref().map(<[u8]>::to_vec), None, ", where nothing changed"));
+                found.push(self.differs(
+                    key,
+                    value.as_deref().map(<[u8]>::to_vec),
+                    None,
+                    ", where nothing changed",
+                ));
             }
         }
     }
@@ -86,7 +99,8 @@ impl Deciding {
             changed.extend(switched.keys());
             folded.apply(switched);
             let said = records.iter().filter(|record| record.topic == topic::POLICIES).filter_map(json);
-            let mut said = said.filter(|change: &PolicyChange| change.partition == *partition && !change.on_trial);
+            let mut said =
+                said.filter(|change: &PolicyChange| change.partition == *partition && !change.on_trial);
             let consumed = |change: &PolicyChange, input: &str| change.offsets.get(input).copied();
             let right = said.any(|change| {
                 change.policy_hash == hash
@@ -107,7 +121,8 @@ impl Deciding {
         for input in [topic::ISSUES, topic::OUTCOMES] {
             let (from, to) = (folded.consumed(input) as usize, kept.consumed(input) as usize);
             let all = copy.of(input, *partition);
-            let news = all.get(from..to).ok_or(format!("{input} went from {from} to {to} of {}", all.len()))?;
+            let news =
+                all.get(from..to).ok_or(format!("{input} went from {from} to {to} of {}", all.len()))?;
             for record in news {
                 let value = record.value.as_deref().unwrap_or_default();
                 consumed.push(folded.set_consumed(input, record.offset + 1));
@@ -115,14 +130,23 @@ impl Deciding {
                 if input == topic::ISSUES {
                     let event = IssueEvent::from_record(&record.key, value).map_err(unread)?;
                     let payload = record.header("payload_hash");
-                    let Ok(()) = take_event(folded, &event, payload, record.timestamp, Repeats::Last, ruleset, &mut sink);
+                    let Ok(()) = take_event(
+                        folded,
+                        &event,
+                        payload,
+                        record.timestamp,
+                        Repeats::Last,
+                        ruleset,
+                        &mut sink,
+                    );
                 } else {
                     let outcome = Outcome::from_record(&record.key, value).map_err(unread)?;
                     let Ok(()) = take_outcome(folded, &outcome, record.timestamp, ruleset, &mut sink);
                 }
             }
         }
-        if let Some(until) = kept.clock().filter(|clock| folded.clock().is_none_or(|folded| folded < *clock)) {
+        if let Some(until) = kept.clock().filter(|clock| folded.clock().is_none_or(|folded| folded < *clock))
+        {
             let Ok(()) = fire_timers(folded, until, usize::MAX, Repeats::Last, ruleset, &mut sink);
         }
         changed.extend(consumed);
@@ -135,7 +159,9 @@ impl Deciding {
             return;
         }
         let names = |actions: &[Action]| {
-            let name = |action: &Action| format!("{} {}", action.event_id, action.rule.as_deref().unwrap_or_default());
+            let name = |action: &Action| {
+                format!("{} {}", action.event_id, action.rule.as_deref().unwrap_or_default())
+            };
             actions.iter().map(name).collect::<Vec<_>>().join(", ")
         };
         let (partition, acted, expected) = (self.partition, names(acted), names(expected));
@@ -147,7 +173,10 @@ impl Deciding {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (kept, folded) = (kept.as_deref().map(text), folded.as_deref().map(text));
         let partition = self.partition;
-        finding("other-state", format!("partition {partition} {}: kept {kept:?}, folded {folded:?}{how}", text(key)))
+        finding(
+            "other-state",
+            format!("partition {partition} {}: kept {kept:?}, folded {folded:?}{how}", text(key)),
+        )
     }
 
     pub(super) fn consumed(&self, input: &str) -> u64 {

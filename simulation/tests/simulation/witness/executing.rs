@@ -98,12 +98,18 @@ impl Executing {
             if self.outcomes.contains_key(&id) {
                 found.push(finding("duplicate-outcome", format!("{} is not the first of {id}", at(record))));
             } else if !done.remove(&id) {
-                found.push(finding("torn-step", format!("{} ends {id}, and the state does not say so", at(record))));
+                found.push(finding(
+                    "torn-step",
+                    format!("{} ends {id}, and the state does not say so", at(record)),
+                ));
             }
             let effect = self.effects.get(&id).map(|(_, made)| made);
             if outcome.ack && (effect.is_none() || effect != outcome.reference.as_ref()) {
                 let reference = &outcome.reference;
-                found.push(finding("missing-effect", format!("{id} is done as {reference:?}, and there is {effect:?}")));
+                found.push(finding(
+                    "missing-effect",
+                    format!("{id} is done as {reference:?}, and there is {effect:?}"),
+                ));
             }
             failed += usize::from(!outcome.ack && outcome.error.as_deref() != Some("expired"));
             self.outcomes.insert(id, outcome);
@@ -115,7 +121,13 @@ impl Executing {
     }
 
     /// What is consumed is pending or ended, and what is pending is consumed.
-    fn accepted(&mut self, partitions: &[u32], copy: &Copy, groups: &[GroupOffset], found: &mut Vec<Finding>) {
+    fn accepted(
+        &mut self,
+        partitions: &[u32],
+        copy: &Copy,
+        groups: &[GroupOffset],
+        found: &mut Vec<Finding>,
+    ) {
         for partition in partitions {
             let ours = |group: &&GroupOffset| group.group == "executor" && group.partition == *partition;
             let committed = groups.iter().find(ours).map_or(0, |group| group.committed);
@@ -128,7 +140,8 @@ impl Executing {
                 }
             }
             for record in &copy.of(topic::ACTIONS, *partition)[committed as usize..] {
-                let known = json::<Action>(record).is_some_and(|action| self.state.contains_key(&action.event_id));
+                let known =
+                    json::<Action>(record).is_some_and(|action| self.state.contains_key(&action.event_id));
                 if known {
                     found.push(finding("torn-step", format!("{} is known and not consumed", at(record))));
                 }
@@ -162,15 +175,22 @@ impl super::Witness {
         let id = &action.event_id;
         let mut wrong = Vec::new();
         if executing.actions.get(id) != Some(&**action) {
-            wrong.push(finding("groundless-effect", format!("{id} is called for, and is not what stands on actions")));
+            wrong.push(finding(
+                "groundless-effect",
+                format!("{id} is called for, and is not what stands on actions"),
+            ));
         }
         if !executing.state.contains_key(id) && !executing.outcomes.contains_key(id) {
             wrong.push(finding("groundless-effect", format!("{id} is called for before it is written down")));
         }
+        let again = executing.called.contains_key(id);
         if *executing.called.entry(id.clone()).or_insert(*asked_at) != *asked_at {
             wrong.push(finding("duplicate-effect", format!("{id} is called for again, for another instant")));
         }
         self.findings.append(&mut wrong);
+        if again {
+            self.meet("called again");
+        }
     }
 
     /// A target makes something under a key, once; returns what it calls it.
@@ -179,6 +199,7 @@ impl super::Witness {
         let thing = thing(&attempt.action);
         if let Some((made, name)) = effects.get(key) {
             let name = name.clone();
+            *self.met.entry("done before").or_default() += 1;
             if *made != thing {
                 let text = format!("{key} is the key of {made} and of {thing}");
                 self.find("duplicate-effect", text);

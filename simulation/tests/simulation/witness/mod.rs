@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use eventlog::{Clock, GroupOffset, Headers, NewRecord, Position, Record, embedded::by_hand::Written};
-use events::topic;
+use events::{Action, Outcome, topic};
 use policy::Ruleset;
 
 use self::{arriving::Arriving, deciding::Deciding, executing::Executing};
@@ -93,6 +93,8 @@ pub struct Witness {
     pub copy: Copy,
     /// How many records, but for what is there for a policy on trial, or deletes.
     pub written: usize,
+    /// How often something happened that is worth watching.
+    pub met: BTreeMap<&'static str, u64>,
     clock: Arc<dyn Clock>,
     arriving: Arriving,
     deciding: Vec<Deciding>,
@@ -108,6 +110,7 @@ impl Witness {
             findings: Vec::new(),
             copy: Copy::default(),
             written: 0,
+            met: BTreeMap::new(),
             clock,
             arriving: Arriving::new(letters),
             deciding: (0..PARTITIONS).map(|partition| Deciding::new(partition, rulesets.clone())).collect(),
@@ -119,22 +122,44 @@ impl Witness {
         self.findings.push(Finding { checker, text });
     }
 
+    /// Something worth watching happened.
+    pub fn meet(&mut self, what: &'static str) {
+        *self.met.entry(what).or_default() += 1;
+    }
+
+    fn meet_records(&mut self, records: &[Record]) {
+        for record in records {
+            match record.topic.as_str() {
+                topic::ACTIONS if json::<Action>(record).is_some_and(|action| is_of_timer(&action)) => {
+                    self.meet("action of a timer");
+                }
+                topic::OUTCOMES => match json::<Outcome>(record) {
+                    Some(Outcome { error: Some(error), .. }) if error == "expired" => self.meet("expired"),
+                    Some(Outcome { ack: false, .. }) => self.meet("failed"),
+                    Some(Outcome { attempts: Some(2..), .. }) => self.meet("done after several attempts"),
+                    _ => {}
+                },
+                topic::ACTIONS_SHADOW => self.meet("action of a shadow"),
+                topic::POLICIES if record.offset >= PARTITIONS.into() => self.meet("another policy"),
+                _ => {}
+            }
+        }
+    }
+
     /// A transaction was committed.
     pub fn committed(&mut self, written: &[Written], groups: &[GroupOffset]) {
         let now = self.clock.now();
         let (mut findings, found) = (Vec::new(), &mut Vec::new());
         for written in written {
-            let records: Vec<Record> = written
-                .records
-                .iter()
-                .map(|(new, position)| self.copy.take(new, *position, now))
-                .collect();
+            let records: Vec<Record> =
+                written.records.iter().map(|(new, position)| self.copy.take(new, *position, now)).collect();
             let counts = |record: &&Record| {
                 let of_trial = gateway::is_of_shadow(&record.key) || record.topic == topic::ACTIONS_SHADOW;
                 let deletes = record.value.is_none() && topic::COMPACTED.contains(&record.topic.as_str());
                 !of_trial && !deletes
             };
             self.written += records.iter().filter(counts).count();
+            self.meet_records(&records);
             self.arriving.arrived(&records, found);
             match written.group.as_deref() {
                 Some(gateway::GROUP) => {
@@ -143,7 +168,8 @@ impl Witness {
                         deciding.stepped(&records, &self.copy, found);
                         check_offsets(deciding, groups, found);
                     }
-                    let foreign = records.iter().filter(|record| !written.partitions.contains(&record.partition));
+                    let foreign =
+                        records.iter().filter(|record| !written.partitions.contains(&record.partition));
                     // Policies and dead letters have keys of their own.
                     for record in foreign.filter(|record| {
                         [topic::ACTIONS, topic::GATEWAY_STATE].contains(&record.topic.as_str())
@@ -160,7 +186,10 @@ impl Witness {
                 None => {
                     let ours = [topic::ISSUES, topic::DEAD_LETTERS];
                     for record in records.iter().filter(|record| !ours.contains(&record.topic.as_str())) {
-                        found.push(finding("torn-step", format!("{} was written outside of a step", at(record))));
+                        found.push(finding(
+                            "torn-step",
+                            format!("{} was written outside of a step", at(record)),
+                        ));
                     }
                 }
             }
@@ -230,9 +259,16 @@ fn check_offsets(deciding: &Deciding, groups: &[GroupOffset], found: &mut Vec<Fi
         let decided = deciding.consumed(input);
         if committed != decided {
             let place = format!("{input} {}", deciding.partition);
-            found.push(finding("torn-step", format!("{place} is consumed up to {committed} and decided up to {decided}")));
+            found.push(finding(
+                "torn-step",
+                format!("{place} is consumed up to {committed} and decided up to {decided}"),
+            ));
         }
     }
+}
+
+fn is_of_timer(action: &Action) -> bool {
+    action.cause.as_deref().is_some_and(|cause| cause.starts_with("t-"))
 }
 
 fn finding(checker: &'static str, text: String) -> Finding {
