@@ -179,6 +179,9 @@ impl Subscription for MemberSubscription {
         self.shared.dawdle(self.role).await;
         self.doctor(&mut step);
         let executor = matches!(self.role, Role::Executor(_));
+        if self.shared.is(Sabotage::RefusesSteps) {
+            return Err(LogError::Refused("made to be refused".into()));
+        }
         if self.shared.is(Sabotage::StepsInMemoryOnly) && executor {
             return Ok(());
         }

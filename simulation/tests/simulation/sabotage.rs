@@ -11,6 +11,12 @@ pub enum Sabotage {
     NewIdentity,
     /// Every delivery is signed right.
     BelievesForgeries,
+    /// The receivers have another secret.
+    OtherSecret,
+    /// Comments are no longer what the rules read.
+    DeafPolicy,
+    /// The log refuses a step for good.
+    RefusesSteps,
     /// A step writes its records, and not how far the inputs were consumed.
     ForgetsOffsets,
     /// A step consumes, and writes no actions.
@@ -47,11 +53,14 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Each of them, and the checker that is to find it.
-    pub const ALL: [(Self, &str); 20] = [
+    pub const ALL: [(Self, &str); 23] = [
         (Self::AckBeforeAppend, "lost-write"),
         (Self::AnyPartition, "out-of-order"),
         (Self::NewIdentity, "counted-twice"),
         (Self::BelievesForgeries, "acted-on-refused"),
+        (Self::OtherSecret, "refused-signed"),
+        (Self::DeafPolicy, "missing-action"),
+        (Self::RefusesSteps, "ended"),
         (Self::ForgetsOffsets, "torn-step"),
         (Self::ForgetsActions, "other-actions"),
         (Self::ForgetsState, "other-state"),

@@ -43,7 +43,7 @@ use crate::{
     letters::{self, Letter},
     member_log::MemberLog,
     sabotage::Sabotage,
-    schedule::{Happening, How, Role, Schedule, TurnFault, began_at},
+    schedule::{Happening, How, POLICIES, Role, Schedule, TurnFault, began_at},
     shared::{Doomed, Shared},
     target::FakeTarget,
     witness::{Finding, Witness},
@@ -72,6 +72,7 @@ pub struct End {
 
 /// What every world has: loaded once.
 pub struct Given {
+    /// Those of schedules, and a deaf one.
     pub rulesets: Vec<Arc<Ruleset>>,
     bad: &'static str,
     secrets: Secrets,
@@ -85,7 +86,8 @@ impl Given {
             include_str!("policies/second.yaml"),
             include_str!("policies/third.yaml"),
         ];
-        let load = |text| Arc::new(policy::load(text).unwrap());
+        let deaf = policies[0].replace("issue_commented", "issue_deleted");
+        let load = |text: &str| Arc::new(policy::load(text).unwrap());
         let secrets = || Secrets::parse(SECRET).unwrap();
         let config = webhooks::Config {
             github: Some(secrets()),
@@ -94,7 +96,7 @@ impl Given {
             ..Default::default()
         };
         Self {
-            rulesets: policies.into_iter().map(load).collect(),
+            rulesets: policies.into_iter().chain([deaf.as_str()]).map(load).collect(),
             bad: include_str!("policies/bad.yaml"),
             secrets: secrets(),
             config: Arc::new(config),
@@ -163,7 +165,8 @@ impl World {
         let roles = std::iter::once(Role::Receivers)
             .chain((0..schedule.gateways).map(Role::Gateway))
             .chain((0..schedule.executors).map(Role::Executor));
-        let policy = Policies { policy: given.rulesets[0].clone(), shadow: None };
+        let first = if sabotage == Some(Sabotage::DeafPolicy) { POLICIES } else { 0 };
+        let policy = Policies { policy: given.rulesets[first].clone(), shadow: None };
         let policies =
             (0..schedule.gateways).map(|number| (number, watch::Sender::new(policy.clone()))).collect();
         let clock = Arc::new(WorldClock::new(began_at()));
@@ -398,8 +401,7 @@ impl World {
     fn deliver(&mut self, number: usize, how: How) {
         let Some(process) = &mut self.process else { return };
         let Some(router) = process.router.clone() else { return };
-        let request =
-            self.given.request(&self.letters[number], how, self.shared.is(Sabotage::BelievesForgeries));
+        let request = self.given.request(&self.letters[number], how, self.shared.sabotage);
         let shared = self.shared.clone();
         let delivery = tokio::spawn(async move {
             let sent = shared.watch(|witness| witness.sent(number));
@@ -575,10 +577,14 @@ impl World {
 }
 
 impl Given {
-    fn request(&self, letter: &Letter, how: How, believed: bool) -> Request<Body> {
+    fn request(&self, letter: &Letter, how: How, sabotage: Option<Sabotage>) -> Request<Body> {
         let anew = if let How::Anew(anew) = how { anew } else { 0 };
         let other = Secrets::parse("another secret").unwrap();
-        let secrets = if how == How::Forged && !believed { &other } else { &self.secrets };
+        let secrets = match (how, sabotage) {
+            (_, Some(Sabotage::OtherSecret)) => &other,
+            (How::Forged, sabotage) if sabotage != Some(Sabotage::BelievesForgeries) => &other,
+            _ => &self.secrets,
+        };
         let provider = letter.provider();
         let headers =
             webhooks::sign(provider, secrets, letter.event, &letter.delivery_id(anew), &letter.body);
