@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::Failure;
 
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Log lines go to standard error, from `level` on; `RUST_LOG` says otherwise.
 pub(crate) fn log_to_stderr(level: &str) {

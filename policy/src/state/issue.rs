@@ -238,6 +238,15 @@ impl Issue {
             .any(|own| own.due_at == timer.due_at && own.kind == timer.kind && own.rule == timer.rule)
     }
 
+    /// Gives back the memory that it does not use.
+    pub(super) fn fit(&mut self) {
+        self.facts.fit();
+        self.deciding.fit();
+        self.fired.fit();
+        self.timers.fit();
+        self.latest.fit();
+    }
+
     /// What is left of it when it is forgotten: that it is closed, and as of when.
     pub(crate) fn forgotten(&self) -> Self {
         Self {

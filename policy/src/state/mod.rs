@@ -243,7 +243,10 @@ impl State {
         self.entries.get(&KeyRef { project, kind, identity })
     }
 
-    fn put(&mut self, key: Key, entry: Option<Entry>) {
+    fn put(&mut self, key: Key, mut entry: Option<Entry>) {
+        if let Some(Entry::Issue(issue)) = &mut entry {
+            issue.fit();
+        }
         if key.kind == Kind::Seen {
             let seen = match entry {
                 Some(Entry::Seen(seen)) => Some(seen),
