@@ -206,8 +206,8 @@ fn positions(it: &Hir) -> u64 {
         HirKind::Class(Class::Bytes(class)) => 1 + class.ranges().len() as u64 / 8,
         HirKind::Repetition(repetition) => {
             let times = repetition.max.unwrap_or(repetition.min.saturating_add(1));
-            // Going on without one more is a way besides.
-            let ways = u64::from(repetition.max != Some(repetition.min));
+            // Going on without one more is a way besides, at each of them.
+            let ways = if repetition.max == Some(repetition.min) { 0 } else { 2 };
             positions(&repetition.sub).saturating_add(ways).saturating_mul(u64::from(times))
         }
         HirKind::Capture(capture) => positions(&capture.sub),
