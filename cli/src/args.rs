@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Groups(Json),
     /// Print what is known of one issue
     Issue(Issue),
+    /// Check that the log is whole, that its state follows from it, and that it will go on being kept
+    Doctor(Json),
     /// Work with policy files
     Policy(crate::commands::policy::Policy),
 }

@@ -97,6 +97,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, error::Failure> {
         Command::Topics(args) => commands::topics::topics(&settings()?, args.json).await,
         Command::Groups(args) => commands::topics::groups(&settings()?, args.json).await,
         Command::Issue(args) => commands::issue::run(&settings()?, args).await,
+        Command::Doctor(args) => commands::doctor::run(&settings()?, args.json).await,
         Command::Policy(args) => commands::policy::run(args, settings).await,
     }
 }

@@ -1,6 +1,7 @@
 //! One file a command; each prints for a person, or JSON for a program.
 
 pub(crate) mod deliver;
+pub(crate) mod doctor;
 pub(crate) mod issue;
 pub(crate) mod policy;
 pub(crate) mod publish;
