@@ -18,11 +18,14 @@ pub struct Examined {
     pub flaws: Vec<String>,
 }
 
-/// A query that finds flaws, a row each, and what to say of one.
+/// What to say of a row that a query found.
+type Say = fn(&Row<'_>) -> rusqlite::Result<String>;
+
+/// Queries that find flaws, a row each.
 struct Question {
     what: &'static str,
     sound: &'static str,
-    queries: &'static [(&'static str, fn(&Row<'_>) -> rusqlite::Result<String>)],
+    queries: &'static [(&'static str, Say)],
 }
 
 const QUESTIONS: [Question; 5] = [

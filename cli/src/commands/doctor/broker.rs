@@ -88,7 +88,7 @@ mod kept {
 
     /// Whether what the broker does with each topic is what breakdown needs.
     pub(super) fn as_needed(settings: &Settings, found: &BTreeMap<String, TopicSettings>) -> Finding {
-        let (mut errors, mut warnings) = (Flaws::default(), Flaws::default());
+        let (mut errors, mut warnings, mut single) = (Flaws::default(), Flaws::default(), Vec::new());
         for (name, TopicSettings { replicas, values }) in found {
             let said = |key: &str| values.get(key).map(String::as_str);
             let compacted = topic::COMPACTED.contains(&name.as_str());
@@ -124,9 +124,13 @@ mod kept {
                 Some(1) if *replicas > 1 => warnings.add(|| {
                     format!("{name}: min.insync.replicas is 1 of {replicas} replicas: what was acknowledged can be lost with one broker; set 2")
                 }),
-                _ if *replicas == 1 => warnings.add(|| format!("{name}: one replica: it is lost with its broker's disk")),
+                _ if *replicas == 1 => single.push(name.as_str()),
                 _ => {}
             }
+        }
+        if !single.is_empty() {
+            warnings
+                .add(|| format!("one replica, which is lost with its broker's disk: {}", single.join(", ")));
         }
         const CHECK: &str = "topic settings";
         const TODO: &str = "set it with the broker's tools (kafka-configs.sh --alter --entity-type topics, rpk topic alter-config)";
@@ -135,6 +139,82 @@ mod kept {
             (true, false) => Finding::warning(CHECK, warnings.told(), TODO),
             (true, true) => {
                 Finding::ok(CHECK, "cleanup, retention, stamps and replicas are as they should be")
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::config::Flags;
+
+        #[test]
+        fn what_a_broker_does_with_a_topic_is_held_against_what_is_needed() {
+            let settings = Settings::load(&Flags { demo: true, ..Flags::default() }, |_| None).unwrap();
+            let judged = |name: &str, replicas: usize, values: &[(&str, &str)]| {
+                let values = values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+                let topic = TopicSettings { replicas, values: values.collect() };
+                let finding = as_needed(&settings, &BTreeMap::from([(name.to_owned(), topic)]));
+                serde_json::to_value(finding).unwrap()
+            };
+            let kept = ("retention.ms", "7776000000");
+            for (name, replicas, values, verdict, says) in [
+                (
+                    "issues",
+                    3,
+                    &[("cleanup.policy", "delete"), kept, ("min.insync.replicas", "2")][..],
+                    "ok",
+                    "",
+                ),
+                (
+                    "issues",
+                    3,
+                    &[("cleanup.policy", "compact"), kept],
+                    "error",
+                    "issues: cleanup.policy is compact",
+                ),
+                (
+                    "gateway-state",
+                    3,
+                    &[("cleanup.policy", "compact,delete")],
+                    "error",
+                    "must be compact alone",
+                ),
+                ("gateway-state", 3, &[("cleanup.policy", "compact"), ("retention.ms", "1000")], "ok", ""),
+                (
+                    "issues",
+                    3,
+                    &[("cleanup.policy", "delete"), kept, ("message.timestamp.type", "CreateTime")],
+                    "error",
+                    "must be LogAppendTime",
+                ),
+                ("policies", 3, &[("cleanup.policy", "delete"), kept], "error", "it is kept for ever"),
+                (
+                    "issues",
+                    3,
+                    &[("cleanup.policy", "delete"), ("retention.ms", "5")],
+                    "warning",
+                    "[log] says 7776000000",
+                ),
+                (
+                    "issues",
+                    3,
+                    &[("cleanup.policy", "delete"), kept, ("min.insync.replicas", "1")],
+                    "warning",
+                    "is 1 of 3 replicas",
+                ),
+                (
+                    "issues",
+                    1,
+                    &[("cleanup.policy", "delete"), kept, ("min.insync.replicas", "2")],
+                    "error",
+                    "nothing can be appended",
+                ),
+                ("issues", 1, &[("cleanup.policy", "delete"), kept], "warning", "one replica"),
+            ] {
+                let finding = judged(name, replicas, values);
+                assert_eq!(finding["verdict"], verdict, "{name} {values:?}: {finding}");
+                assert!(finding["says"][0].as_str().unwrap().contains(says), "{finding}");
             }
         }
     }

@@ -56,12 +56,12 @@ fn space(dir: &Path) -> Finding {
     };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let says = format!("{} MiB are free for {}", free >> 20, dir.display());
-    match free {
-        ..SCARCE_BYTES => {
-            Finding::error(CHECK, vec![says], "free some now: without room deliveries are answered 503")
-        }
-        ..LITTLE_BYTES => Finding::warning(CHECK, vec![says], "free some, or set [log] retention_bytes"),
-        _ => Finding::ok(CHECK, &says),
+    if free < SCARCE_BYTES {
+        Finding::error(CHECK, vec![says], "free some now: without room deliveries are answered 503")
+    } else if free < LITTLE_BYTES {
+        Finding::warning(CHECK, vec![says], "free some, or set [log] retention_bytes")
+    } else {
+        Finding::ok(CHECK, &says)
     }
 }
 
