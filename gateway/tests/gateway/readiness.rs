@@ -85,3 +85,19 @@ async fn a_timer_that_nothing_stands_before_and_nobody_decides_is_told() {
     world.turn(TimeDelta::seconds(11));
     world.until("it is over", async || world.progress.stalled().timers == 0).await;
 }
+
+#[tokio::test]
+async fn while_the_log_does_not_say_where_it_ends_no_timer_is_overdue() {
+    let world = World::new().await;
+    world.changes(1).await;
+    world.say("e-1", json!({"due_at": "2026-03-02T10:00:00Z", "assignee": "bo"})).await;
+    world.until_actions(1).await;
+    world.log.fail_asking.store(1_000_000, SeqCst);
+    world.turn(TimeDelta::hours(2));
+    let (asked, quiet) = (world.log.fail_asking.load(SeqCst), world.log.quiet.load(SeqCst));
+    world.until("it was asked in vain", async || world.log.fail_asking.load(SeqCst) + 3 <= asked).await;
+    world.until("it was looked", async || world.log.quiet.load(SeqCst) > quiet).await;
+    assert_eq!((world.progress.stalled().timers, world.actions().await.len()), (0, 1));
+    world.log.fail_asking.store(0, SeqCst);
+    world.until_actions(2).await;
+}
