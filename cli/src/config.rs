@@ -42,6 +42,18 @@ struct File {
     projects: BTreeMap<String, Project>,
 }
 
+impl File {
+    fn has_secrets(&self) -> bool {
+        let secrets = [
+            &self.admin.token,
+            &self.redpanda.sasl_password,
+            &self.github.webhook_secret,
+            &self.jira.webhook_secret,
+        ];
+        secrets.into_iter().flatten().any(|secret| !secret.expose_secret().is_empty())
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Listen {
@@ -173,6 +185,10 @@ pub struct Redpanda {
 /// Everything, resolved.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The configuration file that was read; `None` where there is none.
+    pub config: Option<PathBuf>,
+    /// Whether it has a secret in it.
+    pub secrets_in_config: bool,
     /// Where the embedded log lives.
     pub data_dir: PathBuf,
     /// Whether somebody named it.
@@ -220,6 +236,11 @@ impl Settings {
             (None, true) => File::default(),
             (named, _) => read_file(named.as_deref())?,
         };
+        let config = flags.config.clone().or_else(|| {
+            let default = Path::new(DEFAULT_FILE);
+            (!flags.demo && default.is_file()).then(|| default.to_owned())
+        });
+        let secrets_in_config = file.has_secrets();
         let env = |name: &str| {
             let taken = !flags.demo || DEMO_VARIABLES.contains(&name);
             env(name).filter(|value| taken && !value.is_empty())
@@ -269,6 +290,8 @@ impl Settings {
             check_project_id(name)?;
         }
         Ok(Self {
+            config,
+            secrets_in_config,
             data_dir_chosen: data_dir.is_some(),
             data_dir: data_dir.unwrap_or_else(|| "./data".into()),
             policy: flags.policy.clone().or(pick("BREAKDOWN_POLICY", file.policy).map(PathBuf::from)),

@@ -101,6 +101,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, error::Failure> {
         Command::Pause(args) => commands::pause::run(&settings()?, args, true).await,
         Command::Resume(args) => commands::pause::run(&settings()?, args, false).await,
         Command::DeadLetters(args) => commands::dead_letters::run(&settings()?, args).await,
+        Command::Doctor(args) => commands::doctor::run(&settings()?, args.json).await,
         Command::Policy(args) => commands::policy::run(args, settings).await,
     }
 }

@@ -60,6 +60,7 @@ pub use config::{Config, Limits};
 pub use error::ExecutorError;
 pub use http::http_client;
 pub use meters::describe_metrics;
+pub use partition::{Standing, read_action, standing};
 pub use progress::Progress;
 pub use run::{GROUP, run, run_with};
 pub use stalls::{STALLED_AFTER, Stalled};

@@ -17,10 +17,12 @@ mod changes;
 mod coordinator;
 mod database;
 mod directory;
+mod examine;
 mod fetch;
 mod reader;
 mod readers;
 mod room;
+mod snapshot;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,8 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+pub use examine::Examined;
+pub use snapshot::Snapshot;
 use tokio::time::Instant;
 
 use self::{
