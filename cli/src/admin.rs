@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
-use webhooks::{Spool, SpoolReport};
+use webhooks::{Spool, SpoolReport, SweepReports};
 
 use crate::live::Detail;
 
@@ -105,13 +105,21 @@ impl Health {
     }
 }
 
-/// `GET /health`, `/health/live`, `/health/ready`, `/metrics`: on every listener, without token. What `policies` says
-/// goes with it; it names files and repeats pieces of them, which is nothing for the receivers' listener.
-pub(crate) fn public(health: Arc<Health>, metrics: PrometheusHandle, policies: Option<Detail>) -> Router {
+/// `GET /health`, `/health/live`, `/health/ready`, `/metrics`: on every listener, without token. What `policies` and
+/// `sweeps` say goes with it; they name files and hooks, which is nothing for the receivers' listener.
+pub(crate) fn public(
+    health: Arc<Health>,
+    metrics: PrometheusHandle,
+    policies: Option<Detail>,
+    sweeps: Option<SweepReports>,
+) -> Router {
     let ready = move |State(health): State<Arc<Health>>| async move {
         let (ready, mut detail) = health.ready().await;
         if let Some(policies) = policies {
             detail.append(&mut policies.said());
+        }
+        if let Some(sweeps) = sweeps {
+            detail.insert("sweeps".into(), json!(sweeps.all()));
         }
         (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(detail))
     };

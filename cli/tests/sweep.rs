@@ -1,0 +1,188 @@
+//! The real program catches up on what never arrived: a GitHub and a Jira over HTTP, which have what we have not.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub, dead_code)]
+
+mod program;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path as Part, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use program::{SECRET, Serve, client, tail, until};
+use serde_json::{Value, json};
+use webhooks::{Provider, Secrets, sign};
+
+/// Deliveries by their GUID, and Jira's issues.
+#[derive(Clone, Default)]
+struct Providers(Arc<Mutex<(Vec<(String, Value)>, Vec<Value>)>>);
+
+impl Providers {
+    async fn start(&self) -> String {
+        let hook = "/repos/acme/checkout/hooks/12/deliveries";
+        let router = Router::new()
+            .route(hook, get(list))
+            .route(&format!("{hook}/{{id}}"), get(show))
+            .route("/rest/api/2/search", post(search))
+            .with_state(self.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, router).await });
+        address
+    }
+
+    fn failed(&self, guid: &str, payload: &Value) {
+        self.0.lock().unwrap().0.push((guid.to_owned(), payload.clone()));
+    }
+
+    fn item(&self, id: usize) -> Option<Value> {
+        let (guid, _) = self.0.lock().unwrap().0.get(id)?.clone();
+        Some(json!({
+            "id": id, "guid": guid, "delivered_at": "2026-02-02T10:00:00Z", "redelivery": false, "duration": 0.1,
+            "status": "failed to connect", "status_code": 502, "event": "issues", "action": "opened",
+            "installation_id": null, "repository_id": 1, "throttled_at": null,
+        }))
+    }
+}
+
+async fn list(State(providers): State<Providers>) -> Json<Vec<Value>> {
+    let count = providers.0.lock().unwrap().0.len();
+    Json((0..count).rev().filter_map(|id| providers.item(id)).collect())
+}
+
+async fn show(State(providers): State<Providers>, Part(id): Part<usize>) -> Result<Json<Value>, StatusCode> {
+    let mut item = providers.item(id).ok_or(StatusCode::NOT_FOUND)?;
+    let payload = providers.0.lock().unwrap().0[id].1.clone();
+    item["request"] = json!({"headers": {"X-GitHub-Event": "issues"}, "payload": payload});
+    item["response"] = json!({"headers": null, "payload": null});
+    Ok(Json(item))
+}
+
+async fn search(State(providers): State<Providers>) -> Json<Value> {
+    let issues = providers.0.lock().unwrap().1.clone();
+    Json(json!({"startAt": 0, "maxResults": 100, "total": issues.len(), "issues": issues}))
+}
+
+fn opened(number: u64) -> Value {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/deliveries/github-issue-opened-p0.json");
+    let mut payload: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    payload["issue"]["number"] = number.into();
+    payload
+}
+
+async fn deliver(serve: &Serve, provider: Provider, guid: &str, payload: &Value) {
+    let body = payload.to_string();
+    let headers = sign(provider, &Secrets::parse(SECRET).unwrap(), "issues", guid, body.as_bytes());
+    let request = client().post(format!("{}{}", serve.webhooks, provider.path())).body(body);
+    let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    assert_eq!(request.send().await.unwrap().status(), 202);
+}
+
+async fn health(serve: &Serve) -> Value {
+    client().get(format!("{}/health", serve.admin)).send().await.unwrap().json().await.unwrap()
+}
+
+/// How many actions each issue has.
+async fn acted(data: &Path) -> BTreeMap<String, usize> {
+    let mut by_issue = BTreeMap::new();
+    for action in tail("actions", |command| command.arg("--data-dir").arg(data)).await {
+        *by_issue.entry(action["issue_ref"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    by_issue
+}
+
+/// Waits until the gateway has decided all that is on the log: it then acts on a new issue.
+async fn decided(serve: &Serve, data: &Path, number: u64) {
+    deliver(serve, Provider::Github, &format!("marker-{number}"), &opened(number)).await;
+    let marker = format!("github:acme/checkout#{number}");
+    until("the gateway decides", async || acted(data).await.contains_key(&marker)).await;
+}
+
+#[tokio::test]
+async fn what_never_arrived_is_acted_on_once_whichever_way_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("breakdown.toml"));
+    let providers = Providers::default();
+    let api = providers.start().await;
+    let text = format!(
+        "[webhooks]\nsweep_every = \"1s\"\n[github]\napi_base = \"{api}\"\ntoken = \"t\"\nhooks = [\n\
+         {{ repository = \"acme/checkout\", id = 12 }}, {{ repository = \"acme/checkout\", id = 13 }}]\n\
+         [jira]\napi_base = \"{api}\"\ntoken = \"t\"\nsweep_after = \"0s\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    providers.failed("d-1", &opened(1));
+    let start = async || Serve::start(&data, |command| command.arg("--config").arg(&file)).await;
+
+    // By sweep, then by webhook.
+    let serve = start().await;
+    until("the first delivery is found", async || acted(&data).await.contains_key("github:acme/checkout#1"))
+        .await;
+    deliver(&serve, Provider::Github, "d-1", &opened(1)).await;
+    // By webhook, then by sweep.
+    deliver(&serve, Provider::Github, "d-2", &opened(2)).await;
+    providers.failed("d-2", &opened(2));
+    // An issue of Jira's, whose webhook comes late.
+    until("Jira was looked at once", async || {
+        let swept = health(&serve).await["sweeps"].clone();
+        swept
+            .as_object()
+            .unwrap()
+            .iter()
+            .any(|(name, it)| name.starts_with("jira") && it["swept_at"].is_string())
+    })
+    .await;
+    let at = (chrono::DateTime::from(std::time::SystemTime::now()) as chrono::DateTime<chrono::Utc>)
+        .format("%Y-%m-%dT%H:%M:%S%.3f+0000")
+        .to_string();
+    let issue = json!({
+        "key": "OPS-7", "self": "https://jira.example.com/rest/api/2/issue/1",
+        "fields": {"summary": "s", "labels": ["bug", "p0"], "created": at, "updated": at,
+            "status": {"name": "To Do", "statusCategory": {"key": "new"}}},
+    });
+    providers.0.lock().unwrap().1.push(issue.clone());
+    let jira = "jira:jira.example.com/OPS-7";
+    until("the issue is found", async || acted(&data).await.contains_key(jira)).await;
+    let webhook = json!({"webhookEvent": "jira:issue_created", "timestamp": 1, "issue": issue});
+    deliver(&serve, Provider::Jira, "w-1", &webhook).await;
+    decided(&serve, &data, 901).await;
+    let once = BTreeMap::from([
+        ("github:acme/checkout#1".to_owned(), 1),
+        ("github:acme/checkout#2".to_owned(), 1),
+        ("github:acme/checkout#901".to_owned(), 1),
+        (jira.to_owned(), 1),
+    ]);
+    assert_eq!(acted(&data).await, once);
+
+    // One hook is not there; that is said, and nobody is unready.
+    let said = health(&serve).await;
+    assert_eq!(said["ready"], true);
+    let trouble = said["sweeps"]["github acme/checkout#13"]["trouble"].as_str().unwrap();
+    assert!(trouble.contains("answered 404: there is no such hook"), "{said}");
+    assert_eq!(said["sweeps"]["github acme/checkout#12"]["trouble"], Value::Null);
+    let public =
+        client().get(format!("{}/health", serve.webhooks)).send().await.unwrap().text().await.unwrap();
+    assert!(!public.contains("sweeps"), "{public}");
+
+    // Killed, and started again, with something that failed meanwhile.
+    serve.kill().await;
+    providers.failed("d-3", &opened(3));
+    let serve = start().await;
+    until("what failed meanwhile is found", async || {
+        acted(&data).await.contains_key("github:acme/checkout#3")
+    })
+    .await;
+    deliver(&serve, Provider::Github, "d-1", &opened(1)).await;
+    deliver(&serve, Provider::Github, "d-3", &opened(3)).await;
+    decided(&serve, &data, 902).await;
+    let again = acted(&data).await;
+    assert_eq!(again.values().copied().collect::<Vec<_>>(), [1; 6], "{again:?}");
+    serve.stop().await;
+}
