@@ -90,6 +90,42 @@ async fn health(serve: &Serve) -> Value {
     client().get(format!("{}/health", serve.admin)).send().await.unwrap().json().await.unwrap()
 }
 
+/// An issue of Jira's that was created just now.
+fn issue(key: &str, label: &str) -> Value {
+    let now: chrono::DateTime<chrono::Utc> = std::time::SystemTime::now().into();
+    let at = now.format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string();
+    json!({
+        "key": key, "self": "https://jira.example.com/rest/api/2/issue/1",
+        "fields": {"summary": "s", "labels": [label], "created": at, "updated": at,
+            "status": {"name": "To Do", "statusCategory": {"key": "new"}}},
+    })
+}
+
+/// Fires for each event that it hears, but for one rule, which fires once.
+const POLICY: &str = r#"
+version: 1
+rules:
+  - id: opened
+    when: 'event.type == "issue_opened"'
+    then: { action: post_nudge, target: "owner:tom" }
+    cooldown: 0s
+    rationale: opened
+  - id: told
+    when: 'event.type in ["issue_created", "issue_updated"] && "told" in issue.labels'
+    then: { action: post_nudge, target: "owner:tom" }
+    cooldown: 0s
+    rationale: told
+  - id: p0
+    when: '"p0" in issue.labels'
+    then: { action: escalate_owner, target: "owner:tom" }
+    cooldown: 0s
+    rationale: p0
+"#;
+
+fn one(issue_ref: &str) -> (String, usize) {
+    (issue_ref.to_owned(), 1)
+}
+
 /// How many actions each issue has.
 async fn acted(data: &Path) -> BTreeMap<String, usize> {
     let mut by_issue = BTreeMap::new();
@@ -110,6 +146,8 @@ async fn decided(serve: &Serve, data: &Path, number: u64) {
 async fn what_never_arrived_is_acted_on_once_whichever_way_it_comes() {
     let dir = tempfile::tempdir().unwrap();
     let (data, file) = (dir.path().join("data"), dir.path().join("breakdown.toml"));
+    let policy = dir.path().join("policy.yaml");
+    fs::write(&policy, POLICY).unwrap();
     let providers = Providers::default();
     let api = providers.start().await;
     let text = format!(
@@ -119,7 +157,9 @@ async fn what_never_arrived_is_acted_on_once_whichever_way_it_comes() {
     );
     fs::write(&file, text).unwrap();
     providers.failed("d-1", &opened(1));
-    let start = async || Serve::start(&data, |command| command.arg("--config").arg(&file)).await;
+    let start = async || {
+        Serve::start(&data, |command| command.arg("--config").arg(&file).arg("--policy").arg(&policy)).await
+    };
 
     // By sweep, then by webhook.
     let serve = start().await;
@@ -129,7 +169,7 @@ async fn what_never_arrived_is_acted_on_once_whichever_way_it_comes() {
     // By webhook, then by sweep.
     deliver(&serve, Provider::Github, "d-2", &opened(2)).await;
     providers.failed("d-2", &opened(2));
-    // An issue of Jira's, whose webhook comes late.
+    // Of Jira's issues the webhook of one comes late, that of the other at once.
     until("Jira was looked at once", async || {
         let swept = health(&serve).await["sweeps"].clone();
         swept
@@ -139,26 +179,18 @@ async fn what_never_arrived_is_acted_on_once_whichever_way_it_comes() {
             .any(|(name, it)| name.starts_with("jira") && it["swept_at"].is_string())
     })
     .await;
-    let at = (chrono::DateTime::from(std::time::SystemTime::now()) as chrono::DateTime<chrono::Utc>)
-        .format("%Y-%m-%dT%H:%M:%S%.3f+0000")
-        .to_string();
-    let issue = json!({
-        "key": "OPS-7", "self": "https://jira.example.com/rest/api/2/issue/1",
-        "fields": {"summary": "s", "labels": ["bug", "p0"], "created": at, "updated": at,
-            "status": {"name": "To Do", "statusCategory": {"key": "new"}}},
-    });
-    providers.0.lock().unwrap().1.push(issue.clone());
-    let jira = "jira:jira.example.com/OPS-7";
-    until("the issue is found", async || acted(&data).await.contains_key(jira)).await;
-    let webhook = json!({"webhookEvent": "jira:issue_created", "timestamp": 1, "issue": issue});
-    deliver(&serve, Provider::Jira, "w-1", &webhook).await;
+    let (late, prompt) = (issue("OPS-7", "p0"), issue("OPS-8", "told"));
+    let webhook = |issue| json!({"webhookEvent": "jira:issue_created", "timestamp": 1, "issue": issue});
+    deliver(&serve, Provider::Jira, "w-8", &webhook(&prompt)).await;
+    providers.0.lock().unwrap().1.extend([late.clone(), prompt.clone()]);
+    let (late_ref, prompt_ref) = ("jira:jira.example.com/OPS-7", "jira:jira.example.com/OPS-8");
+    until("the issue is found", async || acted(&data).await.contains_key(late_ref)).await;
+    deliver(&serve, Provider::Jira, "w-7", &webhook(&late)).await;
     decided(&serve, &data, 901).await;
-    let once = BTreeMap::from([
-        ("github:acme/checkout#1".to_owned(), 1),
-        ("github:acme/checkout#2".to_owned(), 1),
-        ("github:acme/checkout#901".to_owned(), 1),
-        (jira.to_owned(), 1),
-    ]);
+    let mut once = BTreeMap::from(
+        ["github:acme/checkout#1", "github:acme/checkout#2", "github:acme/checkout#901"].map(one),
+    );
+    once.extend([late_ref, prompt_ref].map(one));
     assert_eq!(acted(&data).await, once);
 
     // One hook is not there; that is said, and nobody is unready.
@@ -183,6 +215,6 @@ async fn what_never_arrived_is_acted_on_once_whichever_way_it_comes() {
     deliver(&serve, Provider::Github, "d-3", &opened(3)).await;
     decided(&serve, &data, 902).await;
     let again = acted(&data).await;
-    assert_eq!(again.values().copied().collect::<Vec<_>>(), [1; 6], "{again:?}");
+    assert_eq!(again.values().copied().collect::<Vec<_>>(), [1; 7], "{again:?}");
     serve.stop().await;
 }
