@@ -34,6 +34,7 @@ mod preparation;
 pub mod retention;
 mod running;
 mod serve;
+mod sweeps;
 mod telemetry;
 
 use std::{io::Write, process::ExitCode, time::Duration};
