@@ -116,8 +116,7 @@ impl Health {
 
     fn said(&self, Stuck { group, partition, topic, from, waiting }: Stuck) -> Value {
         let since = TimeDelta::from_std(waiting).ok().map(|waiting| self.clock.now() - waiting);
-        let hint =
-            "the broker has forgotten an open transaction: kafka-transactions.sh find-hanging, then abort (docs/operations.md)";
+        let hint = "the broker has forgotten an open transaction: kafka-transactions.sh find-hanging, then abort (docs/operations.md)";
         json!({"group": group, "partition": partition, "topic": topic, "from": from, "since": since, "hint": hint})
     }
 }
