@@ -50,6 +50,8 @@ impl File {
             &self.redpanda.sasl_password,
             &self.github.webhook_secret,
             &self.jira.webhook_secret,
+            &self.github.token,
+            &self.jira.token,
         ];
         secrets.into_iter().flatten().any(|secret| !secret.expose_secret().is_empty())
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::ControlFlow};
 
 use chrono::{DateTime, Utc};
 use eventlog::{GroupOffset, Log, Record, TopicInfo};
-use events::{DeadLetter, IssueEvent, Origin, Outcome, PolicyChange, Recorded, topic};
+use events::{Control, DeadLetter, IssueEvent, Letter, Origin, Outcome, PolicyChange, Recorded, topic};
 use policy::State;
 
 use super::finding::{Finding, Flaws, Report};
@@ -125,7 +125,8 @@ fn read(name: &str, record: &Record) -> Result<(), String> {
             Outcome::from_record(&record.key, value).map(drop).map_err(|unsound| unsound.to_string())
         }
         topic::ACTIONS | topic::ACTIONS_SHADOW => executor::read_action(record).map(drop),
-        topic::DEAD_LETTERS => serde_json::from_slice::<DeadLetter>(value).map(drop).map_err(place),
+        topic::DEAD_LETTERS => serde_json::from_slice::<Letter>(value).map(drop).map_err(place),
+        topic::CONTROL => serde_json::from_slice::<Control>(value).map(drop).map_err(place),
         topic::POLICIES => serde_json::from_slice::<PolicyChange>(value).map(drop).map_err(place),
         // A gateway drops what it cannot read of a shadow, and begins it anew.
         topic::GATEWAY_STATE if gateway::is_of_shadow(&record.key) => Ok(()),
