@@ -19,7 +19,12 @@ pub(super) fn write(results: &Results, out: &mut String) -> Result {
     for (name, means, per_second, cpu) in [
         ("ingest/embedded", "signed requests, embedded log", "per_second", "server_cpu_us"),
         ("ingest/broker", "signed requests, broker", "per_second", "server_cpu_us"),
-        ("gateway/embedded", "events through the gateway, embedded log", "events_per_second", "process_cpu_us"),
+        (
+            "gateway/embedded",
+            "events through the gateway, embedded log",
+            "events_per_second",
+            "process_cpu_us",
+        ),
         ("gateway/broker", "events through the gateway, broker", "events_per_second", "process_cpu_us"),
     ] {
         let (before, after) = (format!("cost/before/{name}"), format!("cost/after/{name}"));
