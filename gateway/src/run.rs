@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Most records taken in one step. A step costs a fixed number of round trips, so larger is faster, and slower to answer.
-const MAX_BATCH: usize = 2000;
+const MAX_BATCH: usize = 500;
 /// Most timers decided in one step at the partition's end.
 const MAX_TIMERS: usize = 1000;
 /// Wait for more after something came.

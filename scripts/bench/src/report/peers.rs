@@ -69,7 +69,7 @@ mod tests {
         let mut out = String::new();
         write(&Results::parse(lines).unwrap(), &mut out).unwrap();
         let row = |name: &str| out.lines().find(|line| line.contains(name)).unwrap().to_owned();
-        assert!(row("serve").contains("| 80 |  | – |  | 1.0 |  | – | – | 0 | 0 |"), "{out}");
+        assert!(row("`serve").contains("| 80 |  | – |  | 1.0 |  | – | – | 0 | 0 |"), "{out}");
         assert!(row("kafkajs").contains("| 10 | 8.00 × | – | – × | 4.0 | 0.25 × | – | – | 1 | 3 |"), "{out}");
     }
 }
