@@ -29,10 +29,12 @@
 mod accept;
 mod conclude;
 mod config;
+mod credential;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod message;
 mod partition;
 mod plain_text;
 mod progress;
@@ -44,8 +46,10 @@ mod target;
 mod targets;
 
 pub use config::{Config, Limits};
+pub use credential::{Credential, Environment};
 pub use error::ExecutorError;
 pub use http::http_client;
 pub use progress::Progress;
 pub use run::{run, run_with};
 pub use target::{Attempt, Target, Verdict};
+pub use targets::{TargetConfig, open};

@@ -39,7 +39,7 @@ const PRUNE_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// How long after a failed step a member may be without partitions because it joins again.
 const REJOINS_WITHIN: TimeDelta = TimeDelta::minutes(1);
 
-/// Carries out the actions on `actions`, as a member of the group `executor`, with the targets that `config` names.
+/// Carries out the actions on `actions`, as a member of the group `executor`, with the calendar and notification API.
 ///
 /// Runs until `shutdown` is cancelled; then running attempts get [`Config::drain_within`] to end. Dropping the
 /// future is like a crash: nothing is lost, some calls may be made again. The topics must exist. Returns early only
@@ -51,7 +51,7 @@ pub async fn run(
     progress: Arc<Progress>,
     shutdown: CancellationToken,
 ) -> Result<(), ExecutorError> {
-    let targets = targets::all(&config, &clock)?;
+    let targets = targets::open(&BTreeMap::new(), &config, &|_| None, &clock)?;
     run_with(log, clock, config, targets, progress, shutdown).await
 }
 

@@ -59,6 +59,17 @@ pub trait Target: Send + Sync + 'static {
     /// Whether it carries this kind of action. The first target that does gets it.
     fn carries(&self, kind: &ActionKind) -> bool;
 
+    /// What the API behind it limits by itself, where that is less than all of it: the channel or repository that an
+    /// action goes to. Attempts of one lane are [`Self::lane_every`] apart, and hold up no other lane.
+    fn lane(&self, _action: &Action) -> Option<String> {
+        None
+    }
+
+    /// How far apart attempts of one lane are. Zero: lanes have no limit of their own.
+    fn lane_every(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Tries once.
     async fn attempt(&self, attempt: &Attempt) -> Verdict;
 }

@@ -1,11 +1,12 @@
-//! The one stack around every target, on tower. From the outside in: quick retries, permits, circuit breaker, rate,
+//! The one stack around every target, on tower. From the outside in: quick retries, lane, permits, circuit breaker, rate,
 //! metrics, timeout, target.
 //!
-//! Permits lie inside the retries, so that an attempt that waits for its next try holds none; the breaker lies outside
-//! the rate, so that a target that is down costs no permits of it.
+//! Permits lie inside the retries and the lanes, so that an attempt that waits for its next try or for its channel holds
+//! none; the breaker lies outside the rate, so that a target that is down costs no permits of it.
 
 mod breaker;
 mod jitter;
+mod lane;
 mod meter;
 mod quick_retry;
 mod rate;
@@ -47,6 +48,7 @@ pub(crate) fn around(target: Arc<dyn Target>, limits: &Limits, clock: Arc<dyn Cl
     let within = limits.attempt_timeout;
     let stack = ServiceBuilder::new()
         .retry(quick_retry::QuickRetry::new(limits))
+        .layer(lane::LaneLayer::new(target.clone()))
         .concurrency_limit(limits.concurrency)
         .layer(breaker::BreakerLayer::new(name, limits, clock))
         .layer(rate::RateLayer::new(limits.per_second))

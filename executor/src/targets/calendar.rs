@@ -7,16 +7,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use eventlog::Clock;
 use events::{Action, ActionKind};
-use reqwest::{Client, Url};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    Attempt, Config, ExecutorError, Target, Verdict,
-    http::{http_client, post, under},
-    plain_text::one_line,
-};
+use crate::{Attempt, Config, ExecutorError, Target, Verdict, http::Api, plain_text::one_line};
 
+pub(crate) const NAME: &str = "calendar";
 const TITLE_MAX: usize = 256;
 const NAME_MAX: usize = 128;
 const PARTICIPANTS_MAX: usize = 50;
@@ -24,15 +20,13 @@ const DEFAULT_DURATION_MIN: u64 = 15;
 
 /// Books meetings.
 pub(crate) struct Calendar {
-    client: Client,
-    url: Url,
-    clock: Arc<dyn Clock>,
+    api: Api,
 }
 
 impl Calendar {
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, ExecutorError> {
-        let client = http_client(&config.calendar_api_base, config.limits.attempt_timeout)?;
-        Ok(Self { client, url: under(&config.calendar_api_base, "meetings")?, clock })
+        let place = config.calendar_place();
+        Ok(Self { api: Api::new(NAME, &place, config.limits.attempt_timeout, clock)? })
     }
 }
 
@@ -96,7 +90,7 @@ fn next_quarter(instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
 #[async_trait]
 impl Target for Calendar {
     fn name(&self) -> &'static str {
-        "calendar"
+        NAME
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
@@ -106,10 +100,7 @@ impl Target for Calendar {
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
         let action = &attempt.action;
         match meeting(action, attempt.asked_at) {
-            Ok(meeting) => {
-                let (url, now) = (self.url.clone(), self.clock.now());
-                post(&self.client, self.name(), url, &action.event_id, &meeting, now).await
-            }
+            Ok(meeting) => self.api.post(self.api.url(&["meetings"]), &action.event_id, &meeting).await,
             Err(reason) => Verdict::Reject { reason: reason.to_owned() },
         }
     }
