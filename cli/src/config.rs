@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use executor::TargetConfig;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -39,6 +40,7 @@ struct File {
     jira: Webhook,
     calendar: Calendar,
     executor: Executor,
+    targets: BTreeMap<String, TargetConfig>,
     projects: BTreeMap<String, Project>,
 }
 
@@ -94,12 +96,14 @@ struct Webhook {
 #[serde(deny_unknown_fields, default)]
 struct Calendar {
     api_base: Option<String>,
+    allow_private: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Executor {
     give_up_after: Option<String>,
+    proxy: Option<String>,
 }
 
 /// What `[projects.NAME]` says.
@@ -207,6 +211,12 @@ pub struct Settings {
     pub senders: Senders,
     /// Calendar and notification API; `None`: calendar-mock in the process.
     pub calendar_api_base: Option<String>,
+    /// Whether it may be on a private network.
+    pub calendar_allow_private: bool,
+    /// Through which the executor's targets are reached.
+    pub proxy: Option<String>,
+    /// The executor's targets, by name.
+    pub targets: BTreeMap<String, TargetConfig>,
     /// How long an action is tried.
     pub give_up_after: Duration,
     /// What belongs to which project.
@@ -296,6 +306,13 @@ impl Settings {
             jira_secret: secret("JIRA_WEBHOOK_SECRET", file.jira.webhook_secret),
             senders,
             calendar_api_base: pick("CALENDAR_API_BASE", file.calendar.api_base),
+            calendar_allow_private: flag(
+                "CALENDAR_ALLOW_PRIVATE",
+                env("CALENDAR_ALLOW_PRIVATE"),
+                file.calendar.allow_private,
+            )?,
+            proxy: pick("BREAKDOWN_PROXY", file.executor.proxy),
+            targets: file.targets,
             give_up_after,
             projects: file.projects,
         })
@@ -366,14 +383,7 @@ fn redpanda(
             "REDPANDA_SASL_MECHANISM: {mechanism:?} is unknown; it is scram-sha-256, scram-sha-512 or plain"
         )));
     }
-    let tls = match env("REDPANDA_TLS").as_deref() {
-        None => file.tls.unwrap_or(false),
-        Some("true" | "1") => true,
-        Some("false" | "0") => false,
-        Some(other) => {
-            return Err(Failure::usage(format!("REDPANDA_TLS: {other:?} is neither true nor false")));
-        }
-    };
+    let tls = flag("REDPANDA_TLS", env("REDPANDA_TLS"), file.tls)?;
     let ca_cert = env("REDPANDA_CA_CERT").or(file.ca_cert).map(PathBuf::from);
     if mechanism == "plain" && sasl.is_some() && !tls {
         return Err(Failure::usage(
@@ -384,6 +394,16 @@ fn redpanda(
         return Err(Failure::usage("REDPANDA_CA_CERT is set and REDPANDA_TLS is not: set REDPANDA_TLS=true"));
     }
     Ok(Redpanda { brokers, sasl, mechanism, tls, ca_cert })
+}
+
+/// A switch; off where nobody says.
+fn flag(name: &str, variable: Option<String>, from_file: Option<bool>) -> Result<bool, Failure> {
+    match variable.as_deref() {
+        None => Ok(from_file.unwrap_or(false)),
+        Some("true" | "1") => Ok(true),
+        Some("false" | "0") => Ok(false),
+        Some(other) => Err(Failure::usage(format!("{name}: {other:?} is neither true nor false"))),
+    }
 }
 
 fn allowed(key: &str, list: Option<&[String]>) -> Result<Option<Vec<IpNet>>, Failure> {
