@@ -8,17 +8,20 @@
 #
 # BREAKDOWN_KAFKA_PORT moves it from port 19092; the port above that one is the controller's. BREAKDOWN_KAFKA_DIR, an absolute
 # path, moves data, server.properties, server.log and pid from target/kafka: another port and another directory are another
-# broker. The jars are always in target/kafka.
+# broker. The jars are always in target/kafka. BREAKDOWN_KAFKA_VERSION takes another version than the one that is tested with; each
+# has data of its own.
 set -euo pipefail
 
-# The newest 4.x of which every artifact is on Maven Central (4.4.0 lacks kafka-tools-api).
-version=4.3.1
+# The newest line that decides every transaction. From 4.2 to 4.3.1 at least, a coordinator that looks for the leader of a partition
+# while it has none (a lone broker that starts again, or was fenced) takes the partition for deleted: it skips the marker and calls
+# the transaction complete, and what stands behind its records can be read by nobody (KAFKA-20734).
+version=${BREAKDOWN_KAFKA_VERSION:-4.1.2}
 plugin=3.9.0
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jars=$root/target/kafka
 dir=${BREAKDOWN_KAFKA_DIR:-$jars}
 libs=$jars/libs-$version
-data=$dir/data
+data=$dir/data-$version
 log=$dir/server.log
 pidfile=$dir/pid
 port=${BREAKDOWN_KAFKA_PORT:-19092}
@@ -128,16 +131,19 @@ up() {
     local cluster
     cluster=$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')
     java -Xshare:auto -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.tools.StorageTool format --ignore-formatted \
-      -t "$cluster" -c "$dir/server.properties" >"$log" 2>&1 || { tail -n 20 "$log" >&2; die "the store could not be formatted"; }
+      -t "$cluster" -c "$dir/server.properties" >>"$log" 2>&1 || { tail -n 20 "$log" >&2; die "the store could not be formatted"; }
   fi
+  # What was said before a crash is what explains what came after it, so the log goes on; only this start's part tells of this start.
+  local said=0
+  [[ -f $log ]] && said=$(stat -c %s "$log")
   nohup java -Xmx512m -Xms128m -XX:+UseG1GC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true \
     -Dorg.slf4j.simpleLogger.defaultLogLevel=info -Dorg.slf4j.simpleLogger.showDateTime=true \
-    -cp "$libs/*" kafka.Kafka "$dir/server.properties" >"$log" 2>&1 </dev/null &
+    -cp "$libs/*" kafka.Kafka "$dir/server.properties" >>"$log" 2>&1 </dev/null &
   pid=$!
   echo "$pid" >"$pidfile"
   for ((tries = 0; tries < 600; tries++)); do
     kill -0 "$pid" 2>/dev/null || { tail -n 30 "$log" >&2; rm -f "$pidfile"; die "the broker ended while starting: $log"; }
-    if grep -q 'Kafka Server started' "$log" && answers "$port" 2>/dev/null; then
+    if grep -q 'Kafka Server started' <(tail -c +$((said + 1)) "$log") && answers "$port" 2>/dev/null; then
       echo "kafka.sh: Apache Kafka $version is up on 127.0.0.1:$port (pid $pid, log $log)" >&2
       usage
       return
@@ -161,7 +167,7 @@ down() {
     echo "kafka.sh: not running" >&2
   fi
   rm -f "$pidfile"
-  if [[ ${1:-} == --wipe ]]; then rm -rf "$data"; fi
+  if [[ ${1:-} == --wipe ]]; then rm -rf "$data" "$log"; fi
 }
 
 mkdir -p "$dir" "$jars"
@@ -169,5 +175,5 @@ case "${1:-}" in
   up) up ;;
   down) down "${2:-}" ;;
   fetch) fetch ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

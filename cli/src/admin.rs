@@ -1,9 +1,9 @@
-//! Health, metrics and the admin API.
+//! The admin listener: health, metrics and the admin API.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -14,23 +14,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
-use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{Clock, Log};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
-use webhooks::{Spool, SpoolReport};
 
-use crate::live::Detail;
-
-/// How long a role may go without moving before the process is not ready. A role moves at least once a second.
-const STALLED_AFTER: TimeDelta = TimeDelta::seconds(15);
-/// How long the log may take to answer.
-const LOG_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an answer of the log is good for, so that probes cost it nothing.
-const LOG_ANSWER_KEPT: Duration = Duration::from_secs(1);
+use crate::{health::Health, live::Detail};
 
 /// Bounds of the admin listener: it serves people and probes, and a slow one must not hold up the end.
 pub(crate) fn limits() -> webhooks::Limits {
@@ -38,70 +27,6 @@ pub(crate) fn limits() -> webhooks::Limits {
         connections: 256,
         drain_timeout: Duration::from_secs(2),
         ..webhooks::Limits::default()
-    }
-}
-
-/// A role whose progress readiness is made of: its name, and when it last moved.
-pub(crate) type MovedAt = Box<dyn Fn() -> Option<DateTime<Utc>> + Send + Sync>;
-
-/// What readiness is made of.
-pub(crate) struct Health {
-    /// `None` where no role needs one.
-    log: Option<Arc<dyn Log>>,
-    clock: Arc<dyn Clock>,
-    roles: Vec<(&'static str, MovedAt)>,
-    /// Takes deliveries while the log does not answer.
-    spool: Option<Spool>,
-    answered: Mutex<Option<(Instant, Result<(), String>)>>,
-}
-
-impl Health {
-    pub(crate) fn new(
-        log: Option<Arc<dyn Log>>,
-        clock: Arc<dyn Clock>,
-        roles: Vec<(&'static str, MovedAt)>,
-        spool: Option<Spool>,
-    ) -> Self {
-        Self { log, clock, roles, spool, answered: Mutex::new(None) }
-    }
-
-    async fn log_answers(&self) -> Result<(), String> {
-        let Some(log) = &self.log else { return Ok(()) };
-        let mut answered = self.answered.lock().await;
-        if let Some((at, answer)) = &*answered
-            && at.elapsed() < LOG_ANSWER_KEPT
-        {
-            return answer.clone();
-        }
-        let answer = match tokio::time::timeout(LOG_TIMEOUT, log.topics()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", LOG_TIMEOUT.as_secs())),
-        };
-        *answered = Some((Instant::now(), answer.clone()));
-        answer
-    }
-
-    /// Whether the process is ready, and what that is made of.
-    pub(crate) async fn ready(&self) -> (bool, Map<String, Value>) {
-        let log = self.log_answers().await;
-        let spool = self.spool.as_ref().map(Spool::report);
-        // A receiver that is taken out of service loses what it could have kept: providers do not send again.
-        let mut ready = log.is_ok() || spool.as_ref().is_some_and(|spool| spool.takes);
-        let mut detail = Map::new();
-        detail.insert("log".into(), log.map_or_else(Value::from, |()| "answers".into()));
-        for (role, moved_at) in &self.roles {
-            let moved_at = moved_at();
-            let moves = moved_at.is_some_and(|at| self.clock.now() - at < STALLED_AFTER);
-            ready &= moves;
-            detail.insert((*role).into(), json!({"moves": moves, "moved_at": moved_at}));
-        }
-        if let Some(SpoolReport { spooling, records, bytes, oldest, takes }) = spool {
-            let spool = json!({"spooling": spooling, "takes": takes, "records": records, "bytes": bytes, "oldest_at": oldest});
-            detail.insert("spool".into(), spool);
-        }
-        detail.insert("ready".into(), ready.into());
-        (ready, detail)
     }
 }
 

@@ -24,6 +24,7 @@ mod demo;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod health;
 mod history;
 mod live;
 mod logs;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
 use calendar_mock::CalendarMock;
 use eventlog::{Clock, Log};
+use events::topic;
 use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -11,7 +12,7 @@ use tracing::info;
 use webhooks::{Journal, Projects, Provider, Secrets, Spool, SpoolLimits};
 
 use crate::{
-    admin::{self, Health, MovedAt},
+    admin,
     args::{Role, Serve},
     clock::SystemClock,
     commands::inert,
@@ -19,6 +20,7 @@ use crate::{
     config::{Address, Settings},
     demo,
     error::Failure,
+    health::{self, Health},
     live::Live,
     logs,
     preparation::{Preparation, once_made},
@@ -104,22 +106,20 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     // log; attempts under way end; the calendar hears them out; health answers to the end.
     let mut running = Running::default();
     let moved = Arc::new(executor::Progress::default());
-    let mut moving: Vec<(&'static str, MovedAt)> = Vec::new();
+    let mut consuming = Vec::new();
     if executor.is_some() {
-        let moved = moved.clone();
-        moving.push(("executor", Box::new(move || moved.moved_at())));
+        consuming.push(health::Role::new("executor", executor::GROUP, &[topic::ACTIONS], moved.clone()));
     }
     if let Some(progress) = gateway.as_ref().map(Gateway::progress) {
-        moving.push(("gateway", Box::new(move || progress.moved_at())));
+        let inputs = &[topic::ISSUES, topic::OUTCOMES];
+        consuming.push(health::Role::new("gateway", gateway::GROUP, inputs, progress));
     }
-    let health = Arc::new(Health::new(log.clone(), clock.clone(), moving, spool.clone()));
+    let consuming = Arc::new(consuming);
+    let health = Arc::new(Health::new(log.clone(), clock.clone(), consuming.clone(), spool.clone()));
     let policies = live.as_ref().zip(gateway.as_ref()).map(|(live, gateway)| live.detail(gateway.in_force()));
     let reload = live.as_ref().and_then(Live::reload);
-    // Whoever sends deliveries here wants to know whether they are taken, whatever the other roles do about the broker.
-    let receiving = match &spool {
-        Some(_) => Arc::new(Health::new(log.clone(), clock.clone(), vec![], spool.clone())),
-        None => health.clone(),
-    };
+    // Whoever sends deliveries here wants to know whether they are taken, however the other roles are.
+    let receiving = Arc::new(Health::new(log.clone(), clock.clone(), Arc::default(), spool.clone()));
     let public = admin::public(receiving, metrics.clone(), None);
     let (listener, at) = admin;
     say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
@@ -131,6 +131,9 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     let made = preparation.as_ref().map(Preparation::made);
     if let Some(preparation) = preparation {
         running.start("topics", |stop| preparation.run(stop));
+    }
+    if let Some(log) = log.as_ref().filter(|_| !consuming.is_empty()) {
+        running.start("lag", |stop| health::lag::watch(log.clone(), clock.clone(), consuming, stop));
     }
     if let Some(embedded) = embedded {
         running.start("retention", |stop| retention::tidy(embedded, stop));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::{Unit, describe_counter, describe_gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +30,7 @@ pub(crate) fn record_metrics() -> Result<PrometheusHandle, Failure> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| Failure::failed(format!("the metrics recorder cannot be installed: {error}")))?;
+    describe();
     // Samples are folded into their buckets here, so that memory does not grow when nobody scrapes.
     let upkeep = handle.clone();
     tokio::spawn(async move {
@@ -38,4 +40,53 @@ pub(crate) fn record_metrics() -> Result<PrometheusHandle, Failure> {
         }
     });
     Ok(handle)
+}
+
+/// Gives every metric its HELP text.
+fn describe() {
+    eventlog::describe_metrics();
+    webhooks::describe_metrics();
+    gateway::describe_metrics();
+    executor::describe_metrics();
+    describe_gauge!(
+        "breakdown_lag_records",
+        Unit::Count,
+        "Offsets between a group and the end of a partition, by group, topic and partition; 0 at the end. Every process that has \
+         a member of the group tells of all its partitions."
+    );
+    describe_gauge!(
+        "breakdown_oldest_unprocessed_age_seconds",
+        Unit::Seconds,
+        "How long ago the log took the next record of a partition that a group has yet to process, in seconds; 0 at the end."
+    );
+    describe_counter!(
+        "breakdown_retention_removed_records_total",
+        Unit::Count,
+        "Embedded log: records that were removed because [log] retention keeps them no longer."
+    );
+    describe_counter!(
+        "breakdown_retention_removed_bytes_total",
+        Unit::Bytes,
+        "Embedded log: their keys, values and headers, in bytes."
+    );
+    describe_counter!(
+        "breakdown_policy_reloads_total",
+        Unit::Count,
+        "Versions of the policy file that were read, by result: loaded, refused, unreadable."
+    );
+    describe_gauge!(
+        "breakdown_policy_refused",
+        Unit::Count,
+        "1 while the policy file as it is does not decide: it has mistakes, or cannot be read."
+    );
+    describe_counter!(
+        "breakdown_shadow_policy_reloads_total",
+        Unit::Count,
+        "The same as breakdown_policy_reloads_total, for the policy on trial."
+    );
+    describe_gauge!(
+        "breakdown_shadow_policy_refused",
+        Unit::Count,
+        "The same as breakdown_policy_refused, for the policy on trial."
+    );
 }

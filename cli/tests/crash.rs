@@ -104,8 +104,10 @@ async fn survives(name: &str, log: impl Fn(&mut Command) -> &mut Command) {
     assert_eq!(done, decided, "each action has an outcome");
     assert_eq!(outcomes.len(), decided.len(), "no action has two outcomes");
     assert!(outcomes.iter().all(|outcome| outcome["ack"] == true && outcome["risk_delta"] == -0.05));
-    let nudges = calendar.nudges();
-    assert_eq!(nudges.len(), decided.len(), "each action was done once at the target");
+    // A broker may hold actions of others that nobody has done yet; these processes do them, too.
+    let keys = calendar.nudges().into_iter().map(|nudge| nudge.idempotency_key.unwrap());
+    let done: Vec<_> = keys.filter(|key| decided.contains(key)).collect();
+    assert_eq!(done.len(), decided.len(), "each action was done once at the target");
     serve.stop().await;
 }
 

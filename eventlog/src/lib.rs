@@ -20,8 +20,10 @@ mod clock;
 pub mod embedded;
 mod error;
 mod headers;
+mod holding;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod meters;
 mod partitioner;
 mod record;
 
@@ -31,6 +33,8 @@ use async_trait::async_trait;
 pub use clock::{Clock, ManualClock};
 pub use error::LogError;
 pub use headers::Headers;
+pub use holding::{Holding, Phase};
+pub use meters::describe_metrics;
 pub use partitioner::partition_of;
 pub use record::{NewRecord, Position, Record};
 
@@ -106,6 +110,23 @@ impl GroupOffset {
     }
 }
 
+/// Something that a member of this process waits for, and that will not come by itself: a transaction stays undecided, so
+/// nothing behind it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// The group of the member.
+    pub group: String,
+    /// Its partition that does not go on.
+    pub partition: u32,
+    /// The topic in whose partition of that number something is undecided: an input, the changelog, or where the brokers
+    /// keep the group's offsets (there the partition has another number).
+    pub topic: String,
+    /// The first offset that is undecided, where it is known.
+    pub from: Option<u64>,
+    /// For how long this has been so.
+    pub waiting: Duration,
+}
+
 /// What a group consumes, and where its members keep their state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionSpec {
@@ -140,11 +161,22 @@ pub trait Log: Send + Sync + 'static {
     /// Appends records and returns where each one stands, in the order given.
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError>;
 
+    /// Whether an append would be taken now, found out without appending a record; the error says what stands against it.
+    /// Where nothing better is known, a log that tells of its topics takes records.
+    async fn writable(&self) -> Result<(), LogError> {
+        self.topics().await.map(drop)
+    }
+
     /// Every topic, by name.
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
 
     /// How far each group has come, by group, topic and partition.
     async fn groups(&self) -> Result<Vec<GroupOffset>, LogError>;
+
+    /// How far one group has come, by topic and partition.
+    async fn group(&self, name: &str) -> Result<Vec<GroupOffset>, LogError> {
+        Ok(self.groups().await?.into_iter().filter(|at| at.group == name).collect())
+    }
 
     /// Reads one topic, outside any group, from the given `(partition, offset)` pairs on; partitions that are not
     /// named are not read. An offset before the first kept one reads from the first, one past the end waits there.
@@ -152,6 +184,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Joins a group. The embedded log grants this only to the process that holds the data directory.
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>, LogError>;
+
+    /// What members of this process have waited for too long, though the log answers. Asks nobody. The embedded log decides
+    /// each step before the next: there it is nothing, always.
+    fn stuck(&self) -> Vec<Stuck> {
+        Vec::new()
+    }
 }
 
 /// Reads one topic outside any group.

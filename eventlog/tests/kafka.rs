@@ -198,6 +198,116 @@ async fn positions_wait_for_offsets_that_are_not_decided() {
     assert_eq!(member.values(), ["3"]);
 }
 
+/// A log whose sessions are short, so that what stays undecided is said after twelve seconds.
+fn impatient(broker: &Broker) -> Arc<dyn Log> {
+    let session_timeout = Duration::from_secs(2);
+    Arc::new(KafkaLog::new(KafkaConfig { session_timeout, ..broker.config.clone() }).unwrap())
+}
+
+/// Where a transaction stays open.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Open {
+    Changelog,
+    Input,
+    Offsets,
+}
+
+/// A transaction that touches partition 0 stays open for longer than any of ours can. Partition 1 goes on as if nothing were; of
+/// partition 0 it is said that it is stuck; when the transaction is ended, it goes on, too, and 1 misses and repeats nothing.
+async fn stays_open(open: Open) {
+    let Some(case) = Case::<Broker>::begin(&format!("stays_open-{open:?}")).await else { return };
+    let log = impatient(&case.backend);
+    case.create(&*log, 2).await;
+    let spec = case.group();
+    let to = |partition, value: u32| case.record_in("in", partition, "k", Some(&value.to_string()));
+    let topic = match open {
+        Open::Changelog => case.name("state"),
+        Open::Input => case.name("in"),
+        Open::Offsets => case.name("out"),
+    };
+    let transaction = case.backend.open_transaction(&topic, &case.name("holder"), "late");
+    if open == Open::Offsets {
+        let mut config = case.backend.client();
+        config
+            .set("group.id", &spec.group)
+            .set("session.timeout.ms", "6000")
+            .set("enable.auto.commit", "false");
+        let former: BaseConsumer = config.create().unwrap();
+        former.subscribe(&[&spec.inputs[0]]).unwrap();
+        let joined = Instant::now();
+        while former.assignment().unwrap().count() == 0 {
+            assert!(joined.elapsed() < WAIT, "the former holder joins");
+            former.poll(Duration::from_millis(100));
+        }
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&spec.inputs[0], 0, Offset::Offset(0)).unwrap();
+        transaction.send_offsets_to_transaction(&offsets, &former.group_metadata().unwrap(), WAIT).unwrap();
+        tokio::task::spawn_blocking(move || drop(former)).await.unwrap();
+    }
+    log.append(vec![to(0, 0)]).await.unwrap();
+    let mut member = case.member(&*log).await;
+    let mut sent = 0;
+    let began = Instant::now();
+    while log.stuck().is_empty() {
+        assert!(began.elapsed() < Broker::PATIENCE, "what is stuck is said");
+        log.append(vec![to(1, sent)]).await.unwrap();
+        sent += 1;
+        member.until("partition 1 goes on", |m| m.records.len() == sent as usize).await;
+        member
+            .commit(Step { partitions: vec![1], append: vec![case.record_in("state", 1, "k", Some("v"))] })
+            .await
+            .unwrap();
+    }
+    assert!(began.elapsed() > Duration::from_secs(10), "said too early");
+    let stuck = log.stuck();
+    let named = if open == Open::Offsets { "__consumer_offsets" } else { &topic };
+    let said: Vec<_> =
+        stuck.iter().map(|stuck| (&*stuck.group, stuck.partition, &*stuck.topic, stuck.from)).collect();
+    assert_eq!(said, [(&*spec.group, 0, named, (open != Open::Offsets).then_some(0))]);
+    assert!(stuck[0].waiting > Duration::from_secs(10), "{stuck:?}");
+    let held: &[u32] = if open == Open::Input { &[0, 1] } else { &[1] };
+    assert!(member.held.iter().eq(held), "{:?}", member.held);
+    // Fetched before the other partition is taken over, and given after; one of them is paused meanwhile.
+    log.append((0..50).map(|i| to(1, sent + i)).collect()).await.unwrap();
+    sent += 50;
+    member.until("some of them", |m| m.records.len() > sent as usize - 50).await;
+    member.pause(1, true).await;
+    transaction.abort_transaction(WAIT).unwrap();
+    member.until_held(2).await;
+    member.until("what waited", |m| m.records.iter().any(|record| record.partition == 0)).await;
+    member.pause(1, false).await;
+    log.append(vec![to(1, sent)]).await.unwrap();
+    sent += 1;
+    member
+        .until("everything", |m| m.records.iter().filter(|r| r.partition == 1).count() >= sent as usize)
+        .await;
+    let of_1: Vec<_> = member.records.iter().filter(|record| record.partition == 1).map(text).collect();
+    assert_eq!(of_1, (0..sent).map(|i| i.to_string()).collect::<Vec<_>>());
+    assert_eq!(member.revocations, 0);
+    let member = tokio::sync::Mutex::new(member);
+    eventually("nothing is stuck", async || {
+        member.lock().await.poll(100, Duration::from_millis(100)).await;
+        log.stuck().is_empty()
+    })
+    .await;
+    member.lock().await.commit_held().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undecided_changelog_holds_up_no_other_partition_and_is_said() {
+    stays_open(Open::Changelog).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undecided_input_holds_up_no_other_partition_and_is_said() {
+    stays_open(Open::Input).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undecided_offsets_hold_up_no_other_partition_and_are_said() {
+    stays_open(Open::Offsets).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_behind_nothing_but_markers_has_no_lag() {
     let Some(case) = Case::<Broker>::begin("a_group_behind_nothing_but_markers_has_no_lag").await else {

@@ -24,7 +24,8 @@
 //!
 //! Metrics: `breakdown_attempts_total{target,verdict}` and `breakdown_attempt_seconds{target}` (calls that reached the
 //! target's code), `breakdown_pending{target}`, `breakdown_outcomes_total{action,ack}`,
-//! `breakdown_duplicate_actions_total`, `breakdown_executor_dead_letters_total{reason}`.
+//! `breakdown_duplicate_actions_total`, `breakdown_executor_dead_letters_total{reason}`, `breakdown_stalled_retries`,
+//! `breakdown_stalled_retries_total`. What they mean: [`describe_metrics`].
 
 mod accept;
 mod conclude;
@@ -35,11 +36,13 @@ mod error;
 pub mod fuzzing;
 mod http;
 mod message;
+mod meters;
 mod partition;
 mod plain_text;
 mod progress;
 mod run;
 mod stack;
+mod stalls;
 mod state;
 mod step;
 mod target;
@@ -49,7 +52,9 @@ pub use config::{Config, Limits};
 pub use credential::{Credential, Environment};
 pub use error::ExecutorError;
 pub use http::http_client;
+pub use meters::describe_metrics;
 pub use progress::Progress;
-pub use run::{run, run_with};
+pub use run::{GROUP, run, run_with};
+pub use stalls::{STALLED_AFTER, Stalled};
 pub use target::{Attempt, Target, Verdict};
 pub use targets::{TargetConfig, open};

@@ -1,16 +1,23 @@
 //! What readiness and the admin API may know of a running executor.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+};
 
 use chrono::{DateTime, Utc};
+use eventlog::{Holding, Phase};
+
+use crate::Stalled;
 
 /// How far the executor is; written by its loop, read by anyone. Instants are the clock's, in milliseconds since the
 /// Unix epoch; 0 means never.
 #[derive(Debug, Default)]
 pub struct Progress {
     moved_at: AtomicI64,
-    partitions: AtomicU32,
+    holding: Holding,
     pending: AtomicU64,
+    stalled: Mutex<Stalled>,
 }
 
 impl Progress {
@@ -23,9 +30,16 @@ impl Progress {
         }
     }
 
+    /// The partitions that this process holds or restores. Those of which too many actions wait for a target are paused.
+    pub fn holding(&self) -> &Holding {
+        &self.holding
+    }
+
     /// How many partitions are held.
     pub fn partitions(&self) -> u32 {
-        self.partitions.load(Relaxed)
+        let held = |phase: &Phase| !matches!(phase, Phase::Restoring { .. });
+        let count = self.holding.partitions().values().filter(|phase| held(phase)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// How many actions are pending in them, running and parked.
@@ -33,12 +47,20 @@ impl Progress {
         self.pending.load(Relaxed)
     }
 
+    /// Actions that are overdue, as of the last look; see [`crate::STALLED_AFTER`].
+    pub fn stalled(&self) -> Stalled {
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn moved(&self, now: DateTime<Utc>) {
         self.moved_at.store(now.timestamp_millis(), Relaxed);
     }
 
-    pub(crate) fn holds(&self, partitions: usize, pending: usize) {
-        self.partitions.store(u32::try_from(partitions).unwrap_or(u32::MAX), Relaxed);
+    pub(crate) fn waits(&self, pending: usize) {
         self.pending.store(pending as u64, Relaxed);
+    }
+
+    pub(crate) fn stalls(&self, stalled: Stalled) {
+        *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = stalled;
     }
 }

@@ -1,5 +1,7 @@
 //! The loop: it owns all state, takes turns between the log and the attempts, and makes the steps.
 
+mod audit;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -21,13 +23,14 @@ use crate::{
     conclude::{self, Conclusion, Ended},
     partition::Partition,
     stack::{self, Call, Report, Stack},
+    stalls::Auditor,
     state::{Entry, Pending},
     step::Draft,
     targets,
 };
 
 /// The consumer group.
-const GROUP: &str = "executor";
+pub const GROUP: &str = "executor";
 /// How long an unreachable log is left alone.
 const LOG_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Wait for more after something came.
@@ -86,6 +89,7 @@ pub async fn run_with(
         quiet: false,
         failures: 0,
         shaken: false,
+        auditor: Auditor::default(),
     };
     executor.run(shutdown).await
 }
@@ -149,6 +153,7 @@ struct Executor {
     failures: u32,
     /// Whether the last of them has still to be waited for.
     shaken: bool,
+    auditor: Auditor,
 }
 
 /// An attempt in flight.
@@ -177,6 +182,7 @@ impl Executor {
                     () = sleep(self.after_failures()) => {}
                 }
             }
+            self.audit();
             self.start_due().await?;
             self.prune().await?;
             self.balance().await;
@@ -225,6 +231,7 @@ impl Executor {
     }
 
     async fn take(&mut self, polled: Polled) -> Result<(), ExecutorError> {
+        self.progress.holding().hear(&polled);
         match polled {
             Polled::Idle => self.rest().await?,
             Polled::Revoked { partitions } => partitions.into_iter().for_each(|p| self.lose(p)),
@@ -498,7 +505,10 @@ impl Executor {
                 continue;
             }
             match self.subscription.pause(partition, paused).await {
-                Ok(()) => held.paused = paused,
+                Ok(()) => {
+                    held.paused = paused;
+                    self.progress.holding().pause(partition, paused);
+                }
                 // Tried again on the next turn; if the partition is lost, poll will say so.
                 Err(error) => tracing::warn!(%error, partition, "a partition could not be paused or resumed"),
             }
@@ -507,7 +517,7 @@ impl Executor {
 
     fn report(&self) {
         let pending = self.held.values().map(|held| held.pending().len()).sum();
-        self.progress.holds(self.held.len(), pending);
+        self.progress.waits(pending);
         for (index, carrier) in self.carriers.iter().enumerate() {
             let waiting: usize = self.held.values().filter_map(|held| held.waiting().get(&index)).sum();
             metrics::gauge!("breakdown_pending", "target" => carrier.target.name()).set(waiting as f64);
@@ -531,6 +541,7 @@ impl Executor {
     fn lose_all(&mut self) {
         let partitions: BTreeSet<u32> = self.held.keys().chain(self.restoring.keys()).copied().collect();
         partitions.into_iter().for_each(|partition| self.lose(partition));
+        self.progress.holding().lose();
     }
 
     /// Lets running attempts end, and says what came of them. Whatever does not end in time stays pending.

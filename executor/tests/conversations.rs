@@ -785,3 +785,29 @@ async fn a_start_is_progress_soon_however_long_the_log_is_waited_for() {
     world.publish(&action("a-1", "post_nudge")).await;
     world.until("it moves again", || world.progress.moved_at() == Some(world.clock.now())).await;
 }
+
+#[tokio::test]
+async fn an_attempt_that_outlives_the_time_to_give_up_is_told() {
+    let mut world = World::new().await;
+    world.config.limits.attempt_timeout = Duration::from_secs(600);
+    world.mock.inject(Fault::hang().times(1000));
+    world.start();
+    world.publish(&action("a-1", "post_nudge")).await;
+    world.until("it is pending", || world.progress.pending() == 1).await;
+    // A minute past the quarter of an hour is its bound.
+    world.advance(16 * 60);
+    world.until("it was looked", || world.progress.moved_at() == Some(world.clock.now())).await;
+    assert_eq!(world.progress.stalled().actions, 0);
+    world.advance(11);
+    world.until("it is told", || world.progress.stalled().actions == 1).await;
+    let accepted_at = "2026-03-02T10:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert_eq!(world.progress.stalled().since, Some(accepted_at + chrono::TimeDelta::minutes(15)));
+    // Another process restores it, and attempts it again.
+    world.kill().await;
+    world.mock.clear_faults();
+    world.config.limits.attempt_timeout = Duration::from_millis(300);
+    world.start();
+    world.outcome().await;
+    world.advance(11);
+    world.until("it is over", || world.progress.stalled().actions == 0).await;
+}

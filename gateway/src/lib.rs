@@ -23,17 +23,20 @@
 //! `breakdown_timers_total`, `breakdown_notes_total{note}`, `breakdown_dead_letters_total{reason}`,
 //! `breakdown_shadow_actions_total{action,rule}`, `breakdown_shadow_notes_total{note}`,
 //! `breakdown_policy_info{hash}` and `breakdown_shadow_policy_info{hash}` (1 while it decides a partition),
-//! `breakdown_shadow_given_up`, `breakdown_shadow_unreadable_total`, `breakdown_gateway_steps_total{result}`, `breakdown_gateway_step_seconds`.
+//! `breakdown_shadow_given_up`, `breakdown_shadow_unreadable_total`, `breakdown_gateway_steps_total{result}`, `breakdown_gateway_step_seconds`,
+//! `breakdown_stalled_timers`, `breakdown_stalled_timers_total`. What they mean: [`describe_metrics`].
 
 mod batch;
 mod course;
 #[doc(hidden)]
 pub mod fuzzing;
 mod in_force;
+mod meters;
 mod partition;
 mod policies;
 mod progress;
 mod run;
+mod stalls;
 mod takeover;
 mod trial;
 mod view;
@@ -48,8 +51,10 @@ use tokio::sync::watch;
 pub use crate::{
     course::is_of_shadow,
     in_force::{GivenUp, InForce, short_hash},
+    meters::describe_metrics,
     policies::Policies,
     progress::Progress,
+    stalls::{STALLED_AFTER, Stalled},
     view::{ProjectRisk, View},
 };
 

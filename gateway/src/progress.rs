@@ -1,14 +1,21 @@
 //! Whether the gateway moves.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicI64, Ordering::Relaxed},
+};
 
 use chrono::{DateTime, Utc};
+use eventlog::Holding;
+
+use crate::Stalled;
 
 /// Whether the gateway moves: readiness is made of this.
 #[derive(Debug, Default)]
 pub struct Progress {
     moved_at: AtomicI64,
-    partitions: AtomicUsize,
+    holding: Holding,
+    stalled: Mutex<Stalled>,
 }
 
 impl Progress {
@@ -20,16 +27,26 @@ impl Progress {
         }
     }
 
-    /// How many partitions this process holds or restores.
+    /// The partitions that this process holds or restores.
+    pub fn holding(&self) -> &Holding {
+        &self.holding
+    }
+
+    /// How many they are.
     pub fn partitions(&self) -> usize {
-        self.partitions.load(Relaxed)
+        self.holding.partitions().len()
+    }
+
+    /// Timers that are overdue, as of the last look; see [`crate::STALLED_AFTER`].
+    pub fn stalled(&self) -> Stalled {
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn moved(&self, now: DateTime<Utc>) {
         self.moved_at.store(now.timestamp_millis(), Relaxed);
     }
 
-    pub(crate) fn holds(&self, partitions: usize) {
-        self.partitions.store(partitions, Relaxed);
+    pub(crate) fn stalls(&self, stalled: Stalled) {
+        *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = stalled;
     }
 }

@@ -10,8 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    END_MARGIN, GROUP, Gateway, GatewayError, GivenUp, Policies, batch::Batch, partition::Partition,
-    policies, short_hash, takeover::Restoring, trial::Trial,
+    END_MARGIN, GROUP, Gateway, GatewayError, GivenUp, Policies,
+    batch::Batch,
+    partition::Partition,
+    policies, short_hash,
+    stalls::{self, Auditor, STALLED_AFTER, Stalled},
+    takeover::Restoring,
+    trial::Trial,
 };
 
 /// Most records taken in one step. A step costs a fixed number of round trips, so larger is faster, and slower to answer.
@@ -40,7 +45,9 @@ impl Gateway {
         // When a step last failed. For a while after that a quiet log is no sign that steps can be made.
         let mut failed_at: Option<DateTime<Utc>> = None;
         let mut quiet = false;
+        let mut auditor = Auditor::default();
         while !shutdown.is_cancelled() {
+            self.audit(&mut auditor, &partitions, quiet);
             // What is polled from here on is decided by these, and by these only.
             let (newest, another) = partitions.trial.admit(&policies.borrow_and_update());
             if another {
@@ -211,11 +218,11 @@ impl Gateway {
         partitions: &mut Partitions,
     ) -> Result<Batch, GatewayError> {
         let mut batch = Batch::default();
+        self.progress.holding().hear(&polled);
         match polled {
             Polled::Restoring { partition, records } => {
                 let restoring = partitions.restoring.entry(partition).or_default();
                 records.iter().try_for_each(|record| restoring.take(record))?;
-                self.progress.holds(partitions.count());
             }
             Polled::Assigned { partition } => {
                 let restored = partitions.restoring.remove(&partition).unwrap_or_default();
@@ -233,7 +240,6 @@ impl Gateway {
                     "partition assigned"
                 );
                 partitions.held.insert(partition, held);
-                self.progress.holds(partitions.count());
             }
             Polled::Revoked { partitions: gone } => {
                 for partition in gone {
@@ -243,7 +249,6 @@ impl Gateway {
                     self.in_force.forget(partition);
                     info!(partition, "partition revoked");
                 }
-                self.progress.holds(partitions.count());
             }
             Polled::Records(records) => {
                 for record in &records {
@@ -313,13 +318,15 @@ impl Gateway {
         let until = self.clock.now() - END_MARGIN;
         // Everything is asked before anything is decided: what is decided must be committed.
         let mut released = Vec::new();
-        for (number, held) in &partitions.held {
+        for (number, held) in &mut partitions.held {
             if held.next_timer_at().is_none_or(|due| due > until) {
                 continue;
             }
             match subscription.caught_up(topic::ISSUES, *number).await {
-                Ok(true) => released.push(*number),
-                Ok(false) => {}
+                Ok(caught_up) => {
+                    held.caught_up = caught_up;
+                    released.extend(caught_up.then_some(*number));
+                }
                 Err(error) => {
                     warn!(%error, partition = number, "timers wait: the log does not answer");
                     return Ok(Committed::Nothing);
@@ -333,6 +340,40 @@ impl Gateway {
             }
         }
         self.commit(subscription, batch, partitions).await
+    }
+
+    /// Looks now and then for timers that should have been decided. What a quiet log has nothing to say of is not behind.
+    fn audit(&self, auditor: &mut Auditor, partitions: &Partitions, quiet: bool) {
+        let now = self.clock.now();
+        if !auditor.is_due(now) {
+            return;
+        }
+        let held = partitions.held.values().map(|held| stalls::Held {
+            number: held.number,
+            caught_up: held.caught_up || quiet,
+            state: &held.production.state,
+        });
+        let (timers, overdue) = stalls::overdue(held, now, STALLED_AFTER);
+        let first = overdue.first();
+        self.progress.stalls(Stalled {
+            timers,
+            since: first.map(|(timer, _)| timer.due_at),
+            partition: first.map(|(_, partition)| *partition),
+            rule: first.map(|(timer, _)| timer.rule.to_string()),
+        });
+        metrics::gauge!("breakdown_stalled_timers").set(timers as f64);
+        let news = auditor.news(overdue);
+        metrics::counter!("breakdown_stalled_timers_total").increment(news.len() as u64);
+        for (timer, partition) in news {
+            error!(
+                partition,
+                issue = %timer.issue_ref,
+                rule = %timer.rule,
+                due_at = %timer.due_at,
+                "a timer is overdue though nothing is left to decide before it; a new start decides it, if the log can be \
+                 written; please report it with the lines above"
+            );
+        }
     }
 
     fn publish(&self, number: u32, partitions: &Partitions) {
@@ -365,7 +406,7 @@ impl Gateway {
             self.view.forget(partition);
             self.in_force.forget(partition);
         }
-        self.progress.holds(0);
+        self.progress.holding().lose();
     }
 
     fn wait(&self, partitions: &Partitions) -> Duration {
@@ -385,10 +426,6 @@ struct Partitions {
 }
 
 impl Partitions {
-    fn count(&self) -> usize {
-        self.restoring.len() + self.held.len()
-    }
-
     /// One of which not everything is written that should be of a shadow, unless that is left alone.
     fn unwritten(&mut self) -> Option<&mut Partition> {
         let left_out = self.trial.is_left_out();

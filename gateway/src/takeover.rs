@@ -80,7 +80,8 @@ impl Restoring {
             ruleset,
         };
         put_in_force(&mut production, wall, batch)?;
-        let mut partition = Partition { number, production, shadow: None, unwritten: Vec::new() };
+        let mut partition =
+            Partition { number, production, shadow: None, unwritten: Vec::new(), caught_up: false };
         let stands = self.drop_unreadable(number, batch);
         partition.put_on_trial(self.shadow, stands, policies.shadow.as_ref(), wall, batch)?;
         Ok(partition)

@@ -43,6 +43,7 @@ mod intake;
 mod jira;
 mod journal;
 mod json;
+mod meters;
 mod peers;
 mod projects;
 mod provider;
@@ -55,6 +56,7 @@ mod spool;
 
 pub use config::{Config, Limits};
 pub use journal::Journal;
+pub use meters::describe_metrics;
 pub use projects::Projects;
 pub use provider::Provider;
 pub use receive::routes;

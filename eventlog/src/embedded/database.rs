@@ -10,6 +10,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::room;
 use crate::LogError;
 
 /// The file's name in the data directory.
@@ -20,6 +21,12 @@ const APPLICATION_ID: i32 = 0x4272_6b44;
 const SCHEMA_VERSION: i32 = 2;
 /// How long one attempt waits for another process that writes.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// What is done when the file is opened.
+const OPENING: &str = "cannot open the log";
+/// With less than this free not even the WAL and its index can be made beside the file.
+const LEAST_BYTES: u64 = 128 << 10;
+/// What the write-ahead log takes between two checkpoints, twice over: so much should be free.
+const ROOM_BYTES: u64 = 32 << 20;
 
 /// What version 1 lacked. Its files could not shrink either: `VACUUM` makes them so.
 const FROM_1: &str = "
@@ -78,7 +85,7 @@ const SCHEMA: &str = "
 /// Opens the file for writing; makes it, or the schema in it, where there is none. An older schema is brought up to date for
 /// whoever holds the directory; beside a `serve`, which may be older than we are, that is refused.
 pub(super) fn create(file: &Path, held: bool) -> Result<Connection, LogError> {
-    let failed = |error| failure(file, "cannot open the log", &error);
+    let failed = |error| failure(file, OPENING, &error);
     let mut connection = Connection::open_with_flags(
         file,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -160,13 +167,13 @@ fn check(connection: &Connection, file: &Path) -> Result<i32, LogError> {
     let read = |pragma: &str| {
         connection
             .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
-            .map_err(|error| failure(file, "cannot open the log", &error))
+            .map_err(|error| failure(file, OPENING, &error))
     };
     let (version, application) = (read("user_version")?, read("application_id")?);
     let empty = version == 0 && application == 0 && {
         let tables =
             connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0));
-        tables.map_err(|error| failure(file, "cannot open the log", &error))? == 0
+        tables.map_err(|error| failure(file, OPENING, &error))? == 0
     };
     if !empty && application != APPLICATION_ID {
         return Err(LogError::Refused(format!(
@@ -189,13 +196,27 @@ pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
+fn no_space(doing: &str, file: &dyn std::fmt::Display, free: Option<u64>) -> LogError {
+    let then = if doing == OPENING { "then start again" } else { "and writing goes on by itself" };
+    let free = free.map_or(String::new(), |free| format!(" ({} KiB are free on its disk)", free / 1_024));
+    LogError::Unavailable(format!(
+        "{doing}: no space left for {file}{free}; free at least {} MiB there, {then}",
+        ROOM_BYTES >> 20
+    ))
+}
+
 /// What an error of SQLite means to the caller.
 pub(super) fn failure(file: &Path, doing: &str, error: &rusqlite::Error) -> LogError {
+    let free = room::free_bytes(file.parent().unwrap_or(file));
     let file = file.display();
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => LogError::Unavailable(format!(
-            "{doing}: no space left for {file}; free some, and writing goes on by itself"
-        )),
+        Some(ErrorCode::DiskFull) => no_space(doing, &file, free),
+        // SQLite says nothing more of files beside the database (the WAL's index) that cannot be made or grow.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+            if free.is_some_and(|free| free < LEAST_BYTES) =>
+        {
+            no_space(doing, &file, free)
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LogError::Unavailable(format!(
             "{doing}: another process has been writing to {file} for too long; try again when it is done"
         )),

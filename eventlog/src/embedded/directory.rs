@@ -113,8 +113,13 @@ pub(super) fn lock(directory: &Path) -> Result<File, LogError> {
         }
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
-    file.set_len(0).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed)?;
+    // The lock is what counts; who has it is told to people, where the disk is not full.
+    let told = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+    if let Err(error) = told {
+        tracing::warn!(%error, file = %path.display(), "the process id cannot be written to the lock file");
+    }
     Ok(file)
 }

@@ -18,6 +18,7 @@ mod directory;
 mod fetch;
 mod reader;
 mod readers;
+mod room;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -38,9 +39,11 @@ use tokio::time::Instant;
 use self::{
     changes::Changes,
     coordinator::Coordinator,
+    directory::Places,
     fetch::{Cursor, Topic},
     reader::EmbeddedReader,
     readers::Readers,
+    room::Room,
     subscription::EmbeddedSubscription,
     writer::{Done, Job, Writer, WriterParts},
 };
@@ -81,6 +84,8 @@ struct Shared {
     readers: Arc<Readers>,
     changes: Changes,
     coordinator: Arc<Coordinator>,
+    places: Arc<Places>,
+    room: Arc<Room>,
     writer: Writer,
 }
 
@@ -107,7 +112,8 @@ impl EmbeddedLog {
         let lock = if hold { Some(directory::lock(directory)?) } else { None };
         let file = directory.join(database::FILE);
         let connection = database::create(&file, hold)?;
-        let places = directory::Places::remember(&file, lock.as_ref())?;
+        let places = Arc::new(Places::remember(&file, lock.as_ref())?);
+        let room = Arc::new(Room::default());
         let changes = Changes::new(file.clone());
         let coordinator = Arc::new(Coordinator::default());
         let writer = Writer::start(WriterParts {
@@ -116,12 +122,21 @@ impl EmbeddedLog {
             clock,
             coordinator: Arc::clone(&coordinator),
             changes: changes.sender(),
-            places,
+            places: Arc::clone(&places),
+            room: Arc::clone(&room),
             lock,
         })?;
         let readers = Arc::new(Readers::new(file));
-        let shared =
-            Shared { directory: directory.to_owned(), held: hold, readers, changes, coordinator, writer };
+        let shared = Shared {
+            directory: directory.to_owned(),
+            held: hold,
+            readers,
+            changes,
+            coordinator,
+            places,
+            room,
+            writer,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -182,6 +197,14 @@ impl Log for EmbeddedLog {
             return Ok(Vec::new());
         }
         Ok(self.shared.writer.run(Job::Append(records)).await?.positions)
+    }
+
+    async fn writable(&self) -> Result<(), LogError> {
+        self.shared.places.check()?;
+        if self.shared.room.is_proven(&self.shared.directory) {
+            return Ok(());
+        }
+        self.shared.writer.run(Job::Prove).await.map(drop)
     }
 
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {

@@ -90,6 +90,55 @@ async fn a_full_disk_is_said_and_survived() {
 }
 
 #[tokio::test]
+async fn whether_the_disk_takes_something_is_known_without_a_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = held(&directory).await;
+    log.shared.room.refused();
+    log.writable().await.unwrap();
+    log.shared.writer.run(Job::LimitPages(1)).await.unwrap(); // SQLite takes the present size instead
+    let failed = log.append(vec![record("out", 300_000)]).await;
+    assert!(failed.is_err(), "{failed:?}");
+    for _ in 0..2 {
+        // The place is there since the first time, and takes no page more: another delivery would find some, too.
+        log.writable().await.unwrap();
+        log.shared.room.refused();
+    }
+    let ends = log.topics().await.unwrap();
+    assert!(
+        ends.iter().flat_map(|info| &info.partitions).all(|bounds| bounds.end == 0),
+        "no record: {ends:?}"
+    );
+
+    // A file that is taken away is known at once, whatever was proven.
+    log.writable().await.unwrap();
+    let file = directory.path().join("log.db");
+    std::fs::rename(&file, directory.path().join("elsewhere")).unwrap();
+    let gone = log.writable().await.unwrap_err();
+    assert!(gone.to_string().contains("removed or replaced"), "{gone}");
+    std::fs::rename(directory.path().join("elsewhere"), &file).unwrap();
+    log.writable().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_is_asked_anew_each_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = held(&directory).await;
+    log.shared.writer.run(Job::LimitPages(1)).await.unwrap();
+    // What was written before is no proof any more.
+    log.append(vec![record("out", 300_000)]).await.unwrap_err();
+    for _ in 0..2 {
+        let full = log.writable().await.unwrap_err();
+        assert!(
+            full.to_string().contains("no space left") && full.to_string().contains("KiB are free"),
+            "{full}"
+        );
+    }
+    log.shared.writer.run(Job::LimitPages(1_000_000)).await.unwrap();
+    log.writable().await.unwrap();
+    assert_eq!(log.append(vec![record("out", 10)]).await.unwrap()[0].offset, 0);
+}
+
+#[tokio::test]
 async fn the_write_ahead_log_is_cut_back_under_constant_reading() {
     let directory = tempfile::tempdir().unwrap();
     let log = held(&directory).await;

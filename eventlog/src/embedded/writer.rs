@@ -20,6 +20,7 @@ use super::{
     coordinator::{Claim, Committing, Coordinator, Seat},
     database,
     directory::{Places, write_ahead},
+    room::{self, Room},
     tidy::{self, Piece},
 };
 use crate::{Clock, LogError, NewRecord, Position, TopicSpec};
@@ -45,6 +46,8 @@ pub(super) enum Job {
     Step(StepJob),
     /// Removes a piece of what is kept no longer.
     Tidy,
+    /// Writes what proves that the disk takes something.
+    Prove,
     /// Lets the file grow to so many pages; to play a full disk.
     #[cfg(test)]
     LimitPages(u32),
@@ -100,7 +103,8 @@ pub(super) struct WriterParts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) changes: watch::Sender<u64>,
-    pub(super) places: Places,
+    pub(super) places: Arc<Places>,
+    pub(super) room: Arc<Room>,
     /// The data directory's lock: kept until nothing can be written any more, so that the next holder restores after us.
     pub(super) lock: Option<File>,
 }
@@ -191,6 +195,7 @@ impl Thread {
                 }
             }
             Err(error) => {
+                self.parts.room.refused();
                 tracing::warn!(%error, requests = group.len(), "a transaction failed and was rolled back");
                 metrics::counter!("eventlog_failed_commits_total").increment(1);
                 for request in group.drain(..) {
@@ -207,13 +212,14 @@ impl Thread {
         group: &[Request],
         committing: &mut Vec<Committing>,
     ) -> Result<Vec<Answer>, LogError> {
-        let WriterParts { file, connection, clock, coordinator, places, .. } = &mut self.parts;
+        let WriterParts { file, connection, clock, coordinator, places, room, .. } = &mut self.parts;
         places.check()?;
         let file = file.clone();
         let failed =
             |doing: &'static str| move |error: &rusqlite::Error| database::failure(&file, doing, error);
         let writing = failed.clone()("cannot write to the log; nothing was written");
         let transaction = begin(connection).map_err(|error| writing(&error))?;
+        let before = transaction.total_changes();
         let now = clock.now().timestamp_millis();
         let mut page = Page::new(&transaction, now);
         let mut answers = Vec::with_capacity(group.len());
@@ -234,6 +240,7 @@ impl Thread {
                     Ok(Err(refused)) => Ok(Err(refused)),
                     Err(error) => Err(error),
                 },
+                Job::Prove => room::prove(&transaction).map(|()| Ok(Vec::new())),
                 Job::Tidy => tidy::piece(&transaction, now).map(|done| {
                     piece = done;
                     Ok(Vec::new())
@@ -249,7 +256,12 @@ impl Thread {
         }
         page.finish().map_err(|error| writing(&error))?;
         let unclear = failed("cannot commit to the log; it is not known whether the records were written");
+        let wrote = transaction.total_changes() > before;
         transaction.commit().map_err(|error| unclear(&error))?;
+        // A transaction that changed nothing asked nothing of the disk.
+        if wrote {
+            room.took();
+        }
         Ok(answers)
     }
 

@@ -113,9 +113,16 @@ impl Admin {
     }
 
     pub(super) async fn groups(&self) -> Result<Vec<GroupOffset>, LogError> {
-        let topics = Arc::new(self.counts().await?);
         let cluster = Arc::clone(&self.cluster);
-        let names = run_blocking(move || cluster.groups()).await?;
+        self.look(run_blocking(move || cluster.groups()).await?).await
+    }
+
+    pub(super) async fn group(&self, name: &str) -> Result<Vec<GroupOffset>, LogError> {
+        self.look(vec![name.to_owned()]).await
+    }
+
+    async fn look(&self, names: Vec<String>) -> Result<Vec<GroupOffset>, LogError> {
+        let topics = Arc::new(self.counts().await?);
         let mut names = names.into_iter();
         let mut looking = JoinSet::new();
         let mut found: Vec<(String, String, u32, u64)> = Vec::new();

@@ -15,7 +15,7 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
 };
 
-use super::{KafkaConfig, failure::classify};
+use super::{KafkaConfig, failure::classify, watch::Watch};
 use crate::{LogError, NewRecord};
 
 /// How long an answer is waited for.
@@ -99,12 +99,20 @@ pub(super) struct Cluster {
     asking_stable: OnceLock<BaseConsumer<Asking>>,
     /// How many partitions each topic has, as last seen: fixed at creation.
     partitions: RwLock<HashMap<String, u32>>,
+    /// What stays undecided for the members of this process.
+    pub(super) watch: Watch,
 }
 
 impl Cluster {
     pub(super) fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let asking = Self::asker(&config, false)?;
-        Ok(Self { config, asking, asking_stable: OnceLock::new(), partitions: RwLock::default() })
+        Ok(Self {
+            config,
+            asking,
+            asking_stable: OnceLock::new(),
+            partitions: RwLock::default(),
+            watch: Watch::default(),
+        })
     }
 
     fn asker(config: &KafkaConfig, committed: bool) -> Result<BaseConsumer<Asking>, LogError> {

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 struct Cursor {
     /// The offset after the last record that the member was given, or where it began.
     next: u64,
+    /// The offset after the last record that was fetched, given or not, or where fetching began.
+    fetched: u64,
     /// What the group's offset was when last heard of.
     committed: Option<u64>,
 }
@@ -23,8 +25,28 @@ impl Cursors {
     /// record that is kept. Returns where.
     pub(super) fn begin(&mut self, place: Place, committed: Option<u64>, first: u64) -> u64 {
         let next = committed.map_or(first, |committed| committed.max(first));
-        self.0.insert(place, Cursor { next, committed });
+        self.0.insert(place, Cursor { next, fetched: next, committed });
         next
+    }
+
+    /// Whether nothing is fetched yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The record at `offset` was fetched. False when it is not awaited: it was fetched before, or is of a place that is not
+    /// fetched.
+    pub(super) fn fetched(&mut self, topic: &str, partition: u32, offset: u64) -> bool {
+        let cursor = self.0.get_mut(&(topic.to_owned(), partition)).filter(|cursor| offset >= cursor.fetched);
+        cursor.is_some_and(|cursor| {
+            cursor.fetched = offset + 1;
+            true
+        })
+    }
+
+    /// Where fetching goes on.
+    pub(super) fn fetching(&self) -> impl Iterator<Item = (&Place, u64)> {
+        self.0.iter().map(|(place, cursor)| (place, cursor.fetched))
     }
 
     /// The member was given the record at `offset`.
@@ -55,7 +77,8 @@ impl Cursors {
     pub(super) fn committed(&mut self, offsets: &[(Place, u64)]) {
         for (place, offset) in offsets {
             if let Some(cursor) = self.0.get_mut(place) {
-                *cursor = Cursor { next: *offset, committed: Some(*offset) };
+                (cursor.next, cursor.committed) = (*offset, Some(*offset));
+                cursor.fetched = cursor.fetched.max(*offset);
             }
         }
     }
@@ -77,6 +100,18 @@ mod tests {
             // A partition of which nothing came still has an offset to commit.
             assert_eq!(cursors.position(&place(), &BTreeMap::new()), Some(start));
         }
+    }
+
+    #[test]
+    fn what_is_fetched_is_fetched_once() {
+        let mut cursors = Cursors::default();
+        assert!(cursors.is_empty() && !cursors.fetched("in", 3, 0), "a place that is not held");
+        cursors.begin(place(), Some(4), 0);
+        assert!(!cursors.fetched("in", 3, 3));
+        assert!(cursors.fetched("in", 3, 4) && !cursors.fetched("in", 3, 4));
+        assert!(cursors.fetched("in", 3, 9));
+        assert_eq!(cursors.fetching().collect::<Vec<_>>(), [(&place(), 10)]);
+        assert_eq!(cursors.position(&place(), &BTreeMap::new()), Some(4), "fetched is not given");
     }
 
     #[test]

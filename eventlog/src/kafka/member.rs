@@ -25,13 +25,19 @@ use super::{
     group::{GroupConsumer, GroupEvent},
     producer::{Producer, Receipts},
     reader::{BATCH_BYTES, SLICE, is_gap, record_of},
-    restore::Restore,
+    restore::{Patience, Restore},
     step::Transaction,
+    watch::OFFSETS,
 };
 use crate::{LogError, Polled, Record, Step, SubscriptionSpec};
 
 /// How long a member is idle before it commits that it has passed transaction markers.
 const SETTLE_AFTER: Duration = Duration::from_millis(500);
+
+/// How long an answer to the question for the group's offsets is waited for: while a step that moves them is undecided, none comes.
+const OFFSETS_WITHIN: Duration = Duration::from_secs(1);
+/// How long records of held partitions may be kept waiting by a changelog that is read.
+const SHORT: Duration = Duration::from_millis(10);
 
 /// How far the member is in.
 enum Standing {
@@ -47,9 +53,24 @@ enum Standing {
 struct Assignment {
     generation: ConsumerGroupMetadata,
     partitions: BTreeSet<u32>,
-    /// `None` when it is over, and the consumer fetches.
+    /// Partitions that are not taken over yet; `None` when all are.
     restore: Option<Restore>,
+    /// When the group's offsets are asked for again, if a step is undecided that moves them.
+    ask_offsets: Patience,
+    /// Whether each partition's offsets are asked for by themselves: those of another are undecided.
+    one_by_one: Option<u32>,
+    /// Partitions that are taken over: the consumer fetches them.
     cursors: Cursors,
+    /// When it is looked whether transactions stay undecided.
+    look: Patience,
+}
+
+/// What the group's consumer had.
+enum Heard {
+    Record(Record, usize),
+    Nothing,
+    /// What is held has changed: what was fetched before is void.
+    Changed,
 }
 
 /// One member.
@@ -110,14 +131,21 @@ impl Member {
         if !matches!(self.standing, Standing::In { .. }) {
             return self.join(wait);
         }
-        match &self.assignment {
-            Some(Assignment { restore: None, .. }) => self.fetch(max, wait),
-            Some(_) => {
-                self.listen(Duration::ZERO)?;
-                self.restore(max, wait)
-            }
-            None => self.listen(wait),
-        }
+        let Some(assignment) = &self.assignment else { return self.listen(wait) };
+        let idle = assignment.restore.as_ref().map_or(wait, |restore| {
+            let offsets = (!restore.restored().is_empty()).then(|| assignment.ask_offsets.left());
+            restore.waits().into_iter().chain(offsets).fold(wait, Duration::min)
+        });
+        let wait = if assignment.cursors.is_empty() {
+            self.listen(idle)?;
+            wait
+        } else {
+            self.fetch(max, idle)?;
+            wait.min(SHORT)
+        };
+        self.restore(max, wait)?;
+        self.look();
+        Ok(())
     }
 
     /// Brings the clients up, one call at a time.
@@ -160,10 +188,9 @@ impl Member {
         }
     }
 
-    /// Takes one message from the group's consumer, and what the group has to say. `None` when nothing came, and when
-    /// what is held has changed: what was fetched before is void then.
-    fn hear(&mut self, wait: Duration) -> Result<Option<(Record, usize)>, LogError> {
-        let Standing::In { consumer, .. } = &self.standing else { return Ok(None) };
+    /// Takes one message from the group's consumer, and what the group has to say.
+    fn hear(&mut self, wait: Duration) -> Result<Heard, LogError> {
+        let Standing::In { consumer, .. } = &self.standing else { return Ok(Heard::Changed) };
         let heard = match poll_once(|wait| consumer.poll(wait), wait) {
             None => Ok(None),
             Some(Ok(message)) => Ok(Some(record_of(&message))),
@@ -178,14 +205,22 @@ impl Member {
             }
         }
         match heard {
-            Ok(heard) => Ok(heard.filter(|_| !changed)),
+            Ok(_) if changed => Ok(Heard::Changed),
+            Ok(None) => Ok(Heard::Nothing),
+            Ok(Some((record, size))) => {
+                let cursors = self.assignment.as_mut().map(|assignment| &mut assignment.cursors);
+                let awaited =
+                    cursors.is_some_and(|c| c.fetched(&record.topic, record.partition, record.offset));
+                Ok(if awaited { Heard::Record(record, size) } else { Heard::Nothing })
+            }
             Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
                 tracing::warn!(%error, group = self.spec.group, "the member cannot go on and rejoins");
                 self.lose();
-                Ok(None)
+                Ok(Heard::Changed)
             }
             Err(error) => {
-                of_consumer(&format!("poll group {}", self.spec.group), &error).map_or(Ok(None), Err)
+                let nothing = if changed { Heard::Changed } else { Heard::Nothing };
+                of_consumer(&format!("poll group {}", self.spec.group), &error).map_or(Ok(nothing), Err)
             }
         }
     }
@@ -205,47 +240,85 @@ impl Member {
                 "a partition was not given with all inputs; it is left alone"
             );
         }
+        self.cluster.watch.holds(&self.spec.group, &partitions);
         if !partitions.is_empty() {
-            let (restore, cursors) = (Some(Restore::Begun), Cursors::default());
-            self.assignment = Some(Assignment { generation, partitions, restore, cursors });
+            let session = self.cluster.config.session_timeout;
+            let mut look = Patience::new(session, session);
+            look.lose();
+            self.assignment = Some(Assignment {
+                generation,
+                restore: Some(Restore::of(partitions.clone())),
+                partitions,
+                ask_offsets: Patience::new(OFFSETS_WITHIN, 4 * OFFSETS_WITHIN),
+                one_by_one: None,
+                cursors: Cursors::default(),
+                look,
+            });
         }
+    }
+
+    /// Looks now and then whether anything that is read here stays undecided.
+    fn look(&mut self) {
+        let Some(assignment) = &mut self.assignment else { return };
+        if !assignment.look.left().is_zero() {
+            return;
+        }
+        let topics: Vec<&str> =
+            self.spec.inputs.iter().chain([&self.spec.changelog]).map(String::as_str).collect();
+        let (cluster, group) = (&self.cluster, &self.spec.group);
+        if let Err(error) = cluster.watch.look(cluster, group, &topics, &assignment.partitions) {
+            tracing::debug!(%error, group, "it is not known whether anything stays undecided");
+        }
+        assignment.look.lose();
     }
 
     fn restore(&mut self, max: usize, wait: Duration) -> Result<(), LogError> {
-        let Some(Assignment { partitions, restore: Some(restore), .. }) = &mut self.assignment else {
-            return Ok(());
-        };
-        self.ready.extend(restore.advance(&self.cluster, &self.spec.changelog, partitions, max, wait)?);
-        match restore {
-            Restore::Done => self.take_places(),
-            _ => Ok(()),
-        }
+        let Some(Assignment { restore: Some(restore), .. }) = &mut self.assignment else { return Ok(()) };
+        self.ready.extend(restore.advance(&self.cluster, &self.spec.changelog, max, wait)?);
+        self.take_places()
     }
 
-    /// Everything is restored: begins to fetch from the group's offsets. They are asked for only now: no step of a
+    /// Begins to fetch what is restored from the group's offsets. They are asked for only now: no step of a
     /// former holder that touched the changelog is undecided any more, and for one that did not, the broker makes
     /// readers of committed records wait.
     fn take_places(&mut self) -> Result<(), LogError> {
         let (Standing::In { consumer, .. }, Some(assignment)) = (&self.standing, &mut self.assignment) else {
             return Ok(());
         };
-        let failed = |error| classify(&format!("ask for the offsets of group {}", self.spec.group), &error);
+        let Some(restore) = &mut assignment.restore else { return Ok(()) };
+        if restore.restored().is_empty() || !assignment.ask_offsets.left().is_zero() {
+            return Ok(());
+        }
+        let group = &self.spec.group;
+        let failed = |error| classify(&format!("ask for the offsets of group {group}"), &error);
+        // The broker answers for all or for none. After one that is undecided the next gets its turn.
+        let restored = restore.restored();
+        let asked: BTreeSet<u32> = match assignment.one_by_one {
+            None => restored.clone(),
+            Some(last) => restored.range(last + 1..).chain(restored).copied().take(1).collect(),
+        };
         let inputs = &self.spec.inputs;
         let places: Vec<(&str, u32)> =
-            inputs.iter().flat_map(|t| assignment.partitions.iter().map(|p| (t.as_str(), *p))).collect();
+            inputs.iter().flat_map(|t| asked.iter().map(|p| (t.as_str(), *p))).collect();
         let mut question = TopicPartitionList::with_capacity(places.len());
         for (topic, partition) in &places {
             question.add_partition(topic, *partition as i32);
         }
-        let committed = match consumer.committed_offsets(question, Duration::from_secs(1)) {
+        let committed = match consumer.committed_offsets(question, OFFSETS_WITHIN) {
             Ok(committed) => committed,
             // A step is still undecided; the group is listened to in between.
-            Err(error) if error.rdkafka_error_code() == Some(Code::OperationTimedOut) => return Ok(()),
+            Err(error) if error.rdkafka_error_code() == Some(Code::OperationTimedOut) => {
+                if let (1, Some(partition)) = (asked.len(), asked.first()) {
+                    let session = self.cluster.config.session_timeout;
+                    self.cluster.watch.undecided(group, *partition, OFFSETS, None, session, Instant::now());
+                }
+                assignment.one_by_one = asked.last().copied();
+                assignment.ask_offsets.lose();
+                return Ok(());
+            }
             Err(error) => return Err(failed(error)),
         };
         let firsts = self.cluster.edges(Edge::First, &places)?;
-        let mut start = TopicPartitionList::with_capacity(places.len());
-        let mut cursors = Cursors::default();
         for ((topic, partition), first) in places.into_iter().zip(firsts) {
             let found = committed.find_partition(topic, partition as i32);
             let offset = match found.as_ref().map(|found| (found.error(), found.offset())) {
@@ -253,15 +326,31 @@ impl Member {
                 Some((Ok(()), Offset::Offset(offset))) => u64::try_from(offset).ok(),
                 _ => None,
             };
-            let next = cursors.begin((topic.to_owned(), partition), offset, first);
-            let next = Offset::Offset(i64::try_from(next).unwrap_or(i64::MAX));
-            start.add_partition_offset(topic, partition as i32, next).map_err(failed)?;
+            assignment.cursors.begin((topic.to_owned(), partition), offset, first);
+        }
+        // Partitions that were fetched before go on where they are.
+        let mut start = TopicPartitionList::new();
+        for ((topic, partition), offset) in assignment.cursors.fetching() {
+            let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+            start.add_partition_offset(topic, *partition as i32, offset).map_err(failed)?;
         }
         consumer.assign(&start).map_err(failed)?;
-        assignment.cursors = cursors;
-        assignment.restore = None;
-        self.ready
-            .extend(assignment.partitions.iter().map(|partition| Polled::Assigned { partition: *partition }));
+        let mut paused = TopicPartitionList::new();
+        for (topic, partition) in inputs.iter().flat_map(|t| self.paused.iter().map(move |p| (t, p))) {
+            paused.add_partition(topic, *partition as i32);
+        }
+        if let Err(error) = consumer.pause(&paused) {
+            tracing::debug!(%error, "what comes of partitions that were paused is laid aside");
+        }
+        restore.taken(&asked);
+        if restore.is_over() {
+            assignment.restore = None;
+        }
+        assignment.ask_offsets.renew();
+        for partition in asked {
+            self.cluster.watch.decided(group, partition, OFFSETS);
+            self.ready.push_back(Polled::Assigned { partition });
+        }
         Ok(())
     }
 
@@ -271,15 +360,15 @@ impl Member {
         self.dry = false;
         while records.len() < max && bytes < BATCH_BYTES {
             match self.hear(left) {
-                Ok(Some((record, size))) => {
+                Ok(Heard::Record(record, size)) => {
                     (bytes, left) = (bytes + size, Duration::ZERO);
                     match self.paused.contains(&record.partition) {
                         true => self.aside.entry(record.partition).or_default().push_back(record),
                         false => records.push(record),
                     }
                 }
-                Ok(None) if self.assignment.as_ref().is_none_or(|a| a.restore.is_some()) => return Ok(()),
-                Ok(None) => {
+                Ok(Heard::Changed) => return Ok(()),
+                Ok(Heard::Nothing) => {
                     self.dry = true;
                     break;
                 }
@@ -499,5 +588,11 @@ impl Member {
             consumer.resume(&places).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.cluster.watch.holds(&self.spec.group, &BTreeSet::new());
     }
 }

@@ -27,6 +27,7 @@ mod reader;
 mod restore;
 mod step;
 mod subscription;
+mod watch;
 
 use std::sync::Arc;
 
@@ -38,8 +39,8 @@ use self::{
     subscription::KafkaSubscription,
 };
 use crate::{
-    GroupOffset, Log, LogError, NewRecord, Position, Reader, Subscription, SubscriptionSpec, TopicInfo,
-    TopicSpec,
+    GroupOffset, Log, LogError, NewRecord, Position, Reader, Stuck, Subscription, SubscriptionSpec,
+    TopicInfo, TopicSpec,
 };
 
 /// A log on a cluster of brokers.
@@ -82,6 +83,10 @@ impl Log for KafkaLog {
         self.admin.groups().await
     }
 
+    async fn group(&self, name: &str) -> Result<Vec<GroupOffset>, LogError> {
+        self.admin.group(name).await
+    }
+
     async fn read(&self, topic: &str, from: &[(u32, u64)]) -> Result<Box<dyn Reader>, LogError> {
         let (cluster, topic, from) = (Arc::clone(&self.cluster), topic.to_owned(), from.to_vec());
         Ok(Box::new(run_blocking(move || KafkaReader::open(cluster, topic, &from)).await?))
@@ -90,5 +95,9 @@ impl Log for KafkaLog {
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>, LogError> {
         let cluster = Arc::clone(&self.cluster);
         Ok(Box::new(run_blocking(move || KafkaSubscription::open(cluster, spec)).await?))
+    }
+
+    fn stuck(&self) -> Vec<Stuck> {
+        self.cluster.watch.stuck()
     }
 }

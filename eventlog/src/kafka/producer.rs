@@ -20,8 +20,9 @@ use super::{
 };
 use crate::{LogError, NewRecord, Position};
 
-/// What the broker said of one record.
-pub(super) type Receipt = Result<Position, KafkaError>;
+/// What the broker said of one record: where it stands. `None` when it only said that it has the record already: an earlier try
+/// was written, and its answer was lost.
+pub(super) type Receipt = Result<Option<Position>, KafkaError>;
 /// A producer with a thread of its own that hands out receipts.
 pub(super) type Producer = ThreadedProducer<Receipts>;
 
@@ -43,14 +44,16 @@ impl ProducerContext for Receipts {
 
     fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
         let receipt = match result {
-            Ok(message) => {
-                Ok(Position { partition: message.partition() as u32, offset: message.offset().max(0) as u64 })
-            }
+            Ok(message) => Ok(place(message.partition(), message.offset())),
             Err((error, _)) => Err(error.clone()),
         };
         // Who no longer waits does not want to know.
         let _ = waiting.send(receipt);
     }
+}
+
+fn place(partition: i32, offset: i64) -> Option<Position> {
+    Some(Position { partition: u32::try_from(partition).ok()?, offset: u64::try_from(offset).ok()? })
 }
 
 /// Puts a record in the producer's queue.
@@ -116,7 +119,16 @@ impl Appender {
                 Err(error) => Err(error),
             };
             match receipt {
-                Ok(position) => positions.push(position),
+                Ok(Some(position)) => positions.push(position),
+                // Better there twice, which readers recognise, than at a place where another stands.
+                Ok(None) => {
+                    failed.get_or_insert_with(|| {
+                        LogError::Unavailable(format!(
+                            "append to {}: the broker has the record and does not say where",
+                            record.topic
+                        ))
+                    });
+                }
                 Err(error) => {
                     if matches!(
                         error.rdkafka_error_code(),
@@ -144,5 +156,16 @@ impl Appender {
             retire((broken, used));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_whose_offset_is_not_said_has_no_place() {
+        assert_eq!(place(3, 0), Some(Position { partition: 3, offset: 0 }));
+        assert_eq!((place(3, -1), place(3, -1001)), (None, None));
     }
 }

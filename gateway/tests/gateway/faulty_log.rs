@@ -37,6 +37,8 @@ pub struct Faults {
     pub largest_of_shadow: Arc<AtomicU32>,
     /// Questions whether the end of a partition other than the first is reached, that go unanswered.
     pub fail_asking: Arc<AtomicU32>,
+    /// The end of a partition is said never to be reached.
+    pub endless: Arc<AtomicBool>,
     /// How often a poll found nothing.
     pub quiet: Arc<AtomicU32>,
     /// What is to happen when the next part of a changelog has been given.
@@ -178,7 +180,8 @@ impl Subscription for FaultySubscription {
         if partition > 0 && take(&self.faults.fail_asking) {
             return Err(LogError::Unavailable("made to fail".into()));
         }
-        self.inner.as_mut().unwrap().caught_up(topic, partition).await
+        let caught_up = self.inner.as_mut().unwrap().caught_up(topic, partition).await?;
+        Ok(caught_up && !self.faults.endless.load(SeqCst))
     }
 
     async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {

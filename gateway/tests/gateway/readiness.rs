@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use eventlog::Clock;
 use serde_json::json;
 
-use crate::world::{POLICY, World};
+use crate::world::{POLICY, World, at};
 
 #[tokio::test]
 async fn a_start_is_progress_soon_however_long_the_log_is_waited_for() {
@@ -60,4 +60,28 @@ async fn after_a_step_that_failed_a_quiet_log_is_progress_in_a_while() {
     assert_eq!(world.progress.moved_at(), moved_at);
     world.turn(TimeDelta::seconds(2));
     world.until("it moves", async || world.progress.moved_at() == Some(world.clock.now())).await;
+}
+
+#[tokio::test]
+async fn a_timer_that_nothing_stands_before_and_nobody_decides_is_told() {
+    let world = World::new().await;
+    world.changes(1).await;
+    world.say("e-1", json!({"due_at": "2026-03-02T10:00:00Z", "assignee": "bo"})).await;
+    world.until_actions(1).await;
+    // The log says that it is quiet, and that there is more: one of the two is wrong.
+    world.log.endless.store(true, SeqCst);
+    world.turn(TimeDelta::minutes(61));
+    world.until("it was looked", async || world.log.quiet.load(SeqCst) > 0).await;
+    assert_eq!(world.progress.stalled().timers, 0, "a minute is its bound");
+    world.turn(TimeDelta::seconds(11));
+    world.until("it is told", async || world.progress.stalled().timers == 1).await;
+    let stalled = world.progress.stalled();
+    assert_eq!(
+        (stalled.rule.as_deref(), stalled.since),
+        (Some("deadline"), Some(at("2026-03-02T10:00:00Z")))
+    );
+    world.log.endless.store(false, SeqCst);
+    world.until_actions(2).await;
+    world.turn(TimeDelta::seconds(11));
+    world.until("it is over", async || world.progress.stalled().timers == 0).await;
 }

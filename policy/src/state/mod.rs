@@ -112,6 +112,11 @@ impl State {
         self.indices.timers.first().cloned()
     }
 
+    /// Every timer, in that order.
+    pub fn timers(&self) -> impl Iterator<Item = &Timer> {
+        self.indices.timers.iter()
+    }
+
     /// When [`State::next_timer`] is due.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
         self.indices.timers.first().map(|timer| timer.due_at)

@@ -48,13 +48,12 @@ pub(crate) struct Story {
 pub(crate) struct Receipt {
     /// The event's id.
     pub(crate) event_id: String,
-    /// Where it stands: `issues`, unless the receiver keeps it for later.
-    #[serde(default)]
+    /// Its topic.
     pub(crate) topic: String,
-    #[serde(default)]
-    pub(crate) partition: u32,
-    #[serde(default)]
-    pub(crate) offset: u64,
+    /// Where it stands there; nothing where the receiver keeps it until the broker is back.
+    pub(crate) partition: Option<u32>,
+    /// See `partition`.
+    pub(crate) offset: Option<u64>,
 }
 
 /// What all senders share.

@@ -62,9 +62,14 @@ pub(crate) fn deliveries(evidence: &Evidence) -> String {
         line(name, hows);
     }
     line("**all**", &kinds.map(|(_, hows)| hows).concat());
+    let spooled = |story: &&crate::load::Story| {
+        let receipt = story.receipt.as_ref();
+        receipt.is_some_and(|receipt| receipt.partition.is_none())
+    };
     let _ = writeln!(
         table,
-        "\nissues {}, actions {}, outcomes {}, effects {}",
+        "\nspooled {}; issues {}, actions {}, outcomes {}, effects {}",
+        evidence.stories.iter().filter(spooled).count(),
         evidence.issues.len(),
         evidence.actions.len(),
         evidence.outcomes.len(),

@@ -119,11 +119,21 @@ impl Forwarder {
         let bytes = records.iter().map(record::size_read).sum();
         let shared = self.spool.shared.clone();
         shared.lock().left(records.len() as u64, bytes);
+        // Giving space back may take a while: never while deliveries are held for the last records.
+        if shared.lock().mode() == Mode::Spooling {
+            self.tidy().await;
+        }
         self.turn_to_broker().await?;
-        if let Err(error) = shared.disk.tidy().await {
-            tracing::warn!(%error, "the space of what was forwarded is not given back yet");
+        if shared.lock().mode() == Mode::Direct {
+            self.tidy().await;
         }
         Ok(())
+    }
+
+    async fn tidy(&mut self) {
+        if let Err(error) = self.spool.shared.disk.tidy().await {
+            tracing::warn!(%error, "the space of what was forwarded is not given back yet");
+        }
     }
 
     /// Gives the broker `part`. A record that it will never take is dealt with when it is given alone.

@@ -113,8 +113,8 @@ pub struct SpoolReport {
     pub bytes: u64,
     /// When the oldest of them came.
     pub oldest: Option<DateTime<Utc>>,
-    /// Whether it would take a delivery: it is not full, and the disk has not failed within the last ten seconds.
-    pub takes: bool,
+    /// Whether it has no room below its limit for what came last. Whether the disk takes something: [`Spool::writable`].
+    pub full: bool,
 }
 
 /// What a spool directory holds, as another process sees it.
@@ -212,6 +212,17 @@ impl Spool {
         self.shared.lock().report(self.shared.limits.max_bytes)
     }
 
+    /// Whether it would take a delivery: it has room below its limit, and the disk takes what is written.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub async fn writable(&self) -> Result<(), LogError> {
+        if self.report().full {
+            return Err(self.full());
+        }
+        self.shared.disk.writable().await
+    }
+
     async fn append_direct(self, number: u64, record: NewRecord) {
         let slow_after = self.shared.limits.slow_after;
         let mut append = pin!(self.shared.broker.append(vec![record]));
@@ -291,12 +302,15 @@ impl Spool {
     }
 
     fn refuse(&self, waiting: Waiting) {
-        let full = LogError::Unavailable(format!(
+        // Whoever asked may be gone.
+        let _ = waiting.answer.send(Err(self.full()));
+    }
+
+    fn full(&self) -> LogError {
+        LogError::Unavailable(format!(
             "the broker is away and the spool is full ([log] spool_max_bytes = {}): bring the broker back, or allow more",
             self.shared.limits.max_bytes
-        ));
-        // Whoever asked may be gone.
-        let _ = waiting.answer.send(Err(full));
+        ))
     }
 }
 

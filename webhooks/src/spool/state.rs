@@ -29,8 +29,7 @@ use tokio::{
 
 use super::{Appended, SpoolLimits, SpoolReport};
 
-/// How long a spool that refused something counts as one that takes nothing. It is not asked without deliveries, and none come
-/// while the process is not ready.
+/// How long a spool that refused something is kept out of the way between deliveries and the broker.
 const DOUBT: Duration = Duration::from_secs(10);
 /// So much may wait for the broker when new deliveries are held until it is gone.
 const LITTLE: u64 = 256;
@@ -101,6 +100,8 @@ pub(super) struct State {
     bytes: u64,
     oldest: Option<DateTime<Utc>>,
     refused_at: Option<Instant>,
+    /// Something was refused for want of room, and nothing has left since.
+    full: bool,
 }
 
 impl State {
@@ -117,6 +118,7 @@ impl State {
             bytes,
             oldest,
             refused_at: None,
+            full: false,
         };
         state.gauge();
         state
@@ -204,6 +206,7 @@ impl State {
     pub(super) fn admit(&mut self, bytes: u64, max_bytes: u64, now: DateTime<Utc>) -> bool {
         if self.bytes.saturating_add(bytes) > max_bytes {
             self.refused_at = Some(Instant::now());
+            self.full = true;
             return false;
         }
         self.admitted += 1;
@@ -226,6 +229,7 @@ impl State {
 
     /// Records have been forwarded. There may be more of them than were counted: the disk may have kept what it said it did not.
     pub(super) fn left(&mut self, records: u64, bytes: u64) {
+        self.full = false;
         self.records = self.records.saturating_sub(records);
         self.bytes = if self.records == 0 { 0 } else { self.bytes.saturating_sub(bytes) };
         if self.records == 0 {
@@ -252,7 +256,7 @@ impl State {
             records: self.records,
             bytes: self.bytes,
             oldest: self.oldest,
-            takes: self.bytes < max_bytes && !self.in_doubt(),
+            full: self.full || self.bytes >= max_bytes,
         }
     }
 

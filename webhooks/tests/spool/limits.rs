@@ -28,13 +28,16 @@ async fn beyond_its_bound_it_refuses_and_takes_again_when_it_was_emptied() {
     );
     assert!(taken.len() > 3 && taken.iter().all(|appended| *appended == Appended::Spooled), "{taken:?}");
     let report = world.spool().report();
-    assert!(report.bytes <= 1_000 && report.bytes > 800 && !report.takes, "{report:?}");
+    assert!(report.bytes <= 1_000 && report.bytes > 800 && report.full, "{report:?}");
+    let full = world.spool().writable().await.unwrap_err();
+    assert!(full.to_string().contains("spool_max_bytes = 1000"), "{full}");
     world.broker.is(Mood::Up);
     world.until_direct().await;
     assert_eq!(world.all().len(), taken.len());
     world.broker.is(Mood::Down);
     assert_eq!(world.append("a", "more").await, Ok(Appended::Spooled));
-    assert!(world.spool().report().takes);
+    assert!(!world.spool().report().full);
+    world.spool().writable().await.unwrap();
 }
 
 #[tokio::test]
@@ -62,7 +65,9 @@ async fn a_disk_that_fails_is_told_and_the_way_to_the_broker_stays_open() {
     std::fs::remove_file(world.dir.path().join("spool/log.db")).unwrap();
     let refused = world.append("a", "2").await;
     assert!(matches!(&refused, Err(LogError::Unavailable(why)) if why.contains("removed")), "{refused:?}");
-    assert!(!world.spool().report().takes);
+    assert!(!world.spool().report().full);
+    let gone = world.spool().writable().await.unwrap_err();
+    assert!(gone.to_string().contains("removed"), "{gone}");
     world.broker.is(Mood::Up);
     world.until_direct().await;
     assert!(matches!(world.append("a", "3").await, Ok(Appended::At(_))));

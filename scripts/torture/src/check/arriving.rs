@@ -38,17 +38,21 @@ pub(super) fn lost_write(evidence: &Evidence) -> Vec<String> {
             Some(receipt) if !known.contains(receipt.event_id.as_str()) => {
                 lost.push(format!("letter {letter}: {} is not on issues", receipt.event_id));
             }
-            Some(receipt) if receipt.topic == topic::ISSUES => {
-                let there = at.get(&(receipt.partition, receipt.offset));
+            Some(receipt) if receipt.topic != topic::ISSUES => {
+                lost.push(format!("letter {letter}: {} was put on another topic", receipt.event_id));
+            }
+            Some(receipt) => {
+                // What was spooled is on issues by now, wherever there.
+                let Some(place) = receipt.partition.zip(receipt.offset) else { continue };
+                let there = at.get(&place);
                 if there != Some(&receipt.event_id.as_str()) {
-                    let place = format!("{}/{}", receipt.partition, receipt.offset);
+                    let (partition, offset) = place;
                     lost.push(format!(
-                        "letter {letter}: {} was to be at {place}, there is {there:?}",
+                        "letter {letter}: {} was to be at {partition}/{offset}, there is {there:?}",
                         receipt.event_id
                     ));
                 }
             }
-            Some(_) => {}
         }
     }
     lost

@@ -66,7 +66,12 @@ fn honest() -> Evidence {
             let at = began() + TimeDelta::from_std(sent).unwrap();
             let payload_hash = Some(format!("{:064x}", letter.number));
             issues.push(Placed { partition, offset, at, payload_hash, value });
-            story.receipt = Some(Receipt { event_id, topic: "issues".into(), partition, offset });
+            story.receipt = Some(Receipt {
+                event_id,
+                topic: "issues".into(),
+                partition: Some(partition),
+                offset: Some(offset),
+            });
         }
         stories.push(story);
     }
@@ -165,9 +170,21 @@ fn lost_write() {
         story(evidence, How::First).receipt.as_mut().unwrap().event_id = "gh-nowhere".into();
     };
     assert_eq!(found(nowhere), ["lost-write"]);
-    let elsewhere =
-        |evidence: &mut Evidence| story(evidence, How::Again).receipt.as_mut().unwrap().offset += 1;
+    let elsewhere = |evidence: &mut Evidence| {
+        let receipt = story(evidence, How::Again).receipt.as_mut().unwrap();
+        receipt.offset = receipt.offset.map(|offset| offset + 1);
+    };
     assert_eq!(found(elsewhere), ["lost-write"]);
+    let on_another_topic = |evidence: &mut Evidence| {
+        story(evidence, How::First).receipt.as_mut().unwrap().topic = "elsewhere".into();
+    };
+    assert_eq!(found(on_another_topic), ["lost-write"]);
+    // What was spooled has no place to be found at; it stands on issues all the same.
+    let spooled = |evidence: &mut Evidence| {
+        let receipt = story(evidence, How::First).receipt.as_mut().unwrap();
+        (receipt.partition, receipt.offset) = (None, None);
+    };
+    assert_eq!(found(spooled), [""; 0]);
     // The record itself is gone: what the fold says then is another matter.
     let gone = found(|evidence| {
         let number = evidence.letter(&evidence.issues[0].value).unwrap().number;
@@ -244,7 +261,7 @@ fn out_of_order() {
     let split = found(|evidence| {
         let first = story(evidence, How::First);
         let receipt = first.receipt.as_mut().unwrap();
-        receipt.partition = 99;
+        receipt.partition = Some(99);
         let id = receipt.event_id.clone();
         for placed in evidence.issues.iter_mut().filter(|placed| placed.value.event_id == id) {
             placed.partition = 99;

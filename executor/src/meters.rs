@@ -1,0 +1,48 @@
+//! What the executor measures, in words.
+
+use metrics::{Unit::Count, Unit::Seconds, describe_counter, describe_gauge, describe_histogram};
+
+/// Gives each metric of this crate its HELP text. To be called once a recorder is installed.
+pub fn describe_metrics() {
+    describe_counter!(
+        "breakdown_attempts_total",
+        Count,
+        "Calls that reached a target's code, by target and verdict: done, retry, reject."
+    );
+    describe_histogram!(
+        "breakdown_attempt_seconds",
+        Seconds,
+        "Time of one call of a target, in seconds, by target."
+    );
+    describe_gauge!(
+        "breakdown_pending",
+        Count,
+        "Actions of partitions held here that have no outcome yet, running and parked, by target."
+    );
+    describe_counter!(
+        "breakdown_outcomes_total",
+        Count,
+        "Actions that ended, by action and ack; a dry run is ack=false, too."
+    );
+    describe_counter!(
+        "breakdown_duplicate_actions_total",
+        Count,
+        "Actions that stood on the log again and were not carried out again."
+    );
+    describe_counter!(
+        "breakdown_executor_dead_letters_total",
+        Count,
+        "Actions that became dead letters, by reason: unreadable, wrong_key, undeliverable."
+    );
+    describe_gauge!(
+        "breakdown_stalled_retries",
+        Count,
+        "Actions held here whose retry is overdue by more than a minute, or that are past the time to give up by as much and \
+         have not ended."
+    );
+    describe_counter!(
+        "breakdown_stalled_retries_total",
+        Count,
+        "Actions that were noted as such, each once."
+    );
+}

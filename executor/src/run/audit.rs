@@ -1,0 +1,45 @@
+//! The loop looks after itself.
+
+use super::{Executor, Running};
+use crate::{
+    conclude,
+    stalls::{self, Due, STALLED_AFTER, Stalled},
+};
+
+impl Executor {
+    /// Looks now and then for actions that should have been attempted, or have ended.
+    pub(super) fn audit(&mut self) {
+        let now = self.clock.now();
+        if !self.auditor.is_due(now) {
+            return;
+        }
+        let patience = conclude::delta(self.config.give_up_after);
+        let late = |(at, ..): &&Due| *at + STALLED_AFTER < now;
+        let parked = self.parked.iter().take_while(late).cloned();
+        let running = self.running.values().filter_map(|Running { partition, id, .. }| {
+            let pending = self.held.get(partition)?.pending().get(id)?;
+            Some((pending.entry.accepted_at + patience, *partition, id.clone()))
+        });
+        let (actions, overdue) = stalls::overdue(parked.chain(running), now, STALLED_AFTER);
+        let first = overdue.first();
+        self.progress.stalls(Stalled {
+            actions,
+            since: first.map(|(at, ..)| *at),
+            partition: first.map(|(_, partition, _)| *partition),
+        });
+        metrics::gauge!("breakdown_stalled_retries").set(actions as f64);
+        let news = self.auditor.news(overdue);
+        metrics::counter!("breakdown_stalled_retries_total").increment(news.len() as u64);
+        for (due_at, partition, id) in news {
+            let action = self.held.get(&partition).and_then(|held| held.pending().get(&id));
+            tracing::error!(
+                partition,
+                id = &*id,
+                issue = action.and_then(|pending| pending.action.issue_ref.as_deref()),
+                %due_at,
+                "an action is overdue: its retry did not begin, or its attempt did not end; a new start attempts it again with \
+                 the same idempotency key"
+            );
+        }
+    }
+}
