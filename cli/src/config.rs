@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use executor::TargetConfig;
+use executor::{Route, TargetConfig};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -41,6 +41,7 @@ struct File {
     calendar: Calendar,
     executor: Executor,
     targets: BTreeMap<String, TargetConfig>,
+    routes: Vec<Route>,
     projects: BTreeMap<String, Project>,
 }
 
@@ -103,7 +104,7 @@ struct Calendar {
 #[serde(deny_unknown_fields, default)]
 struct Executor {
     give_up_after: Option<String>,
-    proxy: Option<String>,
+    proxy: Option<SecretString>,
 }
 
 /// What `[projects.NAME]` says.
@@ -214,9 +215,11 @@ pub struct Settings {
     /// Whether it may be on a private network.
     pub calendar_allow_private: bool,
     /// Through which the executor's targets are reached.
-    pub proxy: Option<String>,
+    pub proxy: Option<SecretString>,
     /// The executor's targets, by name.
     pub targets: BTreeMap<String, TargetConfig>,
+    /// Which of them carry which action.
+    pub routes: Vec<Route>,
     /// How long an action is tried.
     pub give_up_after: Duration,
     /// What belongs to which project.
@@ -311,8 +314,9 @@ impl Settings {
                 env("CALENDAR_ALLOW_PRIVATE"),
                 file.calendar.allow_private,
             )?,
-            proxy: pick("BREAKDOWN_PROXY", file.executor.proxy),
+            proxy: secret("BREAKDOWN_PROXY", file.executor.proxy),
             targets: file.targets,
+            routes: file.routes,
             give_up_after,
             projects: file.projects,
         })

@@ -208,16 +208,22 @@ fn executor_config(
     base: reqwest::Url,
 ) -> Result<executor::Config, Failure> {
     // Not the text itself: a proxy's address may have a password in it.
-    let proxy = settings.proxy.as_deref().map(|text| {
-        reqwest::Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host()).ok_or_else(|| {
-            Failure::usage("executor.proxy is no address of a proxy; write e.g. http://proxy.example.com:3128")
-        })
+    let proxy = settings.proxy.as_ref().map(|text| {
+        reqwest::Url::parse(text.expose_secret())
+            .ok()
+            .filter(|url| url.scheme() == "http" && url.has_host())
+            .ok_or_else(|| {
+                Failure::usage(
+                    "executor.proxy is no address of a proxy; write e.g. http://proxy.example.com:3128",
+                )
+            })
     });
     Ok(executor::Config {
         dry_run: args.dry_run,
         give_up_after: settings.give_up_after,
         calendar_allow_private: settings.calendar_allow_private || settings.calendar_api_base.is_none(),
         proxy: proxy.transpose()?,
+        routes: settings.routes.clone(),
         ..executor::Config::new(base)
     })
 }

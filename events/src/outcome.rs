@@ -103,6 +103,26 @@ pub struct Outcome {
     /// The earlier outcome that this one replaces (a redriven action); its risk_delta is then the difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<String>,
+    /// What each target did, where a route of the configuration says which carry the action.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
+}
+
+/// What one target did about an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Carried {
+    /// The target's name in the configuration.
+    pub by: String,
+    /// Whether it was done.
+    pub ack: bool,
+    /// How often it was attempted.
+    pub attempts: u32,
+    /// Why it was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The meeting, comment or message made.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 impl Outcome {
@@ -121,6 +141,7 @@ impl Outcome {
             at: Some(at),
             reference: None,
             supersedes: None,
+            carried: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use events::{
-    Action, ActionKind, DeadLetter, EventType, FieldChange, IssueEvent, IssueState, Origin, Original,
+    Action, ActionKind, Carried, DeadLetter, EventType, FieldChange, IssueEvent, IssueState, Origin, Original,
     Outcome, PolicyChange, Risk, Said, Source, schema,
 };
 use proptest::prelude::*;
@@ -86,11 +86,20 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn carried()(by in ".*", ack: bool, attempts: u32, error in prop::option::of(".*"),
+        reference in prop::option::of(".*"),
+    ) -> Carried {
+        Carried { by, ack, attempts, error, reference }
+    }
+}
+
+prop_compose! {
     fn outcome()(action in action(), thousandths in -1_000_000..1_000_000_i64, ack: bool, at in instant(),
         attempts in prop::option::of(any::<u32>()), error in prop::option::of(".*"),
         reference in prop::option::of(".*"), supersedes in prop::option::of(".*"),
+        carried in prop::collection::vec(carried(), 0..3),
     ) -> Outcome {
-        Outcome { attempts, error, reference, supersedes, ..Outcome::of(&action, Risk(thousandths), ack, at) }
+        Outcome { attempts, error, reference, supersedes, carried, ..Outcome::of(&action, Risk(thousandths), ack, at) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{Action, ActionKind, DeadLetter, Origin, topic};
+use events::{Action, DeadLetter, Origin, topic};
 
 use crate::state::{Pending, PendingEntry};
 
@@ -17,7 +17,7 @@ const MAX_ID_BYTES: usize = 128;
 pub(crate) fn read(
     record: &Record,
     now: DateTime<Utc>,
-    target: impl Fn(&ActionKind) -> Option<usize>,
+    target: impl Fn(&Action) -> Option<usize>,
 ) -> Result<Pending, Box<DeadLetter>> {
     let value = record.value.as_deref().unwrap_or_default();
     let refuse = |reason, detail: String| {
@@ -56,7 +56,8 @@ pub(crate) fn read(
         parkings: 0,
         next_attempt_at: now,
         last_error: None,
+        legs: Vec::new(),
         record: text.to_owned(),
     };
-    Ok(Pending { target: target(&action.action), action: Arc::new(action), entry })
+    Ok(Pending { target: target(&action), action: Arc::new(action), entry })
 }

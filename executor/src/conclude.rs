@@ -53,12 +53,16 @@ pub(crate) fn after_attempt(
     config: &Config,
 ) -> Conclusion {
     let attempts = pending.entry.attempts.saturating_add(report.made);
-    let pending = Pending { entry: PendingEntry { attempts, ..pending.entry.clone() }, ..pending.clone() };
+    // None from an attempt that broke off inside: what was known holds.
+    let legs = if report.legs.is_empty() { pending.entry.legs.clone() } else { report.legs };
+    let pending =
+        Pending { entry: PendingEntry { attempts, legs, ..pending.entry.clone() }, ..pending.clone() };
     match report.verdict {
         Verdict::Done { reference } => {
             let action = &pending.action;
             let mut outcome = Outcome::of(action, Risk::of_done(&action.action), true, now);
             (outcome.attempts, outcome.reference) = (Some(attempts), reference);
+            outcome.carried = pending.carried();
             Conclusion::Ended(Ended { outcome, dead_letter: None, cause: action.cause.clone() })
         }
         Verdict::Reject { reason } => {
@@ -116,6 +120,7 @@ fn failed(pending: &Pending, partition: u32, reason: &str, how: &str, now: DateT
     let (action, entry): (&Arc<Action>, _) = (&pending.action, &pending.entry);
     let mut outcome = Outcome::of(action, Risk::FAILED, false, now);
     (outcome.attempts, outcome.error) = (Some(entry.attempts), Some(reason.to_owned()));
+    outcome.carried = pending.carried();
     let letter = DeadLetter::new(
         pending.origin(partition),
         Some(action.project_id.clone()),
@@ -153,6 +158,7 @@ mod tests {
             parkings,
             next_attempt_at: DateTime::UNIX_EPOCH,
             last_error: None,
+            legs: Vec::new(),
             record: String::new(),
         };
         Pending { action: Arc::new(action), target: Some(0), entry }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use reqwest::Url;
 
-use crate::http::Place;
+use crate::{Route, http::Place};
 
 /// What can be set. [`Config::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Config {
     pub calendar_allow_private: bool,
     /// The proxy through which https goes out; none but this one is used.
     pub proxy: Option<Url>,
+    /// Which targets carry which action; what fits none goes to the first target that carries it and is on no route.
+    pub routes: Vec<Route>,
     /// Touch nothing: every action ends as `dry_run`.
     pub dry_run: bool,
     /// An action is given up when it has not succeeded so long after it was accepted (15 min).
@@ -44,6 +46,7 @@ impl Config {
             calendar_api_base,
             calendar_allow_private: false,
             proxy: None,
+            routes: Vec::new(),
             dry_run: false,
             give_up_after: Duration::from_secs(15 * 60),
             expire_after: Duration::from_secs(24 * 3600),

@@ -1,7 +1,7 @@
 //! What is made of whatever stands on the executor's topics. For fuzzing, not for use.
 
 use eventlog::Record;
-use events::ActionKind;
+use events::{Action, ActionKind};
 
 use crate::{ExecutorError, accept, partition::Partition};
 
@@ -22,6 +22,6 @@ pub fn accepts(record: &Record) -> bool {
     accept::read(record, record.timestamp, target).is_ok()
 }
 
-fn target(action: &ActionKind) -> Option<usize> {
-    matches!(action, ActionKind::PostNudge).then_some(0)
+fn target(action: &Action) -> Option<usize> {
+    (action.action == ActionKind::PostNudge).then_some(0)
 }

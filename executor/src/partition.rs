@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{Action, ActionKind};
+use events::Action;
 
 use crate::{
     ExecutorError,
@@ -90,7 +90,7 @@ impl Partition {
     pub(crate) fn restore(
         &mut self,
         record: &Record,
-        target: impl Fn(&ActionKind) -> Option<usize>,
+        target: impl Fn(&Action) -> Option<usize>,
     ) -> Result<(), ExecutorError> {
         let unreadable = |error: String| ExecutorError::State {
             partition: record.partition,
@@ -115,7 +115,7 @@ impl Partition {
                 if action.event_id != id {
                     return Err(unreadable("its key is not the id of its action".to_owned()));
                 }
-                let target = target(&action.action);
+                let target = target(&action);
                 self.put(id.into(), Pending { action: Arc::new(action), target, entry });
             }
         }

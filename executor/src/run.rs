@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{Clock, Log, LogError, Polled, Record, Subscription, SubscriptionSpec};
-use events::{ActionKind, topic};
+use events::{Action, ActionKind, topic};
 use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
@@ -22,7 +22,8 @@ use crate::{
     Attempt, Config, ExecutorError, Progress, Target, Verdict, accept,
     conclude::{self, Conclusion, Ended},
     partition::Partition,
-    stack::{self, Call, Report, Stack},
+    routes::Routes,
+    stack::{Call, Report, Stack},
     stalls::Auditor,
     state::{Entry, Pending},
     step::Draft,
@@ -58,7 +59,7 @@ pub async fn run(
     run_with(log, clock, config, targets, progress, shutdown).await
 }
 
-/// [`run`] with other targets; an action goes to the first that carries it.
+/// [`run`] with other targets; `config.routes` say which carries what, else it is the first that does.
 pub async fn run_with(
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -67,16 +68,13 @@ pub async fn run_with(
     progress: Arc<Progress>,
     shutdown: CancellationToken,
 ) -> Result<(), ExecutorError> {
+    let routes = Routes::new(targets, &config, &clock)?;
     let Some(subscription) = subscribe(log.as_ref(), &shutdown).await? else { return Ok(()) };
-    let carriers = targets
-        .into_iter()
-        .map(|target| Carrier { stack: stack::around(target.clone(), &config.limits, clock.clone()), target })
-        .collect();
     let executor = Executor {
         clock,
         config,
         progress,
-        carriers,
+        routes,
         subscription,
         held: BTreeMap::new(),
         restoring: BTreeMap::new(),
@@ -121,19 +119,13 @@ async fn subscribe(
     }
 }
 
-/// A target and the stack around it.
-struct Carrier {
-    target: Arc<dyn Target>,
-    stack: Stack,
-}
-
 /// Invariants: every pending action of a held partition is either in `parked` or in `running`, never in both; nothing
 /// else is in either.
 struct Executor {
     clock: Arc<dyn Clock>,
     config: Config,
     progress: Arc<Progress>,
-    carriers: Vec<Carrier>,
+    routes: Routes,
     subscription: Box<dyn Subscription>,
     held: BTreeMap<u32, Partition>,
     restoring: BTreeMap<u32, Partition>,
@@ -237,7 +229,7 @@ impl Executor {
             Polled::Revoked { partitions } => partitions.into_iter().for_each(|p| self.lose(p)),
             Polled::Restoring { partition, records } => {
                 let restored = self.restoring.entry(partition).or_default();
-                let target = |kind: &ActionKind| carrier_of(&self.carriers, kind);
+                let target = |action: &Action| self.routes.carrier_of(action);
                 for record in &records {
                     restored.restore(record, target)?;
                 }
@@ -290,7 +282,7 @@ impl Executor {
             let partition = record.partition;
             let Some(held) = self.held.get(&partition) else { continue };
             draft.decide_for(partition);
-            let target = |kind: &ActionKind| carrier_of(&self.carriers, kind);
+            let target = |action: &Action| self.routes.carrier_of(action);
             let pending = match accept::read(record, now, target) {
                 Ok(pending) => pending,
                 Err(letter) => {
@@ -344,9 +336,10 @@ impl Executor {
             if let Some(end) = conclude::without_attempt(pending, partition, now, &self.config) {
                 draft.end(partition, &id, &end, now)?;
                 ended.push((partition, id, end));
-            } else if let Some(carrier) = pending.target.and_then(|target| self.carriers.get(target)) {
+            } else if let Some(carrier) = pending.target.and_then(|target| self.routes.get(target)) {
                 let (action, asked_at) = (pending.action.clone(), pending.entry.asked_at);
-                let call = Call { attempt: Attempt { action, asked_at }, made: 0 };
+                let call =
+                    Call { attempt: Attempt { action, asked_at }, made: 0, legs: pending.entry.legs.clone() };
                 let abort = self.attempts.spawn(attempt(carrier.stack.clone(), call, self.draining.clone()));
                 self.running.insert(abort.id(), Running { partition, id, abort });
             }
@@ -518,9 +511,9 @@ impl Executor {
     fn report(&self) {
         let pending = self.held.values().map(|held| held.pending().len()).sum();
         self.progress.waits(pending);
-        for (index, carrier) in self.carriers.iter().enumerate() {
+        for (index, carrier) in self.routes.iter().enumerate() {
             let waiting: usize = self.held.values().filter_map(|held| held.waiting().get(&index)).sum();
-            metrics::gauge!("breakdown_pending", "target" => carrier.target.name()).set(waiting as f64);
+            metrics::gauge!("breakdown_pending", "target" => carrier.name).set(waiting as f64);
         }
     }
 
@@ -561,11 +554,6 @@ impl Executor {
     }
 }
 
-/// The first target that carries this kind of action.
-fn carrier_of(carriers: &[Carrier], kind: &ActionKind) -> Option<usize> {
-    carriers.iter().position(|carrier| carrier.target.carries(kind))
-}
-
 /// One attempt, in a task of its own; called off while it waits for a permit.
 async fn attempt(mut stack: Stack, call: Call, draining: CancellationToken) -> Option<Report> {
     let ready = tokio::select! {
@@ -588,6 +576,7 @@ fn broken_off(error: &JoinError) -> Option<Report> {
         verdict: Verdict::Retry { after: None, reason: "the attempt broke off inside".to_owned() },
         made: 1,
         held_back: None,
+        legs: Vec::new(),
     })
 }
 

@@ -157,7 +157,11 @@ mod tests {
             "source_ref": "",
         });
         let action = Arc::new(serde_json::from_value(action).expect("an action"));
-        Call { attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH }, made: 0 }
+        Call {
+            attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
+            made: 0,
+            legs: Vec::new(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! none; the breaker lies outside the rate, so that a target that is down costs no permits of it.
 
 mod breaker;
+mod fan_out;
 mod jitter;
 mod lane;
 mod meter;
@@ -14,12 +15,13 @@ mod rate;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use eventlog::Clock;
+pub(crate) use fan_out::fan_out;
 use futures::FutureExt;
 pub(crate) use jitter::spread;
 use tokio::time::timeout;
 use tower::{ServiceBuilder, service_fn, util::BoxCloneSyncService};
 
-use crate::{Attempt, Limits, Target, Verdict};
+use crate::{Attempt, Limits, Target, Verdict, state::Leg};
 
 /// An attempt on its way through the stack.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) attempt: Attempt,
     /// How often the target was called for it already, in this pass.
     pub(crate) made: u32,
+    /// What is known of its targets from earlier passes, where a route names several.
+    pub(crate) legs: Vec<Leg>,
 }
 
 /// What came back.
@@ -37,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) made: u32,
     /// How long the breaker keeps attempts away, where it held this one back: our own wait, not the target's word.
     pub(crate) held_back: Option<Duration>,
+    /// Each target of a route; none without a route.
+    pub(crate) legs: Vec<Leg>,
 }
 
 /// A target in its stack. Clones share permits, rate and breaker.
@@ -61,7 +67,7 @@ pub(crate) fn around(target: Arc<dyn Target>, limits: &Limits, clock: Arc<dyn Cl
                     let reason = format!("{name} did not answer within {} ms", within.as_millis());
                     Verdict::Retry { after: None, reason }
                 });
-                Ok::<_, Infallible>(Report { verdict, made: 1, held_back: None })
+                Ok::<_, Infallible>(Report { verdict, made: 1, held_back: None, legs: Vec::new() })
             }
             .boxed()
         }));

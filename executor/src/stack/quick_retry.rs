@@ -69,11 +69,15 @@ mod tests {
             "source_ref": "",
         }));
         let action = std::sync::Arc::new(action.expect("an action"));
-        let mut call = Call { attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH }, made: 0 };
+        let mut call = Call {
+            attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
+            made: 0,
+            legs: Vec::new(),
+        };
         let mut policy = QuickRetry::new(&Limits::default());
         let failure = |after| {
             let verdict = Verdict::Retry { after, reason: String::new() };
-            Ok(Report { verdict, made: 1, held_back })
+            Ok(Report { verdict, made: 1, held_back, legs: Vec::new() })
         };
         policy.retry(&mut call, &mut failure(None));
         let before = Instant::now();
