@@ -71,7 +71,7 @@ async fn kafka(_: &crate::config::Redpanda) -> Result<Arc<dyn Log>, Failure> {
     Err(Failure::usage("REDPANDA_BROKERS is set, but this breakdown was built without the feature `kafka`"))
 }
 
-/// Every topic as it should be. Only `policies` is kept for ever: it explains all the others.
+/// Every topic as it should be. `policies` and `control` are kept for ever: they explain all the others.
 pub(crate) fn topics(settings: &Settings) -> Vec<TopicSpec> {
     topic::ALL
         .iter()

@@ -39,7 +39,7 @@ pub(crate) fn resolve(
 ) -> Result<BTreeMap<&'static str, Retention>, Failure> {
     let limited: Vec<&'static str> = topic::ALL
         .into_iter()
-        .filter(|name| !topic::COMPACTED.contains(name) && *name != topic::POLICIES)
+        .filter(|name| !topic::COMPACTED.contains(name) && !topic::KEPT.contains(name))
         .collect();
     if let Some(name) = by_topic.keys().find(|name| !limited.contains(&name.as_str())) {
         return Err(Failure::usage(format!(

@@ -108,7 +108,12 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     let moved = Arc::new(executor::Progress::default());
     let mut consuming = Vec::new();
     if executor.is_some() {
-        consuming.push(health::Role::new("executor", executor::GROUP, &[topic::ACTIONS], moved.clone()));
+        consuming.push(health::Role::new(
+            "executor",
+            executor::GROUP,
+            &[topic::ACTIONS, topic::CONTROL],
+            moved.clone(),
+        ));
     }
     if let Some(progress) = gateway.as_ref().map(Gateway::progress) {
         let inputs = &[topic::ISSUES, topic::OUTCOMES];

@@ -224,7 +224,7 @@ pub enum Polled {
         /// The partitions.
         partitions: Vec<u32>,
     },
-    /// Records of input topics, of partitions that are held and not paused; in offset order per topic and partition.
+    /// Records of input topics, of partitions that are held, where they are not paused; in offset order per topic and partition.
     Records(Vec<Record>),
     /// Nothing came within the wait.
     Idle,
@@ -269,6 +269,7 @@ pub trait Subscription: Send {
     /// Asks the log, so a member that is cut off gets an error, not an old answer.
     async fn caught_up(&mut self, topic: &str, partition: u32) -> Result<bool, LogError>;
 
-    /// Stops (`true`) or lets (`false`) records of a held partition come. What `poll` returned already stays returned.
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError>;
+    /// Stops (`true`) or lets (`false`) records of an input's held partition come; other inputs go on. What `poll` returned already stays
+    /// returned.
+    async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError>;
 }

@@ -271,11 +271,11 @@ async fn stays_open(open: Open) {
     log.append((0..50).map(|i| to(1, sent + i)).collect()).await.unwrap();
     sent += 50;
     member.until("some of them", |m| m.records.len() > sent as usize - 50).await;
-    member.pause(1, true).await;
+    member.pause(&case.name("in"), 1, true).await;
     transaction.abort_transaction(WAIT).unwrap();
     member.until_held(2).await;
     member.until("what waited", |m| m.records.iter().any(|record| record.partition == 0)).await;
-    member.pause(1, false).await;
+    member.pause(&case.name("in"), 1, false).await;
     log.append(vec![to(1, sent)]).await.unwrap();
     sent += 1;
     member
@@ -355,7 +355,7 @@ async fn a_paused_partition_is_caught_up_before_a_marker() {
     case.create(&*log, 1).await;
     let mut member = case.member(&*log).await;
     member.until_held(1).await;
-    member.pause(0, true).await;
+    member.pause(&case.name("in"), 0, true).await;
     let open = case.backend.open_transaction(&case.name("in"), &case.name("writer"), "never");
     assert!(!member.caught_up(&case.name("in"), 0).await.unwrap());
     open.abort_transaction(WAIT).unwrap();

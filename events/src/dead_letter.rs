@@ -1,11 +1,13 @@
 //! `dead-letters`: what could not be read or delivered, kept so that a person can look and send it again.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Message, id, topic};
+use crate::{Message, Redrive, id, topic};
 
 /// How much of an original is kept.
 pub const MAX_ORIGINAL_BYTES: usize = 512 * 1024;
@@ -30,14 +32,36 @@ pub enum Origin {
         /// The provider's delivery id, where it sent one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         delivery_id: Option<String>,
+        /// The event that the provider named beside the payload; Jira names it inside.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<String>,
+    },
+    /// An event that a receiver took while the broker was away, and that the broker then did not take. The original is the event.
+    Spooled {
+        /// `github` or `jira`.
+        provider: String,
+        /// The provider's delivery id, where it sent one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delivery_id: Option<String>,
+        /// SHA-256 of the delivery's body, 64 hex digits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payload_hash: Option<String>,
     },
 }
 
 impl Origin {
+    /// The topic on which the original stood, or was to stand.
+    pub fn topic(&self) -> &str {
+        match self {
+            Self::Record { topic, .. } => topic,
+            Self::Delivery { .. } | Self::Spooled { .. } => topic::ISSUES,
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Record { topic, partition, offset } => format!("{topic}/{partition}/{offset}"),
-            Self::Delivery { provider, delivery_id } => {
+            Self::Delivery { provider, delivery_id, .. } | Self::Spooled { provider, delivery_id, .. } => {
                 format!("{provider}:{}", delivery_id.as_deref().unwrap_or_default())
             }
         }
@@ -52,6 +76,16 @@ pub enum Original {
     Utf8(String),
     /// RFC 4648, standard alphabet, padded.
     Base64(String),
+}
+
+impl Original {
+    /// The bytes; `None` where they are not base64.
+    pub fn bytes(&self) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Self::Utf8(text) => Some(Cow::Borrowed(text.as_bytes())),
+            Self::Base64(text) => STANDARD.decode(text).ok().map(Cow::Owned),
+        }
+    }
 }
 
 /// Something that could not be read or delivered.
@@ -70,6 +104,9 @@ pub struct DeadLetter {
     pub detail: String,
     /// When it was put here.
     pub at: DateTime<Utc>,
+    /// How often the original had been redriven by then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub round: u32,
     /// The original, at most its first 512 KiB.
     pub original: Original,
     /// The original's length in bytes.
@@ -101,6 +138,7 @@ impl DeadLetter {
             reason: reason.to_owned(),
             detail: detail.into(),
             at,
+            round: 0,
             original: match plain {
                 Some(text) => Original::Utf8(text.to_owned()),
                 None => Original::Base64(STANDARD.encode(kept)),
@@ -108,6 +146,22 @@ impl DeadLetter {
             original_length: original.len() as u64,
             original_sha256,
         }
+    }
+
+    /// The same, of an original that had been `redriven` when it ended here. The id is derived from the letter before, so that a redrive
+    /// that was made twice ends in one letter.
+    pub fn after(self, redriven: Option<&Redrive>) -> Self {
+        match redriven {
+            None => self,
+            Some(Redrive { round, letter, .. }) => {
+                Self { event_id: id::dead_letter(letter, &self.original_sha256), round: *round, ..self }
+            }
+        }
+    }
+
+    /// The whole original, where the letter holds it.
+    pub fn whole_original(&self) -> Option<Cow<'_, [u8]>> {
+        self.original.bytes().filter(|bytes| id::payload_hash(bytes) == self.original_sha256)
     }
 
     /// The message on `dead-letters`.
@@ -121,4 +175,10 @@ impl DeadLetter {
             serde_json::to_vec(self)?,
         ))
     }
+}
+
+// serde gives a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(round: &u32) -> bool {
+    *round == 0
 }

@@ -70,6 +70,16 @@ pub fn dead_letter(origin: &str, original_sha256: &str) -> String {
     derive("d", &[origin.as_bytes(), original_sha256.as_bytes()])
 }
 
+/// Id of the note that a dead letter was redriven: `n-…` over the letter.
+pub fn redriven(letter_id: &str) -> String {
+    derive("n", &[letter_id.as_bytes()])
+}
+
+/// Id of a word to the executors: `c-…` over the project (empty: all), what is said, and when (milliseconds).
+pub fn control(project_id: &str, paused: bool, at: DateTime<Utc>) -> String {
+    derive("c", &[project_id.as_bytes(), &[u8::from(paused)], &at.timestamp_millis().to_be_bytes()])
+}
+
 /// A W3C `traceparent` (version 00, sampled). The trace id is taken from the id that began the story, the span id
 /// from the message itself, so that one delivery's event, actions and outcomes are one trace.
 pub fn traceparent(story: &str, message: &str) -> String {

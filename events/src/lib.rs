@@ -9,6 +9,7 @@
 
 mod action;
 mod by_hand;
+mod control;
 mod dead_letter;
 pub mod id;
 mod issue_event;
@@ -19,6 +20,7 @@ mod outcome;
 mod policy_change;
 mod recipients;
 mod record;
+mod redrive;
 mod said;
 mod sanitize;
 pub mod schema;
@@ -26,6 +28,7 @@ pub mod topic;
 
 pub use action::{Action, ActionKind};
 pub use by_hand::Mistake;
+pub use control::Control;
 pub use dead_letter::{DeadLetter, MAX_ORIGINAL_BYTES, Origin, Original};
 pub use issue_event::{EventType, FieldChange, IssueEvent, IssueState, Source};
 pub use issue_ref::{issue_ref_of_github, issue_ref_of_jira, issue_ref_of_milestone};
@@ -34,5 +37,6 @@ pub use outcome::{Carried, Outcome, Risk};
 pub use policy_change::PolicyChange;
 pub use recipients::{Person, Recipients, Team};
 pub use record::{MAX_ID_BYTES, Recorded, Unsound};
+pub use redrive::{Letter, Redone, Redrive, Redriven};
 pub use said::Said;
 pub use sanitize::{MAX_TEXT_CHARS, clean_text};

@@ -2,7 +2,7 @@
 
 use schemars::{Schema, schema_for};
 
-use crate::{Action, DeadLetter, IssueEvent, Outcome, PolicyChange, topic};
+use crate::{Action, Control, IssueEvent, Letter, Outcome, PolicyChange, topic};
 
 /// File stem under `schemas/` and the schema of that topic's values.
 pub fn all() -> Vec<(&'static str, Schema)> {
@@ -10,7 +10,8 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         (topic::ISSUES, schema_for!(IssueEvent)),
         (topic::ACTIONS, schema_for!(Action)),
         (topic::OUTCOMES, schema_for!(Outcome)),
-        (topic::DEAD_LETTERS, schema_for!(DeadLetter)),
+        (topic::DEAD_LETTERS, schema_for!(Letter)),
         (topic::POLICIES, schema_for!(PolicyChange)),
+        (topic::CONTROL, schema_for!(Control)),
     ]
 }

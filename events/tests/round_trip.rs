@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use events::{
-    Action, ActionKind, Carried, DeadLetter, EventType, FieldChange, IssueEvent, IssueState, Origin, Original,
-    Outcome, PolicyChange, Risk, Said, Source, schema,
+    Action, ActionKind, Carried, Control, DeadLetter, EventType, FieldChange, IssueEvent, IssueState, Letter,
+    Origin, Original, Outcome, PolicyChange, Redone, Redrive, Redriven, Risk, Said, Source, schema,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -124,13 +124,36 @@ proptest! {
     fn outcomes(outcome in outcome()) { holds("outcomes", &outcome) }
 
     #[test]
-    fn dead_letters(original in prop::collection::vec(any::<u8>(), 0..300), at in instant(), delivery: bool) {
-        let origin = if delivery {
-            Origin::Delivery { provider: "github".into(), delivery_id: None }
-        } else {
-            Origin::Record { topic: "issues".into(), partition: 3, offset: 9 }
+    fn dead_letters(original in prop::collection::vec(any::<u8>(), 0..300), at in instant(), kind in 0..3, round: u32) {
+        let (provider, delivery_id) = ("github".to_owned(), None);
+        let origin = match kind {
+            0 => Origin::Delivery { provider, delivery_id, event: Some("issues".into()) },
+            1 => Origin::Spooled { provider, delivery_id, payload_hash: Some("ab".into()) },
+            _ => Origin::Record { topic: "issues".into(), partition: 3, offset: 9 },
         };
-        holds("dead-letters", &DeadLetter::new(origin, None, "unreadable", "expected a map", at, &original));
+        let letter = DeadLetter::new(origin, None, "unreadable", "expected a map", at, &original);
+        prop_assert_eq!(letter.whole_original().unwrap(), original.as_slice());
+        let letter = letter.after(Some(&Redrive { round, letter: "d-1".into(), supersedes: None }));
+        prop_assert_eq!(letter.round, round);
+        holds("dead-letters", &Letter::Dead(letter.into()));
+    }
+
+    #[test]
+    fn redriven_letters(at in instant(), ignored: bool, offset: u64) {
+        let origin = Origin::Record { topic: "actions".into(), partition: 3, offset: 9 };
+        let letter = DeadLetter::new(origin, Some("alpha".into()), "undeliverable", "", at, b"{}");
+        let became = match ignored {
+            true => Redone::Ignored { why: "ping".into() },
+            false => Redone::Appended { topic: "actions".into(), partition: 3, offset },
+        };
+        let note = Redriven::of(&letter, became, at);
+        prop_assert_eq!(&note.to_message().unwrap().key, &letter.to_message().unwrap().key);
+        holds("dead-letters", &Letter::Redriven(note));
+    }
+
+    #[test]
+    fn controls(project in prop::option::of(".{1,9}"), paused: bool, at in instant()) {
+        holds("control", &Control::new(project.as_deref(), paused, at));
     }
 
     #[test]
@@ -190,10 +213,24 @@ fn a_message_carries_cloudevents_headers() {
 #[test]
 fn an_original_keeps_its_first_512_kib_and_its_whole_hash() {
     let original = vec![b'"'; events::MAX_ORIGINAL_BYTES + 7];
-    let origin = Origin::Delivery { provider: "jira".into(), delivery_id: Some("1".into()) };
+    let origin = Origin::Delivery { provider: "jira".into(), delivery_id: Some("1".into()), event: None };
     let letter = DeadLetter::new(origin, None, "unreadable", "", DateTime::UNIX_EPOCH, &original);
     assert_eq!(letter.original_length, original.len() as u64);
     assert_eq!(letter.original_sha256, events::id::payload_hash(&original));
+    assert!(letter.whole_original().is_none(), "it is not whole");
     let Original::Utf8(text) = letter.original else { panic!("plain text is kept as text") };
     assert_eq!(text.len(), events::MAX_ORIGINAL_BYTES);
+}
+
+#[test]
+fn a_redrive_that_was_made_twice_ends_in_one_letter() {
+    let at = |offset| Origin::Record { topic: "issues".into(), partition: 0, offset };
+    let letter = |offset| DeadLetter::new(at(offset), None, "unreadable", "", DateTime::UNIX_EPOCH, b"x");
+    assert_ne!(letter(1).event_id, letter(2).event_id);
+    let redrive = Redrive { round: 1, letter: letter(1).event_id, supersedes: None };
+    let (first, second) = (letter(7).after(Some(&redrive)), letter(8).after(Some(&redrive)));
+    assert_eq!(first.event_id, second.event_id);
+    assert_ne!(first.event_id, letter(1).event_id);
+    let next = Redrive { round: 2, letter: first.event_id.clone(), supersedes: None };
+    assert_ne!(letter(9).after(Some(&next)).event_id, first.event_id);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{Action, DeadLetter, Origin, topic};
+use events::{Action, DeadLetter, Origin, Redrive, topic};
 
 use crate::state::{Pending, PendingEntry};
 
@@ -20,13 +20,14 @@ pub(crate) fn read(
     target: impl Fn(&Action) -> Option<usize>,
 ) -> Result<Pending, Box<DeadLetter>> {
     let value = record.value.as_deref().unwrap_or_default();
+    let redrive = Redrive::from_headers(|name| record.header(name));
     let refuse = |reason, detail: String| {
         let origin = Origin::Record {
             topic: topic::ACTIONS.to_owned(),
             partition: record.partition,
             offset: record.offset,
         };
-        Box::new(DeadLetter::new(origin, None, reason, detail, now, value))
+        Box::new(DeadLetter::new(origin, None, reason, detail, now, value).after(redrive.as_ref()))
     };
     let unreadable = |detail: String| refuse("unreadable", detail);
     if value.len() > MAX_BYTES {
@@ -48,15 +49,19 @@ pub(crate) fn read(
     if action.project_id.as_bytes() != record.key {
         return Err(refuse("wrong_key", "the record's key is not its project_id".to_owned()));
     }
+    // Somebody wants a redriven one now, however long ago it was decided.
+    let decided_at = action.evaluated_at.filter(|_| redrive.is_none());
     let entry = PendingEntry {
         accepted_at: now,
-        asked_at: action.evaluated_at.map_or(record.timestamp, |at| at.min(record.timestamp)),
+        asked_at: decided_at.map_or(record.timestamp, |at| at.min(record.timestamp)),
         offset: record.offset,
         attempts: 0,
         parkings: 0,
         next_attempt_at: now,
         last_error: None,
         legs: Vec::new(),
+        redrive,
+        supersedes: None,
         record: text.to_owned(),
     };
     Ok(Pending { target: target(&action), action: Arc::new(action), entry })

@@ -1,20 +1,22 @@
 //! Step two's judgement: what becomes of an action after an attempt, or instead of one.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{Action, DeadLetter, Outcome, Risk};
+use events::{DeadLetter, Outcome, Risk, id};
 
 use crate::{
     Config, Verdict,
     stack::{Report, spread},
-    state::{Pending, PendingEntry},
+    state::{Mark, Pending, PendingEntry},
 };
 
 /// An action's end.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
+    /// What is to be remembered of it.
+    pub(crate) mark: Mark,
     pub(crate) dead_letter: Option<Box<DeadLetter>>,
     /// What caused the action; names the trace.
     pub(crate) cause: Option<String>,
@@ -44,12 +46,12 @@ pub(crate) fn without_attempt(
     config.dry_run.then(|| untouched(pending, "dry_run", now))
 }
 
-/// What an attempt's report means for the action.
+/// What an attempt's report means for the action, which has been tried `since` then.
 pub(crate) fn after_attempt(
     pending: &Pending,
     partition: u32,
     report: Report,
-    now: DateTime<Utc>,
+    (since, now): (DateTime<Utc>, DateTime<Utc>),
     config: &Config,
 ) -> Conclusion {
     let attempts = pending.entry.attempts.saturating_add(report.made);
@@ -59,11 +61,9 @@ pub(crate) fn after_attempt(
         Pending { entry: PendingEntry { attempts, legs, ..pending.entry.clone() }, ..pending.clone() };
     match report.verdict {
         Verdict::Done { reference } => {
-            let action = &pending.action;
-            let mut outcome = Outcome::of(action, Risk::of_done(&action.action), true, now);
-            (outcome.attempts, outcome.reference) = (Some(attempts), reference);
-            outcome.carried = pending.carried();
-            Conclusion::Ended(Ended { outcome, dead_letter: None, cause: action.cause.clone() })
+            let mut ended = end(&pending, Risk::of_done(&pending.action.action), true, now);
+            ended.outcome.reference = reference;
+            Conclusion::Ended(ended)
         }
         Verdict::Reject { reason } => {
             Conclusion::Ended(failed(&pending, partition, &reason, "rejected", now))
@@ -74,7 +74,7 @@ pub(crate) fn after_attempt(
                 (Some(_), Some(last)) => last.clone(),
                 _ => reason,
             };
-            match next_attempt(&pending, after, report.held_back, now, config) {
+            match next_attempt(&pending, after, report.held_back, (since, now), config) {
                 Some(next_attempt_at) => {
                     let parkings = pending.entry.parkings.saturating_add(1);
                     let last_error = Some(reason);
@@ -94,11 +94,11 @@ fn next_attempt(
     pending: &Pending,
     after: Option<Duration>,
     held_back: Option<Duration>,
-    now: DateTime<Utc>,
+    (since, now): (DateTime<Utc>, DateTime<Utc>),
     config: &Config,
 ) -> Option<DateTime<Utc>> {
     let entry = &pending.entry;
-    let deadline = entry.accepted_at + delta(config.give_up_after);
+    let deadline = since + delta(config.give_up_after);
     let after = after.unwrap_or_default();
     if now >= deadline || now + delta(after) > deadline {
         return None;
@@ -110,26 +110,50 @@ fn next_attempt(
     Some(at.min(deadline))
 }
 
+/// The end of an action that did this to the project's risk, over all rounds.
+fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
+    let (action, entry) = (&pending.action, &pending.entry);
+    let mut outcome = Outcome::of(action, risk, ack, now);
+    outcome.event_id = id::outcome(&action.event_id, entry.round());
+    outcome.attempts = Some(entry.attempts);
+    outcome.carried = pending.carried();
+    if let Some(before) = &entry.supersedes {
+        outcome.risk_delta = Risk(risk.0 - before.risk.0);
+        outcome.supersedes = Some(before.outcome.clone());
+    }
+    Ended {
+        outcome,
+        mark: Mark { round: entry.round(), risk },
+        dead_letter: None,
+        cause: action.cause.clone(),
+    }
+}
+
 fn untouched(pending: &Pending, why: &str, now: DateTime<Utc>) -> Ended {
-    let mut outcome = Outcome::of(&pending.action, Risk(0), false, now);
-    (outcome.attempts, outcome.error) = (Some(pending.entry.attempts), Some(why.to_owned()));
-    Ended { outcome, dead_letter: None, cause: pending.action.cause.clone() }
+    let mut ended = end(pending, Risk(0), false, now);
+    ended.outcome.error = Some(why.to_owned());
+    ended
 }
 
 fn failed(pending: &Pending, partition: u32, reason: &str, how: &str, now: DateTime<Utc>) -> Ended {
-    let (action, entry): (&Arc<Action>, _) = (&pending.action, &pending.entry);
-    let mut outcome = Outcome::of(action, Risk::FAILED, false, now);
-    (outcome.attempts, outcome.error) = (Some(entry.attempts), Some(reason.to_owned()));
-    outcome.carried = pending.carried();
+    let mut ended = end(pending, Risk::FAILED, false, now);
+    ended.outcome.error = Some(reason.to_owned());
     let letter = DeadLetter::new(
         pending.origin(partition),
-        Some(action.project_id.clone()),
+        Some(pending.action.project_id.clone()),
         "undeliverable",
-        format!("{how} after {} attempts: {reason}", entry.attempts),
+        format!("{how} after {} attempts: {reason}", pending.entry.attempts),
         now,
-        entry.record.as_bytes(),
+        pending.entry.record.as_bytes(),
     );
-    Ended { outcome, dead_letter: Some(Box::new(letter)), cause: action.cause.clone() }
+    ended.dead_letter = Some(Box::new(letter.after(pending.entry.redrive.as_ref())));
+    ended
+}
+
+/// When an action that is held back has expired: nothing else will become of it before.
+pub(crate) fn expires_at(pending: &Pending, config: &Config) -> DateTime<Utc> {
+    // Not at the very instant: `without_attempt` wants it to have passed.
+    pending.entry.asked_at + delta(config.expire_after) + TimeDelta::milliseconds(1)
 }
 
 /// A duration as the calendar can bear it: a hundred years at most.
@@ -140,6 +164,9 @@ pub(crate) fn delta(duration: Duration) -> TimeDelta {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use events::Action;
     use serde_json::json;
 
     use super::*;
@@ -159,6 +186,8 @@ mod tests {
             next_attempt_at: DateTime::UNIX_EPOCH,
             last_error: None,
             legs: Vec::new(),
+            redrive: None,
+            supersedes: None,
             record: String::new(),
         };
         Pending { action: Arc::new(action), target: Some(0), entry }
@@ -169,7 +198,9 @@ mod tests {
         let config = Config::new("http://h/".parse().expect("a url"));
         let held_back = held_back.map(Duration::from_secs);
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(at);
-        next_attempt(&pending(parkings), after, held_back, now, &config).map(|at| at.timestamp())
+        let pending = pending(parkings);
+        let since = pending.entry.accepted_at;
+        next_attempt(&pending, after, held_back, (since, now), &config).map(|at| at.timestamp())
     }
 
     fn seconds(seconds: u64) -> Option<Duration> {

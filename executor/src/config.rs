@@ -19,13 +19,14 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Touch nothing: every action ends as `dry_run`.
     pub dry_run: bool,
-    /// An action is given up when it has not succeeded so long after it was accepted (15 min).
+    /// An action is given up when it has not succeeded so long after it was accepted, or its project was let go (15 min).
     pub give_up_after: Duration,
     /// An action that is older than this before its attempt ends as `expired` (24 h).
     pub expire_after: Duration,
     /// How long it is remembered that an action is done (7 days).
     pub remember_for: Duration,
-    /// Pending actions of one partition for one target at which the partition is paused (1,000); it goes on at half.
+    /// Pending actions of one partition for one target at which no more of its actions are read (1,000); it goes on at half. Those of
+    /// paused projects do not count.
     pub pending_max: usize,
     /// Records taken in one step (500).
     pub batch_max: usize,

@@ -11,23 +11,31 @@
 //!   with the action id as idempotency key. Step two commits the outcome and turns the pending record into a mark that
 //!   the action is done. A process that dies between the two leaves the action pending: its next holder calls again
 //!   with the same key. So at-least-once becomes once wherever the target can tell.
-//! - One outcome an action: the marks recognise an action that stands on the log twice. They are kept for seven days, at most
-//!   500,000 a partition: past that the oldest leave early.
+//! - One outcome an action and redrive round: the marks recognise an action that stands on the log twice. They are kept for seven days, at
+//!   most 500,000 a partition: past that the oldest leave early. A record whose headers say a later round than the mark's
+//!   ([`events::Redrive`]) is carried out again, under the same key, however long ago it was decided; its outcome supersedes the earlier
+//!   one, and its risk_delta is the difference.
+//! - What `control` says comes in the same steps: actions of a paused project become pending and stay so. Attempts in flight
+//!   end, those that have not begun are called off; nothing begins in a partition before all of `control` was heard that stood there
+//!   when it was assigned. What is held back does not count for [`Config::pending_max`], and its time to be given up begins when the
+//!   project is let go, in the order of the log; it expires as if it were not paused.
 //! - An attempt ends in a [`Verdict`]. Short waits stay in the stack; longer ones are parked in `executor-state` and so
 //!   outlive a restart; after [`Config::give_up_after`] the action has failed, with a dead letter.
 //! - Attempts are tasks that know nothing of the log; one loop owns all state, and memory changes only after a step was
 //!   committed. When a partition is revoked its actions leave memory and their attempts are dropped.
 //! - Targets share nothing: each has its own connections, permits, rate and breaker, so a slow one holds up no
-//!   other. When [`Config::pending_max`] actions of a partition wait for one target, the partition is paused.
+//!   other. When [`Config::pending_max`] actions of a partition wait for one target, its actions are read no further.
 //!
 //! What stands in `executor-state` is private and described in `state.rs`.
 //!
 //! Metrics: `breakdown_attempts_total{target,verdict}` and `breakdown_attempt_seconds{target}` (calls that reached the
-//! target's code), `breakdown_pending{target}`, `breakdown_outcomes_total{action,ack}`,
+//! target's code), `breakdown_pending{target}`, `breakdown_held_back` (pending, of paused projects),
+//! `breakdown_outcomes_total{action,ack}`,
 //! `breakdown_duplicate_actions_total`, `breakdown_executor_dead_letters_total{reason}`, `breakdown_stalled_retries`,
 //! `breakdown_stalled_retries_total`. What they mean: [`describe_metrics`].
 
 mod accept;
+mod attempt;
 mod conclude;
 mod config;
 mod credential;
@@ -38,6 +46,7 @@ mod http;
 mod message;
 mod meters;
 mod partition;
+mod pauses;
 mod plain_text;
 mod progress;
 mod routes;

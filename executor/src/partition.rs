@@ -1,32 +1,45 @@
 //! What is held in memory for one partition: a fold of its part of `executor-state`.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::Action;
+use events::{Action, Redrive, Risk, id};
 
 use crate::{
     ExecutorError,
-    state::{Entry, Pending},
+    pauses::{self, Pauses, Word},
+    state::{Entry, Mark, Pending, Superseded},
 };
 
 /// The most marks of done actions that are kept for one partition; past that the oldest leave early.
 pub(crate) const DONE_MAX: usize = 500_000;
 
-/// Invariants: no id is both pending and done; `waiting[t]` counts the pending actions of target `t`.
+/// What a record of an action is, to those who may know the action.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// It is to be carried out; its outcome replaces an earlier one.
+    New(Option<Superseded>),
+    /// It has been, or is being, carried out in this round or a later one.
+    Duplicate,
+}
+
+/// Invariants: no id is both pending and done; `waiting[t]` counts the pending actions of target `t` that are not held back.
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
     pending: BTreeMap<Arc<str>, Pending>,
     waiting: BTreeMap<usize, usize>,
-    done: HashSet<Arc<str>>,
-    /// Done ids in the order in which they ended; may still name some that are forgotten.
-    done_order: VecDeque<(DateTime<Utc>, Arc<str>)>,
-    /// Whether records of it are held back.
-    pub(crate) paused: bool,
+    done: HashMap<Arc<str>, Mark>,
+    /// Done ids and their rounds in the order in which they ended; may still name some that are forgotten, or are at it again.
+    done_order: VecDeque<(DateTime<Utc>, Arc<str>, u32)>,
+    pauses: Pauses,
+    /// Whether all that was said on `control` has been heard. Until then no attempt begins.
+    pub(crate) informed: bool,
+    /// Whether no more of its actions are read for now.
+    pub(crate) full: bool,
 }
 
 impl Partition {
@@ -34,53 +47,126 @@ impl Partition {
         &self.pending
     }
 
-    /// Pending actions by target.
+    /// Pending actions by target, without those that are held back.
     pub(crate) fn waiting(&self) -> &BTreeMap<usize, usize> {
         &self.waiting
     }
 
-    /// Whether the action was met before.
-    pub(crate) fn knows(&self, id: &str) -> bool {
-        self.pending.contains_key(id) || self.done.contains(id)
+    /// What was said on `control`.
+    pub(crate) fn pauses(&self) -> &Pauses {
+        &self.pauses
+    }
+
+    /// Whether an action waits because its project is paused.
+    pub(crate) fn holds_back(&self, pending: &Pending) -> bool {
+        self.pauses.hold(&pending.action.project_id)
+    }
+
+    /// How many actions wait because their project is paused.
+    pub(crate) fn held_back(&self) -> usize {
+        self.pending.len().saturating_sub(self.waiting.values().sum())
+    }
+
+    /// Since when an action has been tried: what counts is when it could be.
+    pub(crate) fn tried_since(&self, pending: &Pending, now: DateTime<Utc>) -> DateTime<Utc> {
+        let accepted_at = pending.entry.accepted_at;
+        match self.holds_back(pending) {
+            true => now,
+            false => self
+                .pauses
+                .resumed_at(&pending.action.project_id)
+                .map_or(accepted_at, |at| at.max(accepted_at)),
+        }
+    }
+
+    /// What a record of this action is, `redriven` or not.
+    pub(crate) fn meet(&self, id: &str, redriven: Option<&Redrive>) -> Met {
+        let round = redriven.map_or(0, |redrive| redrive.round);
+        if self.pending.contains_key(id) {
+            return Met::Duplicate;
+        }
+        match self.done.get(id) {
+            Some(mark) if round <= mark.round => Met::Duplicate,
+            Some(mark) => {
+                Met::New(Some(Superseded { outcome: id::outcome(id, mark.round), risk: mark.risk }))
+            }
+            // The mark is forgotten, and the letter remembers: what has a letter and an outcome has failed.
+            None => {
+                let outcome = round.checked_sub(1).map(|before| id::outcome(id, before));
+                let said = redriven.and_then(|redrive| redrive.supersedes.as_ref());
+                let outcome = outcome.filter(|outcome| said == Some(outcome));
+                Met::New(outcome.map(|outcome| Superseded { outcome, risk: Risk::FAILED }))
+            }
+        }
     }
 
     /// The action is to be carried out, or its attempt was parked.
     pub(crate) fn put(&mut self, id: Arc<str>, pending: Pending) {
         self.forget(&id);
-        if let Some(target) = pending.target {
+        if let Some(target) = self.counted(&pending) {
             *self.waiting.entry(target).or_default() += 1;
         }
         self.pending.insert(id, pending);
     }
 
     /// The action has its outcome.
-    pub(crate) fn finish(&mut self, id: Arc<str>, finished_at: DateTime<Utc>) {
+    pub(crate) fn finish(&mut self, id: Arc<str>, finished_at: DateTime<Utc>, mark: Mark) {
         self.forget(&id);
-        self.done.insert(id.clone());
-        self.done_order.push_back((finished_at, id));
+        self.done.insert(id.clone(), mark);
+        self.done_order.push_back((finished_at, id, mark.round));
     }
 
     /// The action is known no more.
     pub(crate) fn forget(&mut self, id: &str) {
-        let target = self.pending.remove(id).and_then(|pending| pending.target);
+        let target = self.pending.remove(id).and_then(|pending| self.counted(&pending));
         if let Some(count) = target.and_then(|target| self.waiting.get_mut(&target)) {
             *count -= 1;
         }
         self.done.remove(id);
     }
 
-    /// Done actions that ended before `limit`, or are too many; at most `max`, oldest first.
-    pub(crate) fn outdated(&self, limit: DateTime<Utc>, max: usize) -> Vec<Arc<str>> {
+    /// The target for which it counts as waiting.
+    fn counted(&self, pending: &Pending) -> Option<usize> {
+        pending.target.filter(|_| !self.holds_back(pending))
+    }
+
+    /// A project is paused or let go.
+    pub(crate) fn heed(&mut self, project: &str, word: Word) {
+        self.pauses.set(project, word);
+        let mut waiting = BTreeMap::new();
+        for target in self.pending.values().filter_map(|pending| self.counted(pending)) {
+            *waiting.entry(target).or_default() += 1;
+        }
+        self.waiting = waiting;
+    }
+
+    /// The word on a project makes no difference any more.
+    pub(crate) fn disregard(&mut self, project: &str) {
+        self.pauses.forget(project);
+    }
+
+    /// Marks that are to go: how many, oldest first, at most `max`, and the actions of those that are still good. They ended before
+    /// `limit`, or are too many.
+    pub(crate) fn outdated(&self, limit: DateTime<Utc>, max: usize) -> (usize, Vec<Arc<str>>) {
         let surplus = self.done_order.len().saturating_sub(DONE_MAX);
-        let old = self.done_order.iter().enumerate().take_while(|(i, (at, _))| *i < surplus || *at < limit);
-        old.take(max).map(|(_, (_, id))| id.clone()).collect()
+        let old = self.done_order.iter().enumerate().take_while(|(i, (at, ..))| *i < surplus || *at < limit);
+        let old: Vec<_> = old.take(max).map(|(_, (_, id, round))| (id, *round)).collect();
+        let good = old.iter().filter(|(id, round)| self.is_marked(id, *round));
+        (old.len(), good.map(|(id, _)| Arc::clone(id)).collect())
     }
 
     /// The oldest `count` marks were deleted.
     pub(crate) fn forget_oldest(&mut self, count: usize) {
-        for (_, id) in self.done_order.drain(..count.min(self.done_order.len())) {
-            self.done.remove(&id);
+        let old: Vec<_> = self.done_order.drain(..count.min(self.done_order.len())).collect();
+        for (_, id, round) in old {
+            if self.is_marked(&id, round) {
+                self.done.remove(&id);
+            }
         }
+    }
+
+    fn is_marked(&self, id: &str, round: u32) -> bool {
+        self.done.get(id).is_some_and(|mark| mark.round == round)
     }
 
     /// Takes in one record of the changelog; `target` says which target carries an action.
@@ -103,13 +189,22 @@ impl Partition {
         };
         let id =
             std::str::from_utf8(&record.key).map_err(|_| unreadable("its key is not UTF-8".to_owned()))?;
+        let project = pauses::project_of(id);
         let Some(value) = &record.value else {
-            self.forget(id);
+            match project {
+                Some(project) => self.disregard(project),
+                None => self.forget(id),
+            }
             return Ok(());
         };
-        match serde_json::from_slice(value).map_err(|error| no_json("it is no entry", error))? {
-            Entry::Done { finished_at } => self.finish(id.into(), finished_at),
-            Entry::Pending(entry) => {
+        let entry = serde_json::from_slice(value).map_err(|error| no_json("it is no entry", error))?;
+        match (entry, project) {
+            (Entry::Paused { at }, Some(project)) => self.heed(project, Word::Paused(at)),
+            (Entry::Resumed { at }, Some(project)) => self.heed(project, Word::Resumed(at)),
+            (Entry::Done { finished_at, round, risk }, None) => {
+                self.finish(id.into(), finished_at, Mark { round, risk });
+            }
+            (Entry::Pending(entry), None) => {
                 let action: Action = serde_json::from_str(&entry.record)
                     .map_err(|error| no_json("it keeps no action", error))?;
                 if action.event_id != id {
@@ -118,6 +213,7 @@ impl Partition {
                 let target = target(&action);
                 self.put(id.into(), Pending { action: Arc::new(action), target, entry });
             }
+            _ => return Err(unreadable("its key is not one for such an entry".to_owned())),
         }
         Ok(())
     }

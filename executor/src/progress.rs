@@ -1,8 +1,11 @@
 //! What readiness and the admin API may know of a running executor.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use chrono::{DateTime, Utc};
@@ -18,6 +21,8 @@ pub struct Progress {
     holding: Holding,
     pending: AtomicU64,
     stalled: Mutex<Stalled>,
+    held_back: AtomicU64,
+    paused: RwLock<BTreeMap<String, DateTime<Utc>>>,
 }
 
 impl Progress {
@@ -52,15 +57,34 @@ impl Progress {
         self.stalled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many of them wait because their project is paused.
+    pub fn held_back(&self) -> u64 {
+        self.held_back.load(Relaxed)
+    }
+
+    /// Which projects are paused in them, and since when; under the empty name all projects.
+    pub fn paused(&self) -> BTreeMap<String, DateTime<Utc>> {
+        self.paused.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
     pub(crate) fn moved(&self, now: DateTime<Utc>) {
         self.moved_at.store(now.timestamp_millis(), Relaxed);
     }
 
-    pub(crate) fn waits(&self, pending: usize) {
+    pub(crate) fn waits(&self, pending: usize, held_back: usize) {
+        self.held_back.store(held_back as u64, Relaxed);
         self.pending.store(pending as u64, Relaxed);
     }
 
     pub(crate) fn stalls(&self, stalled: Stalled) {
         *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = stalled;
+    }
+
+    pub(crate) fn pauses<'p>(&self, paused: impl Iterator<Item = (&'p str, DateTime<Utc>)>) {
+        let paused: BTreeMap<_, _> = paused.map(|(project, at)| (project.to_owned(), at)).collect();
+        // A panic while the lock was held cannot leave the map half written: it is replaced whole.
+        if *self.paused.read().unwrap_or_else(|poisoned| poisoned.into_inner()) != paused {
+            *self.paused.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = paused;
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The loop: it owns all state, takes turns between the log and the attempts, and makes the steps.
 
 mod audit;
+mod join;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -9,21 +11,22 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{Clock, Log, LogError, Polled, Record, Subscription, SubscriptionSpec};
-use events::{Action, ActionKind, topic};
+use eventlog::{Clock, Log, LogError, Polled, Record, Subscription};
+use events::{Action, ActionKind, Recorded, topic};
 use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt};
 
 use crate::{
-    Attempt, Config, ExecutorError, Progress, Target, Verdict, accept,
+    Attempt, Config, ExecutorError, Progress, Target, accept,
+    attempt::{attempt, broken_off},
     conclude::{self, Conclusion, Ended},
-    partition::Partition,
+    partition::{Met, Partition},
+    pauses,
     routes::Routes,
-    stack::{Call, Report, Stack},
+    stack::{Call, Report},
     stalls::Auditor,
     state::{Entry, Pending},
     step::Draft,
@@ -69,7 +72,7 @@ pub async fn run_with(
     shutdown: CancellationToken,
 ) -> Result<(), ExecutorError> {
     let routes = Routes::new(targets, &config, &clock)?;
-    let Some(subscription) = subscribe(log.as_ref(), &shutdown).await? else { return Ok(()) };
+    let Some(subscription) = join::subscribe(log.as_ref(), &shutdown).await? else { return Ok(()) };
     let executor = Executor {
         clock,
         config,
@@ -92,35 +95,10 @@ pub async fn run_with(
     executor.run(shutdown).await
 }
 
-/// Joins the group; `None` when told to stop before the log could be reached.
-async fn subscribe(
-    log: &dyn Log,
-    shutdown: &CancellationToken,
-) -> Result<Option<Box<dyn Subscription>>, ExecutorError> {
-    loop {
-        let spec = SubscriptionSpec {
-            group: GROUP.to_owned(),
-            inputs: vec![topic::ACTIONS.to_owned()],
-            changelog: topic::EXECUTOR_STATE.to_owned(),
-        };
-        let joined = tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            joined = log.subscribe(spec) => joined,
-        };
-        match joined {
-            Ok(subscription) => return Ok(Some(subscription)),
-            Err(error @ LogError::Refused(_)) => return Err(ExecutorError::Log(error)),
-            Err(error) => tracing::warn!(%error, "the executor cannot join its group yet and tries again"),
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            () = sleep(LOG_RETRY_AFTER) => {}
-        }
-    }
-}
+type Parked = (DateTime<Utc>, u32, u64, Arc<str>);
 
-/// Invariants: every pending action of a held partition is either in `parked` or in `running`, never in both; nothing
-/// else is in either.
+/// Invariants: every pending action of a held partition that is informed is either in `parked` or in `running`, never in both;
+/// nothing else is in either.
 struct Executor {
     clock: Arc<dyn Clock>,
     config: Config,
@@ -129,8 +107,9 @@ struct Executor {
     subscription: Box<dyn Subscription>,
     held: BTreeMap<u32, Partition>,
     restoring: BTreeMap<u32, Partition>,
-    /// When which action is to be attempted.
-    parked: BTreeSet<(DateTime<Utc>, u32, Arc<str>)>,
+    /// When which action is to be attempted or, where it is held back, expires; its partition and offset, so that of several the one
+    /// that was decided first goes first.
+    parked: BTreeSet<Parked>,
     /// `None` from an attempt that was called off before it began.
     attempts: JoinSet<Option<Report>>,
     running: HashMap<Id, Running>,
@@ -152,6 +131,8 @@ struct Executor {
 struct Running {
     partition: u32,
     id: Arc<str>,
+    /// Cancelled, it does not begin any more.
+    called_off: CancellationToken,
     abort: AbortHandle,
 }
 
@@ -175,6 +156,7 @@ impl Executor {
                 }
             }
             self.audit();
+            self.learn().await?;
             self.start_due().await?;
             self.prune().await?;
             self.balance().await;
@@ -216,7 +198,7 @@ impl Executor {
 
     /// How long the log may be waited for: until the next attempt is due.
     fn wait(&self) -> Duration {
-        let due_in = |(at, ..): &(DateTime<Utc>, u32, Arc<str>)| (*at - self.clock.now()).to_std();
+        let due_in = |(at, ..): &Parked| (*at - self.clock.now()).to_std();
         let due_in = self.parked.first().map(|first| due_in(first).unwrap_or_default());
         let longest = if self.quiet { self.config.idle_wait } else { self.config.idle_wait.min(SOON) };
         due_in.map_or(longest, |wait| wait.min(longest))
@@ -236,9 +218,6 @@ impl Executor {
             }
             Polled::Assigned { partition } => {
                 let restored = self.restoring.remove(&partition).unwrap_or_default();
-                for (id, pending) in restored.pending() {
-                    self.parked.insert((pending.entry.next_attempt_at, partition, id.clone()));
-                }
                 tracing::info!(
                     partition,
                     pending = restored.pending().len(),
@@ -277,13 +256,28 @@ impl Executor {
         let now = self.clock.now();
         let mut draft = Draft::default();
         let (mut accepted, mut ended, mut met) = (Vec::new(), Vec::new(), HashSet::new());
-        let (mut dead, mut duplicates) = (Vec::new(), 0);
+        let (mut dead, mut duplicates, mut words) = (Vec::new(), 0, BTreeMap::new());
         for record in records {
             let partition = record.partition;
             let Some(held) = self.held.get(&partition) else { continue };
             draft.decide_for(partition);
+            if record.topic == topic::CONTROL {
+                match pauses::read(record, now) {
+                    Ok(control) => {
+                        words.insert(
+                            (partition, control.project_id().to_owned()),
+                            (control, record.timestamp),
+                        );
+                    }
+                    Err(letter) => {
+                        draft.say(letter.to_message())?;
+                        dead.push(letter);
+                    }
+                }
+                continue;
+            }
             let target = |action: &Action| self.routes.carrier_of(action);
-            let pending = match accept::read(record, now, target) {
+            let mut pending = match accept::read(record, now, target) {
                 Ok(pending) => pending,
                 Err(letter) => {
                     draft.say(letter.to_message())?;
@@ -292,9 +286,14 @@ impl Executor {
                 }
             };
             let id: Arc<str> = pending.action.event_id.as_str().into();
-            if held.knows(&id) || !met.insert((partition, id.clone())) {
-                duplicates += 1;
-                continue;
+            match held.meet(&id, pending.entry.redrive.as_ref()) {
+                Met::New(supersedes) if met.insert((partition, id.clone())) => {
+                    pending.entry.supersedes = supersedes;
+                }
+                _ => {
+                    duplicates += 1;
+                    continue;
+                }
             }
             match conclude::without_attempt(&pending, partition, now, &self.config) {
                 Some(end) => {
@@ -307,16 +306,14 @@ impl Executor {
                 }
             }
         }
+        let words = self.news(words, &mut draft)?;
         if !self.commit(draft).await? {
             return Ok(());
         }
+        self.heed(words);
         metrics::counter!("breakdown_duplicate_actions_total").increment(duplicates);
         for letter in dead {
-            tracing::warn!(
-                reason = letter.reason,
-                detail = letter.detail,
-                "an action's record is a dead letter"
-            );
+            tracing::warn!(reason = letter.reason, detail = letter.detail, "a record is a dead letter");
             count_dead_letter(&letter.reason);
         }
         self.put(accepted);
@@ -329,19 +326,22 @@ impl Executor {
         let now = self.clock.now();
         let (mut draft, mut ended) = (Draft::default(), Vec::new());
         while self.parked.first().is_some_and(|(at, ..)| *at <= now) {
-            let Some((_, partition, id)) = self.parked.pop_first() else { break };
-            let Some(pending) = self.held.get(&partition).and_then(|held| held.pending().get(&id)) else {
-                continue;
-            };
+            let Some((_, partition, _, id)) = self.parked.pop_first() else { break };
+            let Some(held) = self.held.get(&partition) else { continue };
+            let Some(pending) = held.pending().get(&id) else { continue };
             if let Some(end) = conclude::without_attempt(pending, partition, now, &self.config) {
                 draft.end(partition, &id, &end, now)?;
                 ended.push((partition, id, end));
+            } else if held.holds_back(pending) {
+                self.park(partition, &id);
             } else if let Some(carrier) = pending.target.and_then(|target| self.routes.get(target)) {
                 let (action, asked_at) = (pending.action.clone(), pending.entry.asked_at);
-                let call =
-                    Call { attempt: Attempt { action, asked_at }, made: 0, legs: pending.entry.legs.clone() };
-                let abort = self.attempts.spawn(attempt(carrier.stack.clone(), call, self.draining.clone()));
-                self.running.insert(abort.id(), Running { partition, id, abort });
+                let legs = pending.entry.legs.clone();
+                let call = Call { attempt: Attempt { action, asked_at }, made: 0, legs };
+                let called_off = self.draining.child_token();
+                let task = attempt(carrier.stack.clone(), call, called_off.clone());
+                let abort = self.attempts.spawn(task);
+                self.running.insert(abort.id(), Running { partition, id, called_off, abort });
             }
         }
         if self.commit(draft).await? {
@@ -363,18 +363,21 @@ impl Executor {
             };
             // Unknown: an attempt for a partition that was lost. Its next holder makes it again.
             if let Some(Running { partition, id, .. }) = self.running.remove(&task)
-                && let Some(report) = report
-                && let Some(pending) = self.held.get(&partition).and_then(|held| held.pending().get(&id))
+                && let Some(held) = self.held.get(&partition)
+                && let Some(pending) = held.pending().get(&id)
             {
-                match conclude::after_attempt(pending, partition, report, now, &self.config) {
-                    Conclusion::Ended(end) => {
+                let times = (held.tried_since(pending, now), now);
+                let end = report.map(|r| conclude::after_attempt(pending, partition, r, times, &self.config));
+                match end {
+                    Some(Conclusion::Ended(end)) => {
                         draft.end(partition, &id, &end, now)?;
                         ended.push((partition, id, end));
                     }
-                    Conclusion::Parked(pending) => {
+                    Some(Conclusion::Parked(pending)) => {
                         draft.keep(partition, &id, &Entry::Pending(pending.entry.clone()))?;
                         parked.push((partition, id, pending));
                     }
+                    None => self.park(partition, &id),
                 }
             }
             let full = ended.len() + parked.len() >= self.config.batch_max;
@@ -400,15 +403,15 @@ impl Executor {
     fn put(&mut self, actions: Vec<(u32, Arc<str>, Pending)>) {
         for (partition, id, pending) in actions {
             if let Some(held) = self.held.get_mut(&partition) {
-                self.parked.insert((pending.entry.next_attempt_at, partition, id.clone()));
-                held.put(id, pending);
+                held.put(id.clone(), pending);
+                self.park(partition, &id);
             }
         }
     }
 
     /// These have their outcome: the step that says so was made.
     fn end(&mut self, actions: Vec<(u32, Arc<str>, Ended)>, now: DateTime<Utc>) {
-        for (partition, id, Ended { outcome, dead_letter, .. }) in actions {
+        for (partition, id, Ended { outcome, mark, dead_letter, .. }) in actions {
             let known = outcome.action.as_ref().filter(|a| ActionKind::KNOWN.contains(&a.as_str()));
             let action = known.map_or("other", ActionKind::as_str).to_owned();
             let ack = if outcome.ack { "true" } else { "false" };
@@ -425,7 +428,7 @@ impl Executor {
                 count_dead_letter(&letter.reason);
             }
             if let Some(held) = self.held.get_mut(&partition) {
-                held.finish(id, now);
+                held.finish(id, now, mark);
             }
         }
     }
@@ -467,21 +470,24 @@ impl Executor {
         if (now - self.pruned_at).abs() < PRUNE_EVERY {
             return Ok(());
         }
-        let kept = conclude::delta(self.config.remember_for);
+        let limit = now - conclude::delta(self.config.remember_for);
         let mut draft = Draft::default();
         let mut outdated = Vec::new();
         for (&partition, held) in &self.held {
-            let ids = held.outdated(now - kept, self.config.batch_max);
+            let (count, ids) = held.outdated(limit, self.config.batch_max);
             ids.iter().for_each(|id| draft.forget(partition, id));
-            outdated.push((partition, ids.len()));
+            let projects = held.pauses().outdated(limit);
+            projects.iter().for_each(|project| draft.forget(partition, &pauses::key(project)));
+            outdated.push((partition, count, projects));
         }
-        if !outdated.iter().any(|(_, count)| *count == self.config.batch_max) {
+        if !outdated.iter().any(|(_, count, _)| *count == self.config.batch_max) {
             self.pruned_at = now;
         }
         if self.commit(draft).await? {
-            for (partition, count) in outdated {
+            for (partition, count, projects) in outdated {
                 if let Some(held) = self.held.get_mut(&partition) {
                     held.forget_oldest(count);
+                    projects.iter().for_each(|project| held.disregard(project));
                 }
             }
         }
@@ -493,14 +499,14 @@ impl Executor {
         let max = self.config.pending_max;
         for (&partition, held) in &mut self.held {
             let waiting = held.waiting().values().copied().max().unwrap_or_default();
-            let paused = if held.paused { waiting > max / 2 } else { waiting >= max };
-            if paused == held.paused {
+            let full = if held.full { waiting > max / 2 } else { waiting >= max };
+            if full == held.full {
                 continue;
             }
-            match self.subscription.pause(partition, paused).await {
+            match self.subscription.pause(topic::ACTIONS, partition, full).await {
                 Ok(()) => {
-                    held.paused = paused;
-                    self.progress.holding().pause(partition, paused);
+                    held.full = full;
+                    self.progress.holding().pause(partition, full);
                 }
                 // Tried again on the next turn; if the partition is lost, poll will say so.
                 Err(error) => tracing::warn!(%error, partition, "a partition could not be paused or resumed"),
@@ -510,7 +516,10 @@ impl Executor {
 
     fn report(&self) {
         let pending = self.held.values().map(|held| held.pending().len()).sum();
-        self.progress.waits(pending);
+        let held_back = self.held.values().map(Partition::held_back).sum();
+        self.progress.waits(pending, held_back);
+        self.progress.pauses(self.held.values().flat_map(|held| held.pauses().paused()));
+        metrics::gauge!("breakdown_held_back").set(held_back as f64);
         for (index, carrier) in self.routes.iter().enumerate() {
             let waiting: usize = self.held.values().filter_map(|held| held.waiting().get(&index)).sum();
             metrics::gauge!("breakdown_pending", "target" => carrier.name).set(waiting as f64);
@@ -521,7 +530,7 @@ impl Executor {
     fn lose(&mut self, partition: u32) {
         self.held.remove(&partition);
         self.restoring.remove(&partition);
-        self.parked.retain(|(_, of, _)| *of != partition);
+        self.parked.retain(|(_, of, ..)| *of != partition);
         self.running.retain(|_, running| {
             let keep = running.partition != partition;
             if !keep {
@@ -552,32 +561,6 @@ impl Executor {
         self.report();
         Ok(())
     }
-}
-
-/// One attempt, in a task of its own; called off while it waits for a permit.
-async fn attempt(mut stack: Stack, call: Call, draining: CancellationToken) -> Option<Report> {
-    let ready = tokio::select! {
-        biased;
-        () = draining.cancelled() => return None,
-        ready = stack.ready() => ready,
-    };
-    match ready {
-        Ok(ready) => match ready.call(call).await {
-            Ok(report) => Some(report),
-            Err(never) => match never {},
-        },
-        Err(never) => match never {},
-    }
-}
-
-/// What an attempt that ended without a report counts as.
-fn broken_off(error: &JoinError) -> Option<Report> {
-    error.is_panic().then(|| Report {
-        verdict: Verdict::Retry { after: None, reason: "the attempt broke off inside".to_owned() },
-        made: 1,
-        held_back: None,
-        legs: Vec::new(),
-    })
 }
 
 fn count_dead_letter(reason: &str) {

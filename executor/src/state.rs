@@ -2,15 +2,19 @@
 //!
 //! - `{"state": "pending", "accepted_at", "asked_at", "offset", "attempts", "parkings", "next_attempt_at", "record"}`:
 //!   the action is to be carried out; `offset` and `record` are the action's record, as it stands on `actions`;
-//! - `{"state": "done", "finished_at"}`: it has its outcome. Kept for seven days, so that the same action standing on
-//!   the log again is recognised; then deleted.
+//!   With `redrive` where that record was redriven, and `supersedes` where its outcome will replace an earlier one;
+//! - `{"state": "done", "finished_at", "round", "risk"}`: it has its outcome, of that redrive round (0 where it is not said), which made the
+//!   project's risk what it is by `risk`. Kept for seven days, so that the same action standing on the log again is recognised; then
+//!   deleted.
+//!
+//! Key = `control ` and a project, or nothing for all; value = `{"state": "paused", "at"}` or `{"state": "resumed", "at"}`.
 //!
 //! Instants are RFC 3339.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use events::{Action, Carried, Origin, topic};
+use events::{Action, Carried, Origin, Redrive, Risk, topic};
 use serde::{Deserialize, Serialize};
 
 /// A value in `executor-state`.
@@ -18,7 +22,48 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum Entry {
     Pending(PendingEntry),
-    Done { finished_at: DateTime<Utc> },
+    Done {
+        finished_at: DateTime<Utc>,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        round: u32,
+        /// Not said by versions that redrove nothing: what they will be asked about is what failed.
+        #[serde(default = "failed")]
+        risk: Risk,
+    },
+    Paused {
+        at: DateTime<Utc>,
+    },
+    Resumed {
+        at: DateTime<Utc>,
+    },
+}
+
+/// What is remembered of an action that has its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The redrive round of the outcome.
+    pub(crate) round: u32,
+    /// What the action has done to the project's risk, over all rounds.
+    pub(crate) risk: Risk,
+}
+
+// serde gives a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(round: &u32) -> bool {
+    *round == 0
+}
+
+fn failed() -> Risk {
+    Risk::FAILED
+}
+
+/// The outcome that the next one replaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Superseded {
+    /// Its id (`o-…`).
+    pub(crate) outcome: String,
+    /// What the action has done to the project's risk so far.
+    pub(crate) risk: Risk,
 }
 
 /// An action that is to be carried out, as it is kept.
@@ -26,7 +71,7 @@ pub(crate) enum Entry {
 pub(crate) struct PendingEntry {
     /// When step one was made.
     pub(crate) accepted_at: DateTime<Utc>,
-    /// The earlier of the instant for which it was decided and the record's timestamp.
+    /// The earlier of the instant for which it was decided and the record's timestamp; of a redriven one, its record's own.
     pub(crate) asked_at: DateTime<Utc>,
     /// Offset of the action's record.
     pub(crate) offset: u64,
@@ -42,6 +87,11 @@ pub(crate) struct PendingEntry {
     /// What is known of its targets, where a route names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) legs: Vec<Leg>,
+    /// What its record says of having been redriven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) redrive: Option<Redrive>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) supersedes: Option<Superseded>,
     /// Value of the action's record.
     pub(crate) record: String,
 }
@@ -53,6 +103,13 @@ pub(crate) struct Leg {
     pub(crate) ended: bool,
     #[serde(flatten)]
     pub(crate) carried: Carried,
+}
+
+impl PendingEntry {
+    /// How often it was redriven.
+    pub(crate) fn round(&self) -> u32 {
+        self.redrive.as_ref().map_or(0, |redrive| redrive.round)
+    }
 }
 
 /// An action that is to be carried out.
@@ -84,10 +141,21 @@ mod tests {
     fn the_format_is_kept() {
         // These stand in changelogs in the field.
         let pending = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T10:00:05.250Z","record":"{\"event_id\":\"a-1\"}"}"#;
-        let done = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z"}"#;
-        for text in [pending, done] {
+        let redriven = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T10:00:05.250Z","redrive":{"round":2,"letter":"d-1","supersedes":"o-1"},"supersedes":{"outcome":"o-1","risk":0.1},"record":"{\"event_id\":\"a-1\"}"}"#;
+        let done = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":-0.05}"#;
+        let again = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","round":2,"risk":-0.05}"#;
+        let paused = r#"{"state":"paused","at":"2026-03-02T10:00:01Z"}"#;
+        let resumed = r#"{"state":"resumed","at":"2026-03-02T10:00:01Z"}"#;
+        for text in [pending, redriven, done, again, paused, resumed] {
             let entry: Entry = serde_json::from_str(text).expect("an entry");
             assert_eq!(serde_json::to_string(&entry).expect("JSON"), text);
         }
+    }
+
+    #[test]
+    fn a_mark_of_an_older_version_is_read() {
+        let entry = serde_json::from_str(r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z"}"#);
+        let Ok(Entry::Done { round, risk, .. }) = entry else { panic!("{entry:?}") };
+        assert_eq!((round, risk), (0, Risk::FAILED));
     }
 }

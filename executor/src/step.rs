@@ -7,7 +7,11 @@ use chrono::{DateTime, Utc};
 use eventlog::{NewRecord, Step};
 use events::{Message, topic};
 
-use crate::{ExecutorError, conclude::Ended, state::Entry};
+use crate::{
+    ExecutorError,
+    conclude::Ended,
+    state::{Entry, Mark},
+};
 
 /// A step as it is put together.
 #[derive(Debug, Default)]
@@ -66,7 +70,8 @@ impl Draft {
         ended: &Ended,
         finished_at: DateTime<Utc>,
     ) -> Result<(), ExecutorError> {
-        self.keep(partition, id, &Entry::Done { finished_at })?;
+        let Mark { round, risk } = ended.mark;
+        self.keep(partition, id, &Entry::Done { finished_at, round, risk })?;
         self.say(ended.outcome.to_message(ended.cause.as_deref()))?;
         match &ended.dead_letter {
             Some(letter) => self.say(letter.to_message()),

@@ -16,6 +16,14 @@ pub struct Attempt {
     pub asked_at: DateTime<Utc>,
 }
 
+impl Attempt {
+    /// The earliest instant at which an attempt of the action can have been made: of a redriven one, before it was asked
+    /// for again. Where a target looks for what it did before, it looks from here.
+    pub fn possible_since(&self) -> DateTime<Utc> {
+        self.action.evaluated_at.map_or(self.asked_at, |at| at.min(self.asked_at))
+    }
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {

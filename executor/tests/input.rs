@@ -1,5 +1,5 @@
 //! What a policy on trial decides stands on the topic `actions-shadow`, and must reach nobody: an executor joins one group, over
-//! `actions`, and keeps nothing else of the log.
+//! `actions` and what operators say on `control`, and keeps nothing else of the log.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::{Arc, Mutex};
@@ -46,7 +46,7 @@ impl Log for Deaf {
 }
 
 #[tokio::test]
-async fn actions_are_the_only_input() {
+async fn actions_and_control_are_the_only_inputs() {
     let log = Arc::new(Deaf::default());
     let clock = Arc::new(ManualClock::new("2026-03-02T10:00:00Z".parse().unwrap()));
     let config = Config::new("http://127.0.0.1:1/api".parse().unwrap());
@@ -54,7 +54,7 @@ async fn actions_are_the_only_input() {
     assert!(matches!(ended, Err(ExecutorError::Log(LogError::Refused(_)))));
     let asked = log.0.lock().unwrap();
     assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].inputs, [topic::ACTIONS]);
+    assert_eq!(asked[0].inputs, [topic::ACTIONS, topic::CONTROL]);
     assert_eq!(asked[0].changelog, topic::EXECUTOR_STATE);
 }
 
@@ -79,5 +79,5 @@ fn no_other_topic_is_named() {
             named.extend(names.filter(|name| !name.is_empty()));
         }
     }
-    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["ACTIONS", "EXECUTOR_STATE"]);
+    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["ACTIONS", "CONTROL", "EXECUTOR_STATE"]);
 }

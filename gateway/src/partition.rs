@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{DeadLetter, IssueEvent, Origin, Outcome, Recorded, topic};
+use events::{DeadLetter, IssueEvent, Origin, Outcome, Recorded, Redrive, topic};
 use metrics::counter;
 use policy::{Key, State};
 use tracing::{debug, warn};
@@ -94,7 +94,8 @@ fn read<T: Recorded>(record: &Record, batch: &mut Batch) -> Result<Option<T>, Ga
     counter!("breakdown_dead_letters_total", "reason" => reason).increment(1);
     let origin =
         Origin::Record { topic: record.topic.clone(), partition: record.partition, offset: record.offset };
-    let letter = DeadLetter::new(origin, None, reason, unsound.to_string(), record.timestamp, value);
+    let letter = DeadLetter::new(origin, None, reason, unsound.to_string(), record.timestamp, value)
+        .after(Redrive::from_headers(|name| record.header(name)).as_ref());
     batch.says(letter.to_message()?);
     Ok(None)
 }

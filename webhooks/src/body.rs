@@ -7,6 +7,9 @@ use percent_encoding::percent_decode;
 
 use crate::{Provider, delivery::Unreadable, refusal::Refusal};
 
+/// What a form begins with.
+const FORM: &[u8] = b"payload=";
+
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -34,6 +37,11 @@ impl Encoding {
         }
     }
 
+    /// Takes it from the bytes of a delivery that was kept without its head: JSON does not begin as a form does.
+    pub(crate) fn of_kept(provider: Provider, body: &[u8]) -> Self {
+        if provider == Provider::Github && body.starts_with(FORM) { Self::Form } else { Self::Json }
+    }
+
     /// The JSON text in `body`.
     pub(crate) fn json(self, body: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
         const NOT_UTF8: Unreadable = Unreadable::because("the payload is not UTF-8");
@@ -42,7 +50,7 @@ impl Encoding {
             Self::Form => {
                 // The content type is not signed, the bytes are. GitHub's form is this one field and nothing else; were others
                 // passed over, a JSON body with `&payload=` in a title could be sent again as a form of its author's making.
-                let payload = body.strip_prefix(b"payload=").filter(|payload| !payload.contains(&b'&'));
+                let payload = body.strip_prefix(FORM).filter(|payload| !payload.contains(&b'&'));
                 let payload = payload.ok_or(Unreadable::because("the form is not one field `payload`"))?;
                 // The form crates decode what is not UTF-8 as U+FFFD; here it has to be noticed.
                 // Decoded piece by piece into the one copy that there is: it can have 25 MiB. A `+` is a space, and

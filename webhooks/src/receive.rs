@@ -209,7 +209,7 @@ impl Receivers {
         match reading(provider, encoding, event, id, body, &self.config.projects) {
             Ok(Reading::Ignored(why)) => Ok(End::Ignored(why)),
             Ok(Reading::Event(event)) => self.accept(*event, body).await,
-            Err(unreadable) => Err(self.bury(provider, id, &unreadable, body).await),
+            Err(unreadable) => Err(self.bury(provider, event, id, &unreadable, body).await),
         }
     }
 
@@ -224,9 +224,19 @@ impl Receivers {
     }
 
     /// Keeps a payload that is signed right but cannot be read.
-    async fn bury(&self, provider: Provider, id: Option<&str>, why: &Unreadable, body: &[u8]) -> Refusal {
-        let origin =
-            Origin::Delivery { provider: provider.as_str().to_owned(), delivery_id: id.map(str::to_owned) };
+    async fn bury(
+        &self,
+        provider: Provider,
+        event: Option<&str>,
+        id: Option<&str>,
+        why: &Unreadable,
+        body: &[u8],
+    ) -> Refusal {
+        let origin = Origin::Delivery {
+            provider: provider.as_str().to_owned(),
+            delivery_id: id.map(str::to_owned),
+            event: event.map(str::to_owned),
+        };
         let letter = DeadLetter::new(origin, None, "unreadable", why.to_string(), self.clock.now(), body);
         tracing::warn!(%provider, event_id = letter.event_id, %why, "a signed delivery cannot be read; it is a dead letter");
         let Ok(message) = letter.to_message() else { return Refusal::Unavailable };
@@ -264,7 +274,7 @@ fn verify(secrets: &Secrets, signature: &Signature, body: &[u8]) -> Result<(), R
     if secrets.verify(signature, body) { Ok(()) } else { Err(Refusal::SignatureWrong) }
 }
 
-fn reading(
+pub(crate) fn reading(
     provider: Provider,
     encoding: Encoding,
     event: Option<&str>,

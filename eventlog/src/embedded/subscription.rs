@@ -1,6 +1,10 @@
 //! One member of a group.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{sync::watch, time::Instant};
@@ -38,7 +42,8 @@ pub(super) struct EmbeddedSubscription {
 struct Holding {
     epoch: u64,
     phase: Phase,
-    paused: bool,
+    /// Topics of which it reads nothing for now.
+    paused: BTreeSet<String>,
 }
 
 enum Phase {
@@ -88,7 +93,7 @@ impl EmbeddedSubscription {
             self.held.remove(partition);
         }
         for Claim { partition, epoch } in shuffle.claimed {
-            self.held.insert(partition, Holding { epoch, phase: Phase::Claimed, paused: false });
+            self.held.insert(partition, Holding { epoch, phase: Phase::Claimed, paused: BTreeSet::new() });
         }
         (!shuffle.revoked.is_empty()).then_some(Polled::Revoked { partitions: shuffle.revoked })
     }
@@ -125,19 +130,18 @@ impl EmbeddedSubscription {
         Ok(Some(Polled::Assigned { partition }))
     }
 
-    /// Reads the inputs of all partitions that are assigned and not paused on.
+    /// Reads on, in all partitions that are assigned, the inputs that are not paused there.
     async fn fetch(&mut self, max_records: usize, now: u64) -> Result<Option<Polled>, LogError> {
         if self.drained_at == Some(now) {
             return Ok(None);
         }
-        let reading = self.held.values_mut().filter(|holding| !holding.paused);
-        let assigned: Vec<&mut Cursor> = reading
-            .filter_map(|holding| match &mut holding.phase {
-                Phase::Assigned(cursors) => Some(cursors),
-                _ => None,
-            })
-            .flatten()
-            .collect();
+        let reading = self.held.values_mut().filter_map(|Holding { phase, paused, .. }| match phase {
+            Phase::Assigned(cursors) => {
+                Some(cursors.iter_mut().filter(|cursor| !paused.contains(&cursor.topic.name)))
+            }
+            _ => None,
+        });
+        let assigned: Vec<&mut Cursor> = reading.flatten().collect();
         let cursors: Vec<Cursor> = assigned.iter().map(|cursor| (**cursor).clone()).collect();
         let first = self.first;
         let batch = move |connection: &_| fetch::batch(connection, cursors, first, max_records);
@@ -253,9 +257,12 @@ impl Subscription for EmbeddedSubscription {
         Ok(!more)
     }
 
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
+    async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError> {
         let Some(holding) = self.held.get_mut(&partition) else { return Err(self.lost(partition)) };
-        holding.paused = paused;
+        match paused {
+            true => holding.paused.insert(topic.to_owned()),
+            false => holding.paused.remove(topic),
+        };
         self.drained_at = None;
         Ok(())
     }

@@ -73,6 +73,10 @@ enum Heard {
     Changed,
 }
 
+fn is_at(record: &Record, (topic, partition): &Place) -> bool {
+    record.partition == *partition && record.topic == *topic
+}
+
 /// One member.
 pub(super) struct Member {
     cluster: Arc<Cluster>,
@@ -83,9 +87,9 @@ pub(super) struct Member {
     assignment: Option<Assignment>,
     /// What `poll` has yet to say. Records in it are not given yet.
     ready: VecDeque<Polled>,
-    /// Records that were fetched before their partition was paused, and not given.
-    aside: BTreeMap<u32, VecDeque<Record>>,
-    paused: BTreeSet<u32>,
+    /// Records that were fetched before their place was paused, and not given.
+    aside: BTreeMap<Place, VecDeque<Record>>,
+    paused: BTreeSet<Place>,
     /// Partitions of which `Restoring` or `Assigned` was said.
     announced: BTreeSet<u32>,
     /// Partitions of which `Assigned` was said.
@@ -336,7 +340,7 @@ impl Member {
         }
         consumer.assign(&start).map_err(failed)?;
         let mut paused = TopicPartitionList::new();
-        for (topic, partition) in inputs.iter().flat_map(|t| self.paused.iter().map(move |p| (t, p))) {
+        for (topic, partition) in &self.paused {
             paused.add_partition(topic, *partition as i32);
         }
         if let Err(error) = consumer.pause(&paused) {
@@ -362,9 +366,9 @@ impl Member {
             match self.hear(left) {
                 Ok(Heard::Record(record, size)) => {
                     (bytes, left) = (bytes + size, Duration::ZERO);
-                    match self.paused.contains(&record.partition) {
-                        true => self.aside.entry(record.partition).or_default().push_back(record),
-                        false => records.push(record),
+                    match self.paused.iter().find(|place| is_at(&record, place)) {
+                        Some(place) => self.aside.entry(place.clone()).or_default().push_back(record),
+                        None => records.push(record),
                     }
                 }
                 Ok(Heard::Changed) => return Ok(()),
@@ -542,19 +546,19 @@ impl Member {
         };
         let end =
             self.cluster.edges(Edge::End, &[(topic, partition)])?.into_iter().next().unwrap_or(u64::MAX);
-        let waiting = self.aside.contains_key(&partition)
+        let waiting = self.aside.contains_key(&place)
             || self
                 .ready
                 .iter()
-                .any(|said| matches!(said, Polled::Records(r) if r.iter().any(|r| r.partition == partition)));
+                .any(|said| matches!(said, Polled::Records(r) if r.iter().any(|r| is_at(r, &place))));
         if waiting || position >= end {
             return Ok(!waiting);
         }
-        Ok((self.dry || self.paused.contains(&partition))
+        Ok((self.dry || self.paused.contains(&place))
             && is_gap(&self.cluster, topic, partition, position, end)?)
     }
 
-    pub(super) fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
+    pub(super) fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError> {
         let (Standing::In { consumer, .. }, true) = (&self.standing, self.held.contains(&partition)) else {
             return Err(LogError::Lost(format!(
                 "partition {partition} is not held by this member of {}",
@@ -562,27 +566,26 @@ impl Member {
             )));
         };
         let mut places = TopicPartitionList::new();
-        for input in &self.spec.inputs {
-            places.add_partition(input, partition as i32);
-        }
-        let failed = |error| classify(&format!("pause partition {partition}"), &error);
+        places.add_partition(topic, partition as i32);
+        let failed = |error| classify(&format!("pause {topic} partition {partition}"), &error);
+        let place = (topic.to_owned(), partition);
         if paused {
             consumer.pause(&places).map_err(failed)?;
-            self.paused.insert(partition);
             for said in &mut self.ready {
                 if let Polled::Records(records) = said {
                     let (stopped, go_on) =
-                        std::mem::take(records).into_iter().partition(|r| r.partition == partition);
+                        std::mem::take(records).into_iter().partition(|record| is_at(record, &place));
                     *records = go_on;
                     let stopped: Vec<Record> = stopped;
-                    self.aside.entry(partition).or_default().extend(stopped);
+                    self.aside.entry(place.clone()).or_default().extend(stopped);
                 }
             }
             self.ready.retain(|said| !matches!(said, Polled::Records(records) if records.is_empty()));
             self.aside.retain(|_, records| !records.is_empty());
+            self.paused.insert(place);
         } else {
-            self.paused.remove(&partition);
-            if let Some(records) = self.aside.remove(&partition) {
+            self.paused.remove(&place);
+            if let Some(records) = self.aside.remove(&place) {
                 self.ready.push_front(Polled::Records(records.into()));
             }
             consumer.resume(&places).map_err(failed)?;

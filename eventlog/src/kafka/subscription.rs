@@ -86,7 +86,8 @@ impl Subscription for KafkaSubscription {
         self.run(move |member, _| member.caught_up(&topic, partition)).await
     }
 
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
-        self.run(move |member, _| member.pause(partition, paused)).await
+    async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError> {
+        let topic = topic.to_owned();
+        self.run(move |member, _| member.pause(&topic, partition, paused)).await
     }
 }

@@ -111,24 +111,28 @@ pub async fn uncommitted_records_come_again<B: Backend>(case: Case<B>) {
 pub async fn paused_partitions_say_nothing<B: Backend>(case: Case<B>) {
     let log = case.backend.serve().await;
     case.create(&*log, 2).await;
-    let mut member = case.member(&*log).await;
+    let spec = SubscriptionSpec { inputs: vec![case.name("in"), case.name("also-in")], ..case.group() };
+    let mut member = Member::join(&*log, spec).await.patient(B::PATIENCE);
     member.until_held(2).await;
-    member.pause(0, true).await;
+    member.pause(&case.name("in"), 0, true).await;
     log.append((0..20).map(|i| case.record_in("in", i % 2, "k", Some(&i.to_string()))).collect())
         .await
         .unwrap();
-    // `Member::poll` asserts that nothing of a paused partition comes.
-    member.until_records(10).await;
+    log.append(vec![case.record_in("also-in", 0, "k", Some("meanwhile"))]).await.unwrap();
+    // `Member::poll` asserts that nothing of what is paused comes. The partition's other input does.
+    member.until_records(11).await;
     for _ in 0..3 {
         member.poll(100, Duration::from_millis(100)).await;
     }
-    assert_eq!(member.records.len(), 10);
+    assert_eq!(member.records.len(), 11);
+    assert!(member.values().contains(&"meanwhile".to_owned()));
     assert!(!member.caught_up(&case.name("in"), 0).await.unwrap());
+    assert!(member.caught_up(&case.name("also-in"), 0).await.unwrap());
     // A step of a paused partition keeps the place.
     member.commit_held().await;
-    member.pause(0, false).await;
-    member.until_records(20).await;
-    let late: Vec<_> = member.records[10..].iter().map(text).collect();
+    member.pause(&case.name("in"), 0, false).await;
+    member.until_records(21).await;
+    let late: Vec<_> = member.records[11..].iter().map(text).collect();
     assert_eq!(late, (0..10).map(|i| (2 * i).to_string()).collect::<Vec<_>>());
 }
 

@@ -224,8 +224,8 @@ pub struct Member {
     last: BTreeMap<(String, u32), u64>,
     /// Partitions held.
     pub held: BTreeSet<u32>,
-    /// Partitions paused.
-    pub paused: BTreeSet<u32>,
+    /// Inputs and partitions paused.
+    pub paused: BTreeSet<(String, u32)>,
     /// Per partition, what the changelog says: the newest value per key.
     pub state: BTreeMap<u32, BTreeMap<String, String>>,
     /// Input records, in the order in which they came.
@@ -290,7 +290,7 @@ impl Member {
             Ok(Polled::Assigned { partition }) => {
                 assert!(self.held.insert(partition), "partition {partition} is assigned twice");
                 self.restoring.remove(&partition);
-                self.paused.remove(&partition);
+                self.paused.retain(|(_, paused)| *paused != partition);
                 self.state.entry(partition).or_default();
                 self.last.retain(|(_, p), _| *p != partition);
             }
@@ -312,7 +312,8 @@ impl Member {
                 for record in &records {
                     let p = record.partition;
                     assert!(self.held.contains(&p), "a record of partition {p}, which is not held");
-                    assert!(!self.paused.contains(&p), "a record of partition {p}, which is paused");
+                    let place = (record.topic.clone(), p);
+                    assert!(!self.paused.contains(&place), "a record of {place:?}, which is paused");
                     let before = self.last.insert((record.topic.clone(), p), record.offset);
                     assert!(before.is_none_or(|b| b < record.offset), "{before:?}, then {}", record.offset);
                 }
@@ -368,12 +369,12 @@ impl Member {
         self.commit(Step { partitions, append: Vec::new() }).await.unwrap();
     }
 
-    pub async fn pause(&mut self, partition: u32, paused: bool) {
-        self.subscription.pause(partition, paused).await.unwrap();
+    pub async fn pause(&mut self, topic: &str, partition: u32, paused: bool) {
+        self.subscription.pause(topic, partition, paused).await.unwrap();
         if paused {
-            self.paused.insert(partition)
+            self.paused.insert((topic.to_owned(), partition))
         } else {
-            self.paused.remove(&partition)
+            self.paused.remove(&(topic.to_owned(), partition))
         };
     }
 

@@ -1,9 +1,9 @@
 //! The loop looks after itself.
 
-use super::{Executor, Running};
+use super::{Executor, Parked, Running};
 use crate::{
     conclude,
-    stalls::{self, Due, STALLED_AFTER, Stalled},
+    stalls::{self, STALLED_AFTER, Stalled},
 };
 
 impl Executor {
@@ -14,11 +14,20 @@ impl Executor {
             return;
         }
         let patience = conclude::delta(self.config.give_up_after);
-        let late = |(at, ..): &&Due| *at + STALLED_AFTER < now;
-        let parked = self.parked.iter().take_while(late).cloned();
+        let late = |(at, ..): &&Parked| *at + STALLED_AFTER < now;
+        let parked = self.parked.iter().take_while(late).filter_map(|(at, partition, _, id)| {
+            let held = self.held.get(partition)?;
+            let pending = held.pending().get(id)?;
+            // What was held back is not late before it was let go.
+            let due_at = match held.holds_back(pending) {
+                true => *at,
+                false => (*at).max(held.tried_since(pending, now)),
+            };
+            Some((due_at, *partition, id.clone()))
+        });
         let running = self.running.values().filter_map(|Running { partition, id, .. }| {
-            let pending = self.held.get(partition)?.pending().get(id)?;
-            Some((pending.entry.accepted_at + patience, *partition, id.clone()))
+            let held = self.held.get(partition)?;
+            Some((held.tried_since(held.pending().get(id)?, now) + patience, *partition, id.clone()))
         });
         let (actions, overdue) = stalls::overdue(parked.chain(running), now, STALLED_AFTER);
         let first = overdue.first();

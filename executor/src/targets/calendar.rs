@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use eventlog::Clock;
 use events::{Action, ActionKind};
 use serde::Serialize;
@@ -30,11 +30,11 @@ impl Calendar {
     }
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct Meeting {
     title: String,
     participants: Vec<String>,
-    start_at: String,
+    start_at: DateTime<Utc>,
     duration_min: u64,
 }
 
@@ -73,12 +73,13 @@ fn meeting(action: &Action, asked_at: DateTime<Utc>) -> Result<Meeting, &'static
     if participants.is_empty() {
         participants.push(one_line(&action.target, NAME_MAX));
     }
-    Ok(Meeting {
-        title,
-        participants,
-        start_at: start_at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-        duration_min,
-    })
+    Ok(Meeting { title, participants, start_at, duration_min })
+}
+
+/// The same at a later time, where it would have begun before it was `asked` for: the action was redriven.
+fn later(meeting: &Meeting, asked_at: DateTime<Utc>) -> Option<Meeting> {
+    let start_at = next_quarter(asked_at).filter(|_| meeting.start_at < asked_at)?;
+    Some(Meeting { start_at, ..meeting.clone() })
 }
 
 /// The next full quarter hour at least five minutes after `instant`.
@@ -98,11 +99,20 @@ impl Target for Calendar {
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
-        let action = &attempt.action;
-        match meeting(action, attempt.asked_at) {
-            Ok(meeting) => self.api.post(self.api.url(&["meetings"]), &action.event_id, &meeting).await,
-            Err(reason) => Verdict::Reject { reason: reason.to_owned() },
+        let (key, asked_at) = (&attempt.action.event_id, attempt.asked_at);
+        let meeting = match meeting(&attempt.action, asked_at) {
+            Ok(meeting) => meeting,
+            Err(reason) => return Verdict::Reject { reason: reason.to_owned() },
+        };
+        let book = async |meeting| self.api.post(self.api.url(&["meetings"]), key, &meeting).await;
+        if let Some(later) = later(&meeting, asked_at) {
+            match book(later).await {
+                // The key may belong to the meeting as it was first asked for: then it was booked, and nobody heard.
+                Verdict::Reject { .. } => {}
+                verdict => return verdict,
+            }
         }
+        book(meeting).await
     }
 }
 
@@ -133,7 +143,7 @@ mod tests {
         let expected = Meeting {
             title: "Unblock: Login ATTENDEE:x".into(),
             participants: vec!["bo".into(), "team:triage".into(), "eve BCC: all".into()],
-            start_at: "2026-03-02T10:00:00Z".into(),
+            start_at: "2026-03-02T10:00:00Z".parse().expect("an instant"),
             duration_min: 30,
         };
         assert_eq!(meeting(&action, asked_at()), Ok(expected));
@@ -144,19 +154,19 @@ mod tests {
         let expected = Meeting {
             title: "Unblock github:o/r#1".into(),
             participants: vec!["owner:bo".into()],
-            start_at: "2026-03-02T10:15:00Z".into(),
+            start_at: "2026-03-02T10:15:00Z".parse().expect("an instant"),
             duration_min: 15,
         };
         assert_eq!(meeting(&action(json!({})), asked_at()), Ok(expected));
         let at_the_quarter = "2026-03-02T10:10:00Z".parse().expect("an instant");
         assert_eq!(
             meeting(&action(json!({})), at_the_quarter).map(|m| m.start_at),
-            Ok("2026-03-02T10:15:00Z".into())
+            Ok("2026-03-02T10:15:00Z".parse().expect("an instant"))
         );
         let just_after = "2026-03-02T10:10:00.001Z".parse().expect("an instant");
         assert_eq!(
             meeting(&action(json!({})), just_after).map(|m| m.start_at),
-            Ok("2026-03-02T10:30:00Z".into())
+            Ok("2026-03-02T10:30:00Z".parse().expect("an instant"))
         );
     }
 

@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use calendar_mock::CalendarMock;
+use chrono::TimeDelta;
 use eventlog::ManualClock;
 use executor::{Target, Verdict};
 use serde_json::{Value, json};
 
 use super::{
-    action, attempt, clock,
+    action, attempt, attempt_later, clock,
     fake::{Fault, Way, github::Github, jira::Jira, pagerduty::Pagerduty, receiver::Receiver, slack::Slack},
     open,
     world::World,
@@ -119,7 +120,10 @@ async fn the_same_attempt_again_has_one_effect() {
         assert!(done(&first) && subject.effects() == 1, "{}: {first:?}", subject.name);
         let again = attempt(&target, &subject.action).await;
         assert_eq!((&again, subject.effects()), (&first, 1), "{}", subject.name);
-        // And it says so of itself: the same reference.
+        // Also when it is redriven, days later.
+        subject.clock.advance(TimeDelta::days(3));
+        let redriven = attempt_later(&target, &subject.action, TimeDelta::days(3)).await;
+        assert_eq!((&redriven, subject.effects()), (&first, 1), "{}", subject.name);
         let mut other = subject.action.clone();
         other["event_id"] = json!("a-2");
         assert!(done(&attempt(&target, &other).await), "{}", subject.name);

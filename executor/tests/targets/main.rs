@@ -9,7 +9,7 @@ mod pagerduty;
 mod routes;
 mod slack;
 mod webhook;
-#[path = "../world/mod.rs"]
+#[path = "../conversations/world/mod.rs"]
 mod world;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -73,8 +73,13 @@ fn action(id: &str, kind: &str) -> Value {
 
 /// One attempt.
 async fn attempt(target: &Arc<dyn Target>, action: &Value) -> Verdict {
+    attempt_later(target, action, chrono::TimeDelta::zero()).await
+}
+
+/// One attempt of an action that was redriven so long after it was decided.
+async fn attempt_later(target: &Arc<dyn Target>, action: &Value, later: chrono::TimeDelta) -> Verdict {
     let action: events::Action = serde_json::from_value(action.clone()).unwrap();
-    let asked_at = action.evaluated_at.unwrap();
+    let asked_at = action.evaluated_at.unwrap() + later;
     target.attempt(&Attempt { action: Arc::new(action), asked_at }).await
 }
 

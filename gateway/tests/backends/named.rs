@@ -116,7 +116,7 @@ impl Subscription for NamedSubscription {
         self.inner.caught_up(&format!("{}{topic}", self.tag), partition).await
     }
 
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
-        self.inner.pause(partition, paused).await
+    async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError> {
+        self.inner.pause(&format!("{}{topic}", self.tag), partition, paused).await
     }
 }

@@ -184,7 +184,7 @@ impl Subscription for FaultySubscription {
         Ok(caught_up && !self.faults.endless.load(SeqCst))
     }
 
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
-        self.inner.as_mut().unwrap().pause(partition, paused).await
+    async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError> {
+        self.inner.as_mut().unwrap().pause(topic, partition, paused).await
     }
 }

@@ -141,7 +141,7 @@ impl Subscription for WatchedSubscription {
         self.inner.caught_up(topic, partition).await
     }
 
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
-        self.inner.pause(partition, paused).await
+    async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError> {
+        self.inner.pause(topic, partition, paused).await
     }
 }

@@ -9,8 +9,12 @@ use events::{DeadLetter, IssueEvent, Origin};
 pub(super) fn letter(record: &NewRecord, why: &LogError, at: DateTime<Utc>) -> Option<NewRecord> {
     let value = record.value.as_deref().unwrap_or_default();
     let event: IssueEvent = serde_json::from_slice(value).ok()?;
-    let origin =
-        Origin::Delivery { provider: event.source.as_str().to_owned(), delivery_id: event.delivery_id };
+    let payload_hash = record.headers.iter().find(|(name, _)| name == "payload_hash");
+    let origin = Origin::Spooled {
+        provider: event.source.as_str().to_owned(),
+        delivery_id: event.delivery_id,
+        payload_hash: payload_hash.map(|(_, hash)| hash.clone()),
+    };
     let letter = DeadLetter::new(origin, Some(event.project_id), "unfit", why.to_string(), at, value);
     let message = letter.to_message().ok()?;
     Some(NewRecord {

@@ -200,7 +200,7 @@ async fn what_is_signed_and_cannot_be_read_becomes_a_dead_letter() {
     assert_eq!(letter.at, "2026-02-02T10:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap());
     assert_eq!(
         serde_json::to_value(&letter.origin).unwrap(),
-        json!({"kind": "delivery", "provider": "github", "delivery_id": "72d3162e-cc78-11e3-81ab-4c9367dc0958"})
+        json!({"kind": "delivery", "provider": "github", "delivery_id": "72d3162e-cc78-11e3-81ab-4c9367dc0958", "event": "issues"})
     );
     assert!(server.log.events().is_empty());
 }

@@ -133,7 +133,7 @@ impl Github {
         for page in 1..=PAGES_MAX {
             let mut url = self.api.url(&issue.path(&["comments"]));
             url.query_pairs_mut()
-                .append_pair("since", &request::since(attempt.asked_at))
+                .append_pair("since", &request::since(attempt.possible_since()))
                 .append_pair("per_page", &PAGE_SIZE.to_string())
                 .append_pair("page", &page.to_string());
             let comments: Vec<Comment> =

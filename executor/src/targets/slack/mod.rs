@@ -89,7 +89,7 @@ impl Slack {
         let mut cursor = String::new();
         for _ in 0..PAGES_MAX {
             let mut url = self.api.url(&["conversations.history"]);
-            url.query_pairs_mut().extend_pairs(request::history(channel, attempt.asked_at, &cursor));
+            url.query_pairs_mut().extend_pairs(request::history(channel, attempt.possible_since(), &cursor));
             let answer = self.call(token, self.api.request(Method::GET, url)).await?;
             cursor = answer.next_cursor();
             let id = &attempt.action.event_id;

@@ -124,9 +124,9 @@ impl<'a> Post<'a> {
     }
 }
 
-/// The query of `conversations.history` for what was posted since an action was asked for.
-pub(super) fn history(channel: &str, asked_at: DateTime<Utc>, cursor: &str) -> Vec<(&'static str, String)> {
-    let oldest = asked_at.checked_sub_signed(SKEW).unwrap_or(asked_at);
+/// The query of `conversations.history` for what was posted since an action can have been carried out.
+pub(super) fn history(channel: &str, since: DateTime<Utc>, cursor: &str) -> Vec<(&'static str, String)> {
+    let oldest = since.checked_sub_signed(SKEW).unwrap_or(since);
     let mut query = vec![
         ("channel", channel.to_owned()),
         ("oldest", format!("{}.000000", oldest.timestamp().max(0))),

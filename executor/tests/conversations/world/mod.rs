@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use calendar_mock::CalendarMock;
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{Clock, Log, ManualClock, NewRecord};
-use events::{Action, DeadLetter, Outcome, topic};
+use events::{Action, Control, DeadLetter, Outcome, Redrive, topic};
 use executor::{Config, ExecutorError, Limits, Progress, Target};
 use memory_log::MemoryLog;
 use serde::de::DeserializeOwned;
@@ -119,14 +119,41 @@ impl World {
     }
 
     pub async fn publish_raw(&self, key: &str, value: Vec<u8>) {
-        let record = NewRecord {
-            topic: topic::ACTIONS.into(),
-            partition: None,
-            key: key.to_owned().into(),
-            value: Some(value.into()),
-            headers: Vec::new(),
-        };
+        self.publish_with(key, value, Vec::new()).await;
+    }
+
+    async fn publish_with(&self, key: &str, value: Vec<u8>, headers: Vec<(String, String)>) {
+        let (key, value) = (key.to_owned().into(), Some(value.into()));
+        let record = NewRecord { topic: topic::ACTIONS.into(), partition: None, key, value, headers };
         self.log.append(vec![record]).await.unwrap();
+    }
+
+    /// Puts the original of a dead letter on its topic again, as `breakdown dead-letters redrive` does.
+    pub async fn redrive(&self, letter: &DeadLetter) {
+        let value = letter.whole_original().unwrap().into_owned();
+        let id = serde_json::from_slice::<Action>(&value).ok().map(|action| action.event_id);
+        let round = letter.round + 1;
+        let supersedes = id.filter(|_| letter.reason == "undeliverable");
+        let supersedes = supersedes.map(|id| events::id::outcome(&id, round - 1));
+        let redrive = Redrive { round, letter: letter.event_id.clone(), supersedes };
+        self.publish_with("alpha", value, redrive.headers([])).await;
+    }
+
+    /// Pauses a project, or all, or lets go.
+    pub async fn say(&self, project: Option<&str>, paused: bool) {
+        let message = Control::new(project, paused, self.clock.now()).to_message().unwrap();
+        let partitions = match project {
+            Some(project) => vec![eventlog::partition_of(project.as_bytes(), memory_log::PARTITIONS)],
+            None => (0..memory_log::PARTITIONS).collect(),
+        };
+        let record = |partition| NewRecord {
+            topic: message.topic.into(),
+            partition: Some(partition),
+            key: message.key.clone().into(),
+            value: Some(message.value.clone().into()),
+            headers: message.headers.clone(),
+        };
+        self.log.append(partitions.into_iter().map(record).collect()).await.unwrap();
     }
 
     fn read<T: DeserializeOwned>(&self, topic: &str) -> Vec<T> {

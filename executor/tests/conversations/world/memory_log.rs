@@ -34,7 +34,7 @@ struct World {
     commits_fail: bool,
     commits_failed: usize,
     elsewhere: bool,
-    paused: BTreeSet<u32>,
+    paused: BTreeSet<(String, u32)>,
     revoke: bool,
     commits_waiting: usize,
 }
@@ -99,7 +99,7 @@ impl MemoryLog {
         self.news.notify_waiters();
     }
 
-    pub fn paused(&self) -> BTreeSet<u32> {
+    pub fn paused(&self) -> BTreeSet<(String, u32)> {
         self.lock().paused.clone()
     }
 
@@ -230,7 +230,7 @@ impl Member {
         let world = self.log.lock();
         let mut found = Vec::new();
         for (place, at) in &mut self.position {
-            if world.paused.contains(&place.1) {
+            if world.paused.contains(place) {
                 continue;
             }
             let records = world.records.get(place).map(Vec::as_slice).unwrap_or_default();
@@ -292,16 +292,22 @@ impl Subscription for Member {
         Ok(())
     }
 
-    async fn caught_up(&mut self, _: &str, _: u32) -> Result<bool, LogError> {
-        Err(LogError::Refused("the executor has no business with topics and groups".into()))
+    async fn caught_up(&mut self, topic: &str, partition: u32) -> Result<bool, LogError> {
+        let place = (topic.to_owned(), partition);
+        let Some(at) = self.position.get(&place) else {
+            return Err(LogError::Lost("the partition is not held".into()));
+        };
+        let end = self.log.lock().records.get(&place).map_or(0, Vec::len);
+        Ok(*at >= end as u64)
     }
 
-    async fn pause(&mut self, partition: u32, paused: bool) -> Result<(), LogError> {
+    async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError> {
         let mut world = self.log.lock();
+        let place = (topic.to_owned(), partition);
         if paused {
-            world.paused.insert(partition)
+            world.paused.insert(place)
         } else {
-            world.paused.remove(&partition)
+            world.paused.remove(&place)
         };
         Ok(())
     }

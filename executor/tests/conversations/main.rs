@@ -1,6 +1,8 @@
 //! The executor between a log and a calendar: each test is one conversation.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
+mod pauses;
+mod rounds;
 mod world;
 
 use std::time::Duration;

@@ -1,0 +1,105 @@
+//! Which pending actions wait for what: their next attempt, an operator's word, or to be told.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use eventlog::LogError;
+use events::{Control, topic};
+
+use super::{Executor, Parked};
+use crate::{
+    Config, ExecutorError, conclude,
+    partition::Partition,
+    pauses::{self, Word},
+    state::Pending,
+    step::Draft,
+};
+
+impl Executor {
+    /// Lets the actions of a partition go once all that was said on `control` before has been heard: what was said while nobody
+    /// ran holds from the start.
+    pub(super) async fn learn(&mut self) -> Result<(), ExecutorError> {
+        let uninformed = self.held.iter().filter(|(_, held)| !held.informed);
+        let uninformed: Vec<u32> = uninformed.map(|(partition, _)| *partition).collect();
+        for partition in uninformed {
+            match self.subscription.caught_up(topic::CONTROL, partition).await {
+                Ok(true) => {
+                    self.held.entry(partition).and_modify(|held| held.informed = true);
+                    self.park_all(partition);
+                }
+                Ok(false) => {}
+                Err(error @ LogError::Refused(_)) => return Err(ExecutorError::Log(error)),
+                // Asked again on the next turn; if the partition is lost, poll will say so.
+                Err(error) => {
+                    tracing::debug!(%error, partition, "not known yet whether everything on control was heard");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Parks whatever is pending in a partition and does not run.
+    fn park_all(&mut self, partition: u32) {
+        self.parked.retain(|(_, of, ..)| *of != partition);
+        let running: HashSet<&str> =
+            self.running.values().filter(|r| r.partition == partition).map(|r| &*r.id).collect();
+        let Some(held) = self.held.get(&partition).filter(|held| held.informed) else { return };
+        let waiting = held.pending().iter().filter(|(id, _)| !running.contains(&***id));
+        self.parked.extend(waiting.map(|(id, pending)| parked(held, partition, id, pending, &self.config)));
+    }
+
+    /// Of what was said on `control` the last word on each project, where it changes something.
+    pub(super) fn news(
+        &self,
+        words: BTreeMap<(u32, String), (Control, DateTime<Utc>)>,
+        draft: &mut Draft,
+    ) -> Result<Vec<(u32, String, Word)>, ExecutorError> {
+        let mut news = Vec::new();
+        for ((partition, project), (control, at)) in words {
+            let Some(word) = self.held.get(&partition).and_then(|held| held.pauses().news(&control, at))
+            else {
+                continue;
+            };
+            draft.keep(partition, &pauses::key(&project), &word.entry())?;
+            news.push((partition, project, word));
+        }
+        Ok(news)
+    }
+
+    /// Holds back or lets go; the step that says so was made. Attempts that have not begun are called off.
+    pub(super) fn heed(&mut self, words: Vec<(u32, String, Word)>) {
+        for (partition, project, word) in words {
+            let Some(held) = self.held.get_mut(&partition) else { continue };
+            held.heed(&project, word);
+            let scope = if project.is_empty() { "all projects" } else { &project };
+            tracing::info!(partition, project = scope, ?word, "effects are paused or go on");
+            for running in self.running.values().filter(|running| running.partition == partition) {
+                if held.pending().get(&running.id).is_some_and(|pending| held.holds_back(pending)) {
+                    running.called_off.cancel();
+                }
+            }
+            self.park_all(partition);
+        }
+    }
+
+    /// A pending action that does not run waits for its next attempt or, held back, for its end.
+    pub(super) fn park(&mut self, partition: u32, id: &Arc<str>) {
+        let Some(held) = self.held.get(&partition).filter(|held| held.informed) else { return };
+        if let Some(pending) = held.pending().get(id) {
+            self.parked.insert(parked(held, partition, id, pending, &self.config));
+        }
+    }
+}
+
+/// When a pending action is to be looked at again.
+fn parked(held: &Partition, partition: u32, id: &Arc<str>, pending: &Pending, config: &Config) -> Parked {
+    let at = match held.holds_back(pending) {
+        true => conclude::expires_at(pending, config),
+        false => pending.entry.next_attempt_at,
+    };
+    (at, partition, pending.entry.offset, id.clone())
+}
