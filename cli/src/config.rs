@@ -491,7 +491,11 @@ mod tests {
         let plain: String = example
             .lines()
             .filter_map(|line| match line.strip_prefix("# ") {
-                Some(rest) if rest.contains(" = ") && !rest.starts_with("  ") => Some(format!("{rest}\n")),
+                Some(rest) if rest.starts_with('[') => Some(format!("{rest}\n")),
+                // A key, and no sentence with one in it.
+                Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', ':'])) => {
+                    Some(format!("{rest}\n"))
+                }
                 Some(_) => None,
                 None => Some(format!("{line}\n")),
             })
@@ -503,6 +507,13 @@ mod tests {
         assert_eq!(settings.give_up_after, defaults.give_up_after);
         assert_eq!(settings.partitions, defaults.partitions);
         assert_eq!(settings.spool_max_bytes, defaults.spool_max_bytes);
+        assert_eq!(
+            settings.targets.keys().collect::<Vec<_>>(),
+            ["audit", "chat", "code", "pager", "tracker"]
+        );
+        assert_eq!(settings.routes[0].targets.len(), 5);
+        let unchanged = load(example, &[], Flags::default()).unwrap();
+        assert!(unchanged.targets.is_empty() && unchanged.routes.is_empty());
         assert!(settings.redpanda.is_some() && settings.projects.contains_key("alpha"));
         for key in [
             "data_dir",
@@ -529,8 +540,12 @@ mod tests {
             "repositories",
             "jira",
             "time_zone",
+            "allow_private",
+            "proxy",
+            "webhook_url",
+            "app",
         ] {
-            assert!(plain.contains(&format!("{key} = ")), "{key} is missing");
+            assert!(example.contains(&format!("{key} = ")), "{key} is missing");
         }
     }
 

@@ -5,6 +5,7 @@ use std::{borrow::Cow, iter::Sum};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::Value;
 
 use crate::{Action, ActionKind, Message, id, topic};
 
@@ -123,6 +124,20 @@ pub struct Carried {
     /// The meeting, comment or message made.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// In a dry run, what would have been sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsent: Vec<Unsent>,
+}
+
+/// A request that a dry run did not make. Its path is left out: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unsent {
+    /// `POST` and so on.
+    pub method: String,
+    /// The host, with its port where that is not the scheme's own.
+    pub host: String,
+    /// The body; its length in words where it is long.
+    pub body: Value,
 }
 
 impl Outcome {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use events::{
     Action, ActionKind, Carried, Control, DeadLetter, EventType, FieldChange, IssueEvent, IssueState, Letter,
-    Origin, Original, Outcome, PolicyChange, Redone, Redrive, Redriven, Risk, Said, Source, schema,
+    Origin, Original, Outcome, PolicyChange, Redone, Redrive, Redriven, Risk, Said, Source, Unsent, schema,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -87,9 +87,10 @@ prop_compose! {
 
 prop_compose! {
     fn carried()(by in ".*", ack: bool, attempts: u32, error in prop::option::of(".*"),
-        reference in prop::option::of(".*"),
+        reference in prop::option::of(".*"), said in (".*", ".*", json()), dry: bool,
     ) -> Carried {
-        Carried { by, ack, attempts, error, reference }
+        let unsent = Unsent { method: said.0, host: said.1, body: said.2 };
+        Carried { by, ack, attempts, error, reference, unsent: if dry { vec![unsent] } else { vec![] } }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{DeadLetter, Outcome, Risk, id};
+use events::{Carried, DeadLetter, Outcome, Risk, id};
 
 use crate::{
     Config, Verdict,
@@ -43,7 +43,7 @@ pub(crate) fn without_attempt(
     if pending.target.is_none() {
         return Some(failed(pending, partition, "no target carries this action", "rejected", now));
     }
-    config.dry_run.then(|| untouched(pending, "dry_run", now))
+    None
 }
 
 /// What an attempt's report means for the action, which has been tried `since` then.
@@ -127,6 +127,13 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
         dead_letter: None,
         cause: action.cause.clone(),
     }
+}
+
+/// The end of an action in a dry run.
+pub(crate) fn rehearsed(pending: &Pending, carried: Vec<Carried>, now: DateTime<Utc>) -> Ended {
+    let mut ended = untouched(pending, "dry_run", now);
+    ended.outcome.carried = carried;
+    ended
 }
 
 fn untouched(pending: &Pending, why: &str, now: DateTime<Utc>) -> Ended {

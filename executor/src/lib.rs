@@ -64,7 +64,7 @@ pub use error::ExecutorError;
 pub use http::http_client;
 pub use meters::describe_metrics;
 pub use progress::Progress;
-pub use routes::Route;
+pub use routes::{Mode, Route};
 pub use run::{GROUP, run, run_with};
 pub use stalls::{STALLED_AFTER, Stalled};
 pub use target::{Attempt, Target, Verdict};

@@ -4,12 +4,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use eventlog::Clock;
-use events::Action;
+use events::{Action, Carried};
 use serde::Deserialize;
 
 use crate::{
-    Config, ExecutorError, Target,
+    Attempt, Config, ExecutorError, Target,
     stack::{self, Stack},
+    state::Pending,
 };
 
 /// One `[[routes]]` of the configuration. They are looked through from top to bottom; the first that fits decides.
@@ -22,6 +23,20 @@ pub struct Route {
     pub action: String,
     /// The names of the targets, each of which carries the action; all at the same time.
     pub targets: Vec<String>,
+    /// Whether they do it.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// What becomes of the actions of a route.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// They are carried out.
+    #[default]
+    Live,
+    /// Nothing is touched: the outcome is `dry_run`, and says what would have been sent.
+    DryRun,
 }
 
 /// Whoever an action is handed to: a target in its stack, or several as one.
@@ -39,6 +54,8 @@ pub(crate) struct Routes {
     targets: Vec<Arc<dyn Target>>,
     /// Targets that a route names: nothing else gets there.
     named: BTreeSet<&'static str>,
+    /// Nothing is touched, whatever a route says.
+    dry_run: bool,
 }
 
 impl Routes {
@@ -67,7 +84,7 @@ impl Routes {
             let name = route.targets.join("+").leak();
             carriers.push(Carrier { name, stack: stack::fan_out(legs) });
         }
-        Ok(Self { carriers, routes: config.routes.clone(), targets, named })
+        Ok(Self { carriers, routes: config.routes.clone(), targets, named, dry_run: config.dry_run })
     }
 
     /// The index of the carrier of an action.
@@ -82,6 +99,29 @@ impl Routes {
         let free =
             |target: &Arc<dyn Target>| !self.named.contains(target.name()) && target.carries(&action.action);
         self.targets.iter().position(free)
+    }
+
+    /// What the targets of a pending action would send, where it is to be a dry run.
+    pub(crate) fn rehearse(&self, pending: &Pending) -> Option<Vec<Carried>> {
+        let carrier = pending.target?;
+        let route = carrier.checked_sub(self.targets.len()).and_then(|route| self.routes.get(route));
+        if !self.dry_run && route.is_none_or(|route| route.mode == Mode::Live) {
+            return None;
+        }
+        let attempt = Attempt { action: pending.action.clone(), asked_at: pending.entry.asked_at };
+        let carried = |target: &Arc<dyn Target>| {
+            let (unsent, error) = match target.rehearse(&attempt) {
+                Ok(unsent) => (unsent, "dry_run".to_owned()),
+                Err(reason) => (Vec::new(), format!("dry_run; would be refused: {reason}")),
+            };
+            let by = target.name().to_owned();
+            Carried { by, ack: false, attempts: 0, error: Some(error), reference: None, unsent }
+        };
+        let named = |name: &String| self.targets.iter().find(|target| target.name() == name);
+        Some(match route {
+            Some(route) => route.targets.iter().filter_map(named).map(carried).collect(),
+            None => self.targets.get(carrier).map(carried).into_iter().collect(),
+        })
     }
 
     pub(crate) fn get(&self, carrier: usize) -> Option<&Carrier> {

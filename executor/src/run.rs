@@ -295,7 +295,7 @@ impl Executor {
                     continue;
                 }
             }
-            match conclude::without_attempt(&pending, partition, now, &self.config) {
+            match self.without_attempt(&pending, partition, now) {
                 Some(end) => {
                     draft.end(partition, &id, &end, now)?;
                     ended.push((partition, id, end));
@@ -321,6 +321,13 @@ impl Executor {
         Ok(())
     }
 
+    /// The end of an action that is not to be attempted (any more), or that is rehearsed only.
+    fn without_attempt(&self, pending: &Pending, partition: u32, now: DateTime<Utc>) -> Option<Ended> {
+        conclude::without_attempt(pending, partition, now, &self.config).or_else(|| {
+            self.routes.rehearse(pending).map(|carried| conclude::rehearsed(pending, carried, now))
+        })
+    }
+
     /// Starts whatever is due.
     async fn start_due(&mut self) -> Result<(), ExecutorError> {
         let now = self.clock.now();
@@ -329,7 +336,7 @@ impl Executor {
             let Some((_, partition, _, id)) = self.parked.pop_first() else { break };
             let Some(held) = self.held.get(&partition) else { continue };
             let Some(pending) = held.pending().get(&id) else { continue };
-            if let Some(end) = conclude::without_attempt(pending, partition, now, &self.config) {
+            if let Some(end) = self.without_attempt(pending, partition, now) {
                 draft.end(partition, &id, &end, now)?;
                 ended.push((partition, id, end));
             } else if held.holds_back(pending) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use events::{Action, ActionKind};
+use events::{Action, ActionKind, Unsent};
 
 /// One action on its way to a target.
 #[derive(Debug, Clone)]
@@ -76,6 +76,11 @@ pub trait Target: Send + Sync + 'static {
     /// How far apart attempts of one lane are. Zero: lanes have no limit of their own.
     fn lane_every(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// What an attempt would send, for a dry run: nothing is touched, not even looked at. `Err`: why it would be refused.
+    fn rehearse(&self, _attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        Ok(Vec::new())
     }
 
     /// Tries once.

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 pub(crate) use client::Place;
 pub use client::http_client;
 use eventlog::Clock;
+use events::Unsent;
 use guard::Barred;
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode, Url,
@@ -23,6 +24,8 @@ use crate::{ExecutorError, Verdict, plain_text::one_line};
 pub(crate) const ONE: usize = 256 * 1024;
 /// How much of an answer is read, in bytes, where it is a page of things.
 pub(crate) const PAGE: usize = 8 * 1024 * 1024;
+/// How much of a request is shown in a dry run's outcome, in bytes.
+const UNSENT_MAX: usize = 16 * 1024;
 /// The longest wait that a target is believed, in `Retry-After`.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// How long the body of an answer that says "done" may take: it can only add the reference.
@@ -68,6 +71,16 @@ impl Api {
 
     pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.client.request(method, url)
+    }
+
+    /// A request with this body, for a dry run.
+    pub(crate) fn unsent(&self, method: Method, body: impl Serialize) -> Unsent {
+        let body = serde_json::to_value(body).unwrap_or_default();
+        let length = body.to_string().len();
+        let body = if length > UNSENT_MAX { format!("{length} bytes of JSON").into() } else { body };
+        let port = self.base.port().map_or(String::new(), |port| format!(":{port}"));
+        let host = format!("{}{port}", self.base.host_str().unwrap_or_default());
+        Unsent { method: method.to_string(), host, body }
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

@@ -34,7 +34,7 @@ async fn run(name: &'static str, stack: Stack, call: &Call) -> (Leg, Option<Repo
         Verdict::Retry { reason, .. } | Verdict::Reject { reason } => (false, Some(reason.clone()), None),
     };
     let attempts = before.map_or(0, |leg| leg.carried.attempts).saturating_add(report.made);
-    let carried = Carried { by: name.to_owned(), ack, attempts, error, reference };
+    let carried = Carried { by: name.to_owned(), ack, attempts, error, reference, unsent: Vec::new() };
     (Leg { ended: !matches!(report.verdict, Verdict::Retry { .. }), carried }, Some(report))
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use eventlog::Clock;
-use events::{Action, ActionKind};
+use events::{Action, ActionKind, Unsent};
+use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -96,6 +97,10 @@ impl Target for Calendar {
 
     fn carries(&self, kind: &ActionKind) -> bool {
         *kind == ActionKind::ScheduleUnblocker
+    }
+
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        Ok(vec![self.api.unsent(Method::POST, meeting(&attempt.action, attempt.asked_at)?)])
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

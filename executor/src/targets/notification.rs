@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventlog::Clock;
-use events::{Action, ActionKind};
+use events::{Action, ActionKind, Unsent};
+use reqwest::Method;
 use serde::Serialize;
 
 use crate::{
@@ -51,6 +52,10 @@ impl Target for Notification {
 
     fn carries(&self, kind: &ActionKind) -> bool {
         matches!(kind, ActionKind::PostNudge | ActionKind::AssignOwner | ActionKind::EscalateOwner)
+    }
+
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        Ok(vec![self.api.unsent(Method::POST, nudge(&attempt.action)?)])
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

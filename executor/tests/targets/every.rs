@@ -265,3 +265,23 @@ async fn a_hang_and_a_crash_after_the_call_leave_one_effect_and_one_outcome() {
         assert!(world.dead_letters().is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_rehearsal_says_what_an_attempt_sends_and_sends_nothing() {
+    for subject in subjects().await {
+        let target = subject.open();
+        let action: events::Action = serde_json::from_value(subject.action.clone()).unwrap();
+        let asked_at = action.evaluated_at.unwrap();
+        let unsent = target.rehearse(&executor::Attempt { action: Arc::new(action), asked_at }).unwrap();
+        assert!(subject.way.seen().is_empty(), "{}", subject.name);
+        assert!(done(&attempt(&target, &subject.action).await));
+        let sent = subject.way.seen().into_iter().filter(|seen| seen.method != "GET");
+        let sent: Vec<(String, Value)> = sent.map(|seen| (seen.method.to_string(), seen.json())).collect();
+        let mut said: Vec<(String, Value)> = unsent.into_iter().map(|one| (one.method, one.body)).collect();
+        if subject.name == "pagerduty" {
+            assert_eq!(said[0].1["routing_key"], "…");
+            said[0].1["routing_key"] = sent[0].1["routing_key"].clone();
+        }
+        assert_eq!(said, sent, "{}", subject.name);
+    }
+}

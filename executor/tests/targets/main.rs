@@ -48,7 +48,7 @@ fn try_open(name: &str, said: Value, clock: &Arc<ManualClock>) -> Result<Arc<dyn
     let mut config = Config::new("http://127.0.0.1:9/api".parse().unwrap());
     config.limits.attempt_timeout = Duration::from_secs(2);
     let (action, targets) = ("escalate_owner".to_owned(), vec![name.to_owned()]);
-    config.routes = vec![executor::Route { project: None, action, targets }];
+    config.routes = vec![executor::Route { project: None, action, targets, mode: executor::Mode::Live }];
     let clock: Arc<dyn Clock> = clock.clone();
     executor::open(&BTreeMap::from([(name.to_owned(), target)]), &config, &environment, &clock)
         .map(|mut targets| targets.remove(0))

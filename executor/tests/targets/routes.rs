@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use eventlog::Clock;
-use executor::{ExecutorError, Route, Target};
+use executor::{ExecutorError, Mode, Route, Target};
 use serde_json::{Value, json};
 
 use super::{
@@ -23,7 +23,7 @@ struct Team {
 
 fn route(project: Option<&str>, action: &str, targets: &[&str]) -> Route {
     let targets = targets.iter().map(|name| (*name).to_owned()).collect();
-    Route { project: project.map(ToOwned::to_owned), action: action.to_owned(), targets }
+    Route { project: project.map(ToOwned::to_owned), action: action.to_owned(), targets, mode: Mode::Live }
 }
 
 impl Team {
@@ -205,4 +205,39 @@ async fn a_route_that_leads_nowhere_is_refused() {
         let error = team.targets().err().unwrap().to_string();
         assert!(error.starts_with("routes: number 1") && error.contains(why), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_sent_and_to_whom_and_touches_nothing() {
+    let dry = Route { mode: Mode::DryRun, ..route(None, "escalate_owner", &["slack", "pager", "hook"]) };
+    let mut team = Team::new(vec![dry, route(None, "post_nudge", &["slack"])]).await;
+    team.start();
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    let outcome = team.world.outcome().await;
+    assert_eq!((outcome.ack, outcome.risk_delta.0, outcome.error.as_deref()), (false, 0, Some("dry_run")));
+    let [slack, pager, hook] = outcome.carried.as_slice() else { panic!("{outcome:?}") };
+    for (carried, base) in
+        [(slack, &team.slack.base), (pager, &team.pagerduty.base), (hook, &team.receiver.base)]
+    {
+        let [unsent] = carried.unsent.as_slice() else { panic!("{carried:?}") };
+        assert_eq!((unsent.method.as_str(), format!("http://{}", unsent.host)), ("POST", base.clone()));
+        assert!(!carried.ack && carried.attempts == 0);
+    }
+    assert!(slack.unsent[0].body["text"].as_str().unwrap().contains("is needed now"));
+    assert_eq!(pager.unsent[0].body["dedup_key"], "github:o/r#1");
+    assert_eq!(hook.unsent[0].body["data"], action("a-1", "escalate_owner"));
+    let told = serde_json::to_string(&outcome).unwrap();
+    assert!(!told.contains("secret") && !told.contains(super::pd::TRIAGE), "{told}");
+    assert!(team.world.dead_letters().is_empty());
+
+    // The route beside it is live; with a dry run of all, it is none.
+    team.world.publish(&action("a-2", "post_nudge")).await;
+    assert!(team.world.outcomes_of(2).await[1].ack);
+    team.world.kill().await;
+    team.world.config.dry_run = true;
+    team.start();
+    team.world.publish(&action("a-3", "post_nudge")).await;
+    let outcome = team.world.outcomes_of(3).await.remove(2);
+    assert_eq!((outcome.error.as_deref(), outcome.carried[0].unsent.len()), (Some("dry_run"), 1));
+    assert_eq!((team.posted(), team.pagerduty.way.seen().len(), team.receiver.way.seen().len()), (1, 0, 0));
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind};
+use events::{Action, ActionKind, Unsent};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -199,6 +199,30 @@ impl Target for Github {
 
     fn lane_every(&self) -> Duration {
         Duration::from_secs(1)
+    }
+
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        let action = &attempt.action;
+        Issue::of(action).ok_or("the action is about no issue of GitHub")?;
+        let mut unsent = Vec::new();
+        match (&action.action, action.action.as_str(), &self.label) {
+            (ActionKind::AssignOwner, ..) => {
+                let logins = request::logins(action).0;
+                unsent.push(self.api.unsent(Method::POST, json!({ "assignees": logins })));
+            }
+            (ActionKind::EscalateOwner, _, Some(label)) => {
+                unsent.push(self.api.unsent(Method::POST, json!({ "labels": [label] })));
+            }
+            (_, "resolve", Some(label)) => {
+                return Ok(vec![self.api.unsent(Method::DELETE, json!({ "label": label }))]);
+            }
+            _ => {}
+        }
+        if self.comment || action.action == ActionKind::PostNudge {
+            let body = request::comment(action).ok_or("there is nothing to say")?;
+            unsent.push(self.api.unsent(Method::POST, json!({ "body": body })));
+        }
+        Ok(unsent)
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

@@ -10,7 +10,7 @@ mod response;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind};
+use events::{Action, ActionKind, Unsent};
 use reqwest::{Method, RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -116,8 +116,7 @@ impl Jira {
         if self.config.label.is_empty() {
             return Ok(());
         }
-        let body = json!({ "update": { "labels": [{ change: self.config.label }] } });
-        self.put(self.url(key, &[]), &body).await
+        self.put(self.url(key, &[]), &labels(change, &self.config.label)).await
     }
 
     async fn transition(&self, action: &Action, key: &str) -> Result<(), Verdict> {
@@ -168,6 +167,14 @@ impl Jira {
         Ok(self.call(request.json(&json!({ "body": body }))).await?.reference("id").await)
     }
 
+    fn says(&self, kind: &ActionKind) -> bool {
+        match kind {
+            ActionKind::PostNudge => true,
+            ActionKind::Other(_) => false,
+            _ => self.config.comment,
+        }
+    }
+
     async fn try_once(&self, action: &Action) -> Result<Verdict, Verdict> {
         let key = request::key(action, &self.host)
             .ok_or_else(|| self.reject("the action is about no issue of this site"))?;
@@ -178,13 +185,14 @@ impl Jira {
             _ => {}
         }
         self.transition(action, &key).await?;
-        let says = match action.action {
-            ActionKind::PostNudge => true,
-            ActionKind::Other(_) => false,
-            _ => self.config.comment,
-        };
-        Ok(Verdict::Done { reference: if says { self.write(action, &key).await? } else { None } })
+        Ok(Verdict::Done {
+            reference: if self.says(&action.action) { self.write(action, &key).await? } else { None },
+        })
     }
+}
+
+fn labels(change: &str, label: &str) -> Value {
+    json!({ "update": { "labels": [{ change: label }] } })
 }
 
 fn carries(action: &str) -> bool {
@@ -199,6 +207,32 @@ impl Target for Jira {
 
     fn carries(&self, kind: &ActionKind) -> bool {
         carries(kind.as_str())
+    }
+
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        let action = &attempt.action;
+        request::key(action, &self.host).ok_or("the action is about no issue of this site")?;
+        let (mut unsent, label) = (Vec::new(), &self.config.label);
+        match (&action.action, action.action.as_str()) {
+            (ActionKind::AssignOwner, _) => {
+                let accounts = request::accounts(action).0;
+                let account =
+                    accounts.first().ok_or("nobody whom this concerns has an account in the policy")?;
+                let assignee = request::assignee(self.config.edition, account);
+                unsent.push(self.api.unsent(Method::PUT, assignee));
+            }
+            (ActionKind::EscalateOwner, _) => unsent.push(self.api.unsent(Method::PUT, labels("add", label))),
+            (_, "resolve") => unsent.push(self.api.unsent(Method::PUT, labels("remove", label))),
+            _ => {}
+        }
+        if let Some(name) = self.config.transitions.get(action.action.as_str()) {
+            unsent.push(self.api.unsent(Method::POST, json!({ "transition": { "name": name } })));
+        }
+        if self.says(&action.action) {
+            let body = request::comment(self.config.edition, action).ok_or("there is nothing to say")?;
+            unsent.push(self.api.unsent(Method::POST, json!({ "body": body })));
+        }
+        Ok(unsent)
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

@@ -11,12 +11,15 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::ActionKind;
+use events::{Action, ActionKind, Unsent};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Opening;
 use crate::{Attempt, ExecutorError, Target, Verdict, http::Api};
+
+/// Why there is no event.
+const NO_EVENT: &str = "this action is no event";
 
 /// Pages people.
 pub(crate) struct Pagerduty {
@@ -39,6 +42,17 @@ impl Pagerduty {
         let api = opening.api("base", &config.base, config.allow_private)?;
         Ok(Self { api, services, service: config.service.clone() })
     }
+
+    /// The service's routing key, and the alert's name.
+    fn addressed(&self, action: &Action) -> Result<(&SecretString, String), &'static str> {
+        let service = request::service(action, self.service.as_deref())
+            .ok_or("nobody whom this concerns has a service in the policy, and service is not set")?;
+        let routing_key = self
+            .services
+            .get(&service)
+            .ok_or("the service that the policy names is none of those in the configuration")?;
+        Ok((routing_key, request::dedup_key(action).ok_or("the action names no issue")?))
+    }
 }
 
 #[async_trait]
@@ -51,27 +65,26 @@ impl Target for Pagerduty {
         request::event_action(kind).is_some()
     }
 
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        let (_, dedup_key) = self.addressed(&attempt.action)?;
+        let event = request::event(&attempt.action, "…", dedup_key).ok_or(NO_EVENT)?;
+        Ok(vec![self.api.unsent(Method::POST, event)])
+    }
+
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
         let (action, name) = (&attempt.action, self.api.name);
-        let reject = |reason: &str| Verdict::Reject { reason: format!("{name}: {reason}") };
-        let Some(service) = request::service(action, self.service.as_deref()) else {
-            return reject("nobody whom this concerns has a service in the policy, and service is not set");
-        };
-        let Some(routing_key) = self.services.get(&service) else {
-            return reject("the service that the policy names is none of those in the configuration");
-        };
-        let Some(dedup_key) = request::dedup_key(action) else {
-            return reject("the action names no issue");
-        };
-        match request::event(action, routing_key.expose_secret(), dedup_key) {
-            Some(event) => {
+        let event = self.addressed(action).and_then(|(routing_key, dedup_key)| {
+            request::event(action, routing_key.expose_secret(), dedup_key).ok_or(NO_EVENT)
+        });
+        match event {
+            Ok(event) => {
                 let url = self.api.url(&["v2", "enqueue"]);
                 match self.api.send(self.api.request(Method::POST, url).json(&event)).await {
                     Ok(reply) => response::verdict(reply).await,
                     Err(verdict) => verdict,
                 }
             }
-            None => reject("this action is no event"),
+            Err(reason) => Verdict::Reject { reason: format!("{name}: {reason}") },
         }
     }
 }

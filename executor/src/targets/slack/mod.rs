@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind};
+use events::{Action, ActionKind, Unsent};
 use reqwest::{Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -29,6 +29,9 @@ use crate::{Attempt, ExecutorError, Target, Verdict, http::Api};
 
 /// Pages of history that are looked through.
 const PAGES_MAX: usize = 10;
+
+/// Why there is no message.
+const NOBODY: &str = "nobody whom this concerns has a Slack id in the policy, and channel is not set";
 
 /// Sends messages.
 pub(crate) struct Slack {
@@ -135,9 +138,7 @@ impl Slack {
         };
         let addresses = request::addresses(&attempt.action, self.channel.as_deref());
         if addresses.is_empty() {
-            return Err(reject(
-                "nobody whom this concerns has a Slack id in the policy, and channel is not set",
-            ));
+            return Err(reject(NOBODY));
         }
         let mut posted = Vec::new();
         for address in &addresses {
@@ -168,6 +169,19 @@ impl Target for Slack {
 
     fn lane_every(&self) -> Duration {
         Duration::from_secs(1)
+    }
+
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        let text = request::text(&attempt.action).ok_or("this action is no message")?;
+        let id = &attempt.action.event_id;
+        let post = |channel| self.api.unsent(Method::POST, Post::new(channel, &text, id));
+        if matches!(self.way, Way::Hook) {
+            return Ok(vec![post(None)]);
+        }
+        match request::addresses(&attempt.action, self.channel.as_deref()).as_slice() {
+            [] => Err(NOBODY.to_owned()),
+            addresses => Ok(addresses.iter().map(|address| post(Some(address.id()))).collect()),
+        }
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

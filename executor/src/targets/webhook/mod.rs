@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::ActionKind;
+use events::{ActionKind, Unsent};
 use reqwest::{Method, header::CONTENT_TYPE};
 
 use self::request::{Key, Payload};
@@ -54,6 +54,10 @@ impl Target for Webhook {
 
     fn carries(&self, _: &ActionKind) -> bool {
         true
+    }
+
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        Ok(vec![self.api.unsent(Method::POST, Payload::new(&attempt.action, attempt.asked_at))])
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

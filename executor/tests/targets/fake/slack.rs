@@ -25,6 +25,8 @@ pub struct Slack {
 
 pub struct Workspace {
     pub token: String,
+    /// What its clock shows, in seconds since 1970.
+    pub now: i64,
     pub channels: Vec<String>,
     /// Member id to the conversation with them.
     pub members: HashMap<String, String>,
@@ -37,6 +39,7 @@ impl Slack {
     pub async fn start() -> Self {
         let state = Arc::new(Mutex::new(Workspace {
             token: "xoxb-1".into(),
+            now: 1_772_445_600,
             channels: vec!["C0TRIAGE".into(), "C0ALL".into()],
             members: [("U0ALICE", "D0ALICE"), ("U0BO", "D0BO")].map(|(m, d)| (m.into(), d.into())).into(),
             messages: Vec::new(),
@@ -92,7 +95,7 @@ async fn post_message(State(state): Shared, headers: HeaderMap, Json(message): J
     if message["blocks"][0]["text"]["text"].as_str().is_none_or(|text| text.chars().count() > 3000) {
         return no("invalid_blocks");
     }
-    let ts = format!("1772445600.{:06}", state.messages.len() + 1);
+    let ts = format!("{}.{:06}", state.now, state.messages.len() + 1);
     state.messages.push((channel.clone(), ts.clone(), message.clone()));
     Json(
         json!({ "ok": true, "channel": channel, "ts": ts, "message": { "type": "message", "ts": ts, "text": message["text"] } }),
