@@ -22,8 +22,8 @@ create() {
 
 create --topic-config cleanup.policy=delete --topic-config "retention.ms=$retention" \
   issues actions outcomes dead-letters actions-shadow
-# Which policy held when explains all the others: kept for ever.
-create --topic-config cleanup.policy=delete --topic-config retention.ms=-1 policies
+# Which policy held when, and what was paused, explains all the others: kept for ever.
+create --topic-config cleanup.policy=delete --topic-config retention.ms=-1 policies control
 # Only closed segments are compacted, and a restore reads what is not.
 create --topic-config cleanup.policy=compact --topic-config retention.ms=-1 \
   --topic-config segment.bytes=$((32 * 1024 * 1024)) --topic-config segment.ms=$((60 * 60 * 1000)) \

@@ -96,6 +96,10 @@ seed("records", "executor-state\na-1\n" + compact({"state": "pending", "accepted
 seed("records", "dead-letters\n\n" + compact({"event_id": "d-1", "origin": {"kind": "record", "topic": "issues", "partition": 0,
     "offset": 1}, "reason": "unreadable", "detail": "x", "at": "2026-02-02T10:00:00Z",
     "original": {"encoding": "base64", "data": "e30="}, "original_length": 2, "original_sha256": "00"}))
+seed("records", "dead-letters\n\n" + compact({"event_id": "n-1", "letter_id": "d-1", "round": 1, "at": "2026-02-02T10:00:00Z",
+    "became": {"kind": "appended", "topic": "issues", "partition": 0, "offset": 2}}))
+said = {"event_id": "c-1", "project_id": "alpha", "paused": True, "at": "2026-02-02T10:00:00Z"}
+seed("records", "control\nalpha\n" + compact(said) + "\nexecutor-state\ncontrol alpha\n" + compact({"state": "paused", "at": said["at"]}))
 seed("records", "policies\n0\n" + compact({"partition": 0, "policy_hash": "00", "offsets": {"issues": 3},
     "at": "2026-02-02T10:00:00Z", "clock": None, "policy": "version: 1"}))
 

@@ -9,6 +9,11 @@
 #   scripts/bench.sh policy          conditions alone, beside other engines (docs/benchmarks.md): five minutes, CPU time; with --quick, one
 #   scripts/bench.sh backtest        a million events through two policies of a hundred rules (docs/benchmarks.md): five minutes, 4 GB of disk;
 #                                    with --quick 50,000 events
+#   scripts/bench.sh peers           ingest beside servers of Node and FastAPI that do the same job: four minutes, the network the first time
+#   scripts/bench.sh recovery        kill -9 with 100,000 events behind, until nothing is behind: three minutes
+#   scripts/bench.sh restore         a million open issues from the changelog, and the memory they take: seven minutes, 6 GB of disk
+#   scripts/bench.sh cost --before COMMIT   ingest and gateway of another commit and of this one, side by side: ten minutes and two builds
+#                                    (each of these four: --help)
 #
 # Candidates take turns within each round, in one run; the server has one core, the load another. The broker is
 # REDPANDA_BROKERS, or scripts/kafka.sh, which is started where it is not running. Breakdown's topics are DELETED from the
@@ -29,14 +34,12 @@ if [[ ${1:-} == policy ]]; then
   exit
 fi
 
-if [[ ${1:-} == backtest ]]; then
-  shift
-  exec scripts/bench/backtest.sh "$@"
-fi
+case ${1:-} in
+  backtest | peers | recovery | restore | cost) exec "scripts/bench/$1.sh" "${@:2}" ;;
+esac
 
-die() { echo "bench.sh: $*" >&2; exit 1; }
-say() { echo "bench.sh: [$SECONDS s] $*" >&2; }
-
+# shellcheck source=scripts/bench/servers.sh
+source scripts/bench/servers.sh
 rounds=${BENCH_ROUNDS:-3} seconds=${BENCH_SECONDS:-10} warmup=2 events=50000 starts=5 idle=5
 broker=yes clean_build='' wipe=''
 for argument in "$@"; do
@@ -45,121 +48,13 @@ for argument in "$@"; do
     --no-broker) broker='' ;;
     --clean-build) clean_build=yes ;;
     --wipe) wipe=yes ;;
-    *) sed -n '2,21s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,26s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 done
-server_core=${BENCH_SERVER_CORE:-0} load_core=${BENCH_LOAD_CORE:-1}
-for tool in taskset curl cargo; do
-  command -v "$tool" >/dev/null || die "$tool is missing"
-done
-taskset -c "$server_core,$load_core" true 2>/dev/null || die "cores $server_core and $load_core are not both there"
-
-dir=$PWD/target/bench
-results=$dir/results.ndjson
-rm -rf "$dir"
-mkdir -p "$dir"
-# An empty configuration, so that nobody's breakdown.toml is read.
-: >"$dir/breakdown.toml"
-# Nothing but what is said here reaches the servers under test.
-brokers=${REDPANDA_BROKERS:-}
-for variable in $(compgen -e | grep -E '^(REDPANDA_|BREAKDOWN_(DATA|POLICY|WEBHOOKS|ADMIN|CALENDAR)|CALENDAR_API_BASE$|PROJECT_ID$)'); do
-  unset "$variable"
-done
-export GITHUB_WEBHOOK_SECRET=bench
-
-pids=()
-started_kafka=''
-tidy() {
-  local pid
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  if [[ -n $started_kafka ]]; then scripts/kafka.sh down --wipe || true; fi
-  rm -rf "$dir"/data.*
-}
-trap tidy EXIT
-
-say "building"
-cargo build --release --locked -p breakdown -p bench
-bench=$PWD/target/release/bench
-breakdown=$PWD/target/release/breakdown
-on_server() { taskset -c "$server_core" "$@"; }
-on_load() { taskset -c "$load_core" "$@"; }
-keep() { "$@" >>"$results"; }
-
-payload=$dir/payload.json
-if scripts/fetch-webhook-examples.sh >&2; then
-  index=$(ls -t target/octokit/webhooks-examples-*/api.github.com/index.json | head -n1)
-  "$bench" payload --from "$index" --out "$payload" >&2
-  payload_name="$(stat -c %s "$payload") bytes, issues.opened of @octokit/webhooks-examples"
-else
-  "$bench" payload --from samples/deliveries/github-issue-opened-triage.json --out "$payload" >&2
-  payload_name="$(stat -c %s "$payload") bytes, samples/deliveries/github-issue-opened-triage.json lengthened"
-fi
-
-if [[ -n $broker ]]; then
-  port=${BREAKDOWN_KAFKA_PORT:-19092}
-  broker_name="$brokers"
-  if [[ -z $brokers || $brokers == "127.0.0.1:$port" ]]; then
-    # `up` says so where the broker has been up before; then it is not ours to stop.
-    scripts/kafka.sh up 2>"$dir/kafka.txt" >/dev/null || { cat "$dir/kafka.txt" >&2; die "no broker; --no-broker does without"; }
-    grep -q 'already up' "$dir/kafka.txt" || started_kafka=yes
-    brokers=$(sed -n 's/.* on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$dir/kafka.txt")
-    broker_name="Apache Kafka, one JVM"
-  else
-    [[ -n $wipe ]] || die "Breakdown's topics on $brokers would be deleted: say --wipe if that is right"
-  fi
-fi
-empty_broker() { "$bench" wipe --brokers "$brokers"; }
-
-# start NAME COMMAND…: starts a server on its core and waits until it listens; sets pid and url.
-start() {
-  local name=$1 tries
-  shift
-  : >"$dir/$name.out"
-  # Not through a function: pid has to be the server's own.
-  taskset -c "$server_core" "$@" >"$dir/$name.out" 2>"$dir/$name.err" &
-  pid=$!
-  pids+=("$pid")
-  for ((tries = 0; tries < 300; tries++)); do
-    kill -0 "$pid" 2>/dev/null || { cat "$dir/$name.out" "$dir/$name.err" >&2; die "$name ended while starting"; }
-    url=$(sed -n 's|^ *webhooks  *\(http://[^ ]*\).*|\1/github/issues|p' "$dir/$name.out")
-    if [[ -n $url ]]; then
-      # The baselines have no health; of a server, readiness counts: its partitions are assigned.
-      admin=$(sed -n 's|^ *admin  *\(http://[^ ]*\).*|\1|p' "$dir/$name.out")
-      if [[ -z $admin ]] || curl --silent --fail --output /dev/null "$admin/health/ready"; then return; fi
-    fi
-    sleep 0.1
-  done
-  tail -n 20 "$dir/$name.out" "$dir/$name.err" >&2
-  die "$name is not ready after 30 s"
-}
-stop() {
-  kill "$pid" 2>/dev/null || true
-  wait "$pid" 2>/dev/null || true
-  pids=()
-}
-
-# serve NAME LOG ROLES: breakdown on an empty log; sets log to the flag by which others find it.
-serve() {
-  local name=$1 kind=$2 roles=$3
-  fresh "$kind"
-  start "$name" "$breakdown" serve --roles "$roles" --config "$dir/breakdown.toml" "${log[@]}" \
-    --webhooks-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0
-}
-# fresh LOG: an empty log; sets log.
-fresh() {
-  if [[ $1 == broker ]]; then
-    empty_broker
-    log=(--brokers "$brokers")
-  else
-    rm -rf "$dir"/data.*
-    log=(--data-dir "$(mktemp -d "$dir/data.XXXXXX")")
-  fi
-}
-
-load() { # label, seconds
-  on_load "$bench" load --label "$1" --url "$url" --secret bench --payload "$payload" --seconds "$2" --warmup "$warmup" \
-    --cpu-of "$pid"
-}
+begin all
+build
+need_payload
+if [[ -n $broker ]]; then need_broker; fi
 
 ingest() { # candidate
   case $1 in
@@ -190,23 +85,8 @@ gateway() { # log
 logs=(embedded)
 if [[ -n $broker ]]; then logs+=(broker); fi
 
-fact() { # label, then name and value by turns
-  local label=$1 line
-  shift
-  line="{\"label\":\"$label\""
-  while (($#)); do
-    line+=",\"$1\":\"${2//[\"\\]/}\""
-    shift 2
-  done
-  echo "$line}" >>"$results"
-}
-load_average() { cut -d' ' -f1-3 /proc/loadavg; }
-
 sleep 1
-fact machine at "$(date -u +%Y-%m-%dT%H:%MZ)" cores "$(nproc)" load_before "$(load_average)" \
-  model "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" filesystem "$(stat -f -c %T "$dir")" \
-  server_core "$server_core" load_core "$load_core" rounds "$rounds" seconds "$seconds" payload "$payload_name" \
-  broker "${broker_name:-}"
+machine
 
 if [[ -n $broker ]]; then
   # A JVM that has just started is slow: it is let run before anything of it counts.
@@ -236,16 +116,11 @@ for ((round = 1; round <= rounds; round++)); do
   done
 done
 
-if [[ -n $started_kafka ]]; then
-  scripts/kafka.sh down --wipe
-  started_kafka=''
-elif [[ -n $broker ]]; then
-  empty_broker
-fi
+if [[ -n $broker ]]; then leave_broker; fi
 say "start and idle memory"
 keep "$bench" resident --label resident --program "$breakdown" --starts "$starts" --idle "$idle" --work-dir "$dir"
 echo "{\"label\":\"binary\",\"bytes\":$(stat -c %s "$breakdown")}" >>"$results"
-fact machine-after load_after "$(load_average)"
+machine_after
 
 if [[ -n $clean_build ]]; then
   say "a clean release build"

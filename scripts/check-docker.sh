@@ -90,10 +90,10 @@ either_secret() { # the one-shot service `secrets`: fails without any, says both
 
 # What the Rust side says of topics, as "name setting=value …" in order of name.
 topics_wanted() {
-  local topic policy all compacted partitions retention bytes settings name
+  local topic policy all compacted for_ever partitions retention bytes settings name
   constant() { sed -n "s/^pub const $1: &str = \"\(.*\)\";/\1/p" events/src/topic.rs; }
   list() { tr '\n' ' ' <events/src/topic.rs | sed -n "s/.*pub const $1: \[&str; [0-9]*\] =[^[]*\[\([^]]*\)\].*/\1/p" | tr -d ' ' | tr ',' '\n'; }
-  all=$(list ALL) compacted=$(list COMPACTED)
+  all=$(list ALL) compacted=$(list COMPACTED) for_ever=$(list KEPT)
   # A test of the program holds these two to its defaults.
   partitions=$(sed -n 's/^# partitions = \([0-9]*\)$/\1/p' breakdown.example.toml)
   retention=$(sed -n 's/^# retention = "\([0-9]*\)d"$/\1/p' breakdown.example.toml | head -n 1)
@@ -104,7 +104,7 @@ topics_wanted() {
     name=$(constant "$topic")
     policy=delete kept=$((retention * 24 * 60 * 60 * 1000))
     grep -qx "$topic" <<<"$compacted" && policy=compact
-    [[ $policy == compact || $topic == POLICIES ]] && kept=-1
+    [[ $policy == compact ]] || grep -qx "$topic" <<<"$for_ever" && kept=-1
     {
       echo "cleanup.policy=$policy"
       echo "max.message.bytes=$((bytes))"

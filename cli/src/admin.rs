@@ -14,12 +14,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
+use eventlog::Log;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{health::Health, live::Detail};
+use crate::{
+    health::{Health, LOG_TIMEOUT},
+    live::Detail,
+    pauses::Pauses,
+};
 
 /// Bounds of the admin listener: it serves people and probes, and a slow one must not hold up the end.
 pub(crate) fn limits() -> webhooks::Limits {
@@ -61,9 +66,10 @@ const OPEN: [&str; 4] = ["/health", "/health/live", "/health/ready", "/metrics"]
 pub(crate) fn listener(
     public: Router,
     view: Option<Arc<gateway::View>>,
+    log: Option<Arc<dyn Log>>,
     token: Option<SecretString>,
 ) -> Router {
-    api(view)
+    api(view, log)
         .into_iter()
         .fold(public, |router, (path, methods)| router.route(path, methods))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "nothing is served here") })
@@ -71,8 +77,21 @@ pub(crate) fn listener(
 }
 
 /// The routes of the admin API.
-fn api(view: Option<Arc<gateway::View>>) -> Vec<(&'static str, MethodRouter)> {
-    let projects = move || async move { Json(view.map(|view| view.projects()).unwrap_or_default()) };
+fn api(view: Option<Arc<gateway::View>>, log: Option<Arc<dyn Log>>) -> Vec<(&'static str, MethodRouter)> {
+    let projects = move || async move {
+        let projects = view.map(|view| view.projects()).unwrap_or_default();
+        let pauses = async { Pauses::read(&**log.as_ref()?).await.ok() };
+        let pauses = tokio::time::timeout(LOG_TIMEOUT, pauses).await.ok().flatten();
+        let shown = projects.iter().map(|project| {
+            let mut shown = json!(project);
+            // Not said while the log does not say it.
+            if let Some(pauses) = &pauses {
+                shown["effects_paused_at"] = json!(pauses.paused_at(&project.project_id));
+            }
+            shown
+        });
+        Json(shown.collect::<Vec<_>>())
+    };
     vec![("/api/projects", get(projects))]
 }
 
@@ -166,7 +185,7 @@ mod tests {
         }
         let mut request = request.body(Body::empty()).unwrap();
         request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
-        let answer = listener(public, None, token.map(Into::into)).oneshot(request).await.unwrap();
+        let answer = listener(public, None, None, token.map(Into::into)).oneshot(request).await.unwrap();
         answer.status().as_u16()
     }
 
@@ -183,7 +202,7 @@ mod tests {
             "/metrics/x",
             "/%68ealth",
         ];
-        api(None).into_iter().map(|(path, _)| path).chain(odd)
+        api(None, None).into_iter().map(|(path, _)| path).chain(odd)
     }
 
     const METHODS: [Method; 7] = [
@@ -222,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn with_the_token_every_route_answers() {
-        for (path, _) in api(None) {
+        for (path, _) in api(None, None) {
             let right = [("authorization", "Bearer right")];
             assert_eq!(status(Some("right"), &Method::GET, path, ELSEWHERE, &right).await, 200, "{path}");
         }
@@ -248,7 +267,7 @@ mod tests {
                 }
             }
         }
-        for (path, _) in api(None) {
+        for (path, _) in api(None, None) {
             for host in ["127.0.0.1:7100", "localhost", "LOCALHOST:7100", "[::1]:7100", "127.8.8.8"] {
                 for peer in [HERE, "[::1]:4711", "[::ffff:127.0.0.1]:4711"] {
                     assert_eq!(

@@ -56,6 +56,12 @@ pub(crate) enum Command {
     Groups(Json),
     /// Print what is known of one issue
     Issue(Issue),
+    /// Stop effects, of a project or of all; decisions go on, and their actions wait
+    Pause(crate::commands::pause::Pause),
+    /// Let effects go on that were paused
+    Resume(crate::commands::pause::Pause),
+    /// List, show and redrive what could not be read or delivered
+    DeadLetters(crate::commands::dead_letters::DeadLetters),
     /// Work with policy files
     Policy(crate::commands::policy::Policy),
 }

@@ -28,6 +28,7 @@ mod health;
 mod history;
 mod live;
 mod logs;
+mod pauses;
 mod policy_file;
 mod preparation;
 pub mod retention;
@@ -97,6 +98,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, error::Failure> {
         Command::Topics(args) => commands::topics::topics(&settings()?, args.json).await,
         Command::Groups(args) => commands::topics::groups(&settings()?, args.json).await,
         Command::Issue(args) => commands::issue::run(&settings()?, args).await,
+        Command::Pause(args) => commands::pause::run(&settings()?, args, true).await,
+        Command::Resume(args) => commands::pause::run(&settings()?, args, false).await,
+        Command::DeadLetters(args) => commands::dead_letters::run(&settings()?, args).await,
         Command::Policy(args) => commands::policy::run(args, settings).await,
     }
 }

@@ -129,8 +129,12 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     let (listener, at) = admin;
     say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
     let view = gateway.as_ref().map(Gateway::view);
-    let router =
-        admin::listener(admin::public(health, metrics, policies), view, settings.admin_token.clone());
+    let router = admin::listener(
+        admin::public(health, metrics, policies),
+        view,
+        log.clone(),
+        settings.admin_token.clone(),
+    );
     let server = webhooks::Server::plain("admin", router, admin::limits());
     running.start("admin", |stop| server.serve(listener, stop));
     let made = preparation.as_ref().map(Preparation::made);
@@ -306,7 +310,8 @@ fn receivers(settings: &Settings) -> Result<webhooks::Config, Failure> {
     Ok(config)
 }
 
-fn projects(settings: &Settings) -> Result<Projects, Failure> {
+/// Which project what belongs to, by the configuration.
+pub(crate) fn projects(settings: &Settings) -> Result<Projects, Failure> {
     let mut projects = Projects::new(settings.project_id.as_str());
     for (id, config::Project { repositories, jira, time_zone }) in &settings.projects {
         for repository in repositories {

@@ -159,6 +159,10 @@ pub struct IssueEvent {
     /// What changed, by our field names (`labels`, `assignees`, `due_at`, `due_milestone`, `title`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub change: BTreeMap<String, FieldChange>,
+    /// True where no delivery brought this: it is the issue's state as a sweep found it. A state that says nothing new is
+    /// no event, so it fires nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub swept: bool,
 }
 
 impl IssueEvent {
@@ -194,6 +198,7 @@ impl IssueEvent {
             actor: None,
             delivery_id: None,
             change: BTreeMap::new(),
+            swept: false,
         }
     }
 

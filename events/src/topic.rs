@@ -18,13 +18,15 @@ pub const ACTIONS_SHADOW: &str = "actions-shadow";
 pub const GATEWAY_STATE: &str = "gateway-state";
 /// The executor's changelog (compacted, private).
 pub const EXECUTOR_STATE: &str = "executor-state";
+/// How far each sweep for what never arrived has come (compacted, private).
+pub const SWEEPS: &str = "sweeps";
 
 /// Topics that are kept for ever: they are few records, and explain the others.
 pub const KEPT: [&str; 2] = [POLICIES, CONTROL];
 /// Topics of which only the newest record per key matters.
-pub const COMPACTED: [&str; 2] = [GATEWAY_STATE, EXECUTOR_STATE];
+pub const COMPACTED: [&str; 3] = [GATEWAY_STATE, EXECUTOR_STATE, SWEEPS];
 /// Every topic.
-pub const ALL: [&str; 9] = [
+pub const ALL: [&str; 10] = [
     ISSUES,
     ACTIONS,
     OUTCOMES,
@@ -34,4 +36,5 @@ pub const ALL: [&str; 9] = [
     ACTIONS_SHADOW,
     GATEWAY_STATE,
     EXECUTOR_STATE,
+    SWEEPS,
 ];

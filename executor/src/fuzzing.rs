@@ -3,7 +3,7 @@
 use eventlog::Record;
 use events::{Action, ActionKind};
 
-use crate::{ExecutorError, accept, partition::Partition};
+use crate::{ExecutorError, accept, partition::Partition, pauses};
 
 /// Takes in records of `executor-state`, in their order; how many actions are pending then.
 ///
@@ -20,6 +20,11 @@ pub fn restored(changelog: &[Record]) -> Result<usize, ExecutorError> {
 /// Reads a record of `actions`; false when it becomes a dead letter.
 pub fn accepts(record: &Record) -> bool {
     accept::read(record, record.timestamp, target).is_ok()
+}
+
+/// Reads a record of `control`; false when it becomes a dead letter.
+pub fn hears(record: &Record) -> bool {
+    pauses::read(record, record.timestamp).is_ok()
 }
 
 fn target(action: &Action) -> Option<usize> {

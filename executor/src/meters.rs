@@ -19,6 +19,16 @@ pub fn describe_metrics() {
         Count,
         "Actions of partitions held here that have no outcome yet, running and parked, by target."
     );
+    describe_gauge!(
+        "breakdown_paused_projects",
+        Count,
+        "Names under which effects are paused, of partitions held here; all projects count as one."
+    );
+    describe_gauge!(
+        "breakdown_held_back",
+        Count,
+        "Pending actions that wait because their project is paused."
+    );
     describe_counter!(
         "breakdown_outcomes_total",
         Count,

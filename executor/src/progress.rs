@@ -80,11 +80,14 @@ impl Progress {
         *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = stalled;
     }
 
-    pub(crate) fn pauses<'p>(&self, paused: impl Iterator<Item = (&'p str, DateTime<Utc>)>) {
+    /// How many names there are.
+    pub(crate) fn pauses<'p>(&self, paused: impl Iterator<Item = (&'p str, DateTime<Utc>)>) -> usize {
         let paused: BTreeMap<_, _> = paused.map(|(project, at)| (project.to_owned(), at)).collect();
+        let count = paused.len();
         // A panic while the lock was held cannot leave the map half written: it is replaced whole.
         if *self.paused.read().unwrap_or_else(|poisoned| poisoned.into_inner()) != paused {
             *self.paused.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = paused;
         }
+        count
     }
 }

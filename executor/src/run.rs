@@ -525,7 +525,8 @@ impl Executor {
         let pending = self.held.values().map(|held| held.pending().len()).sum();
         let held_back = self.held.values().map(Partition::held_back).sum();
         self.progress.waits(pending, held_back);
-        self.progress.pauses(self.held.values().flat_map(|held| held.pauses().paused()));
+        let paused = self.progress.pauses(self.held.values().flat_map(|held| held.pauses().paused()));
+        metrics::gauge!("breakdown_paused_projects").set(paused as f64);
         metrics::gauge!("breakdown_held_back").set(held_back as f64);
         for (index, carrier) in self.routes.iter().enumerate() {
             let waiting: usize = self.held.values().filter_map(|held| held.waiting().get(&index)).sum();

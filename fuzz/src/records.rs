@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use eventlog::{Headers, NewRecord, Record};
-use events::{Action, DeadLetter, PolicyChange, topic};
+use events::{Action, Letter, PolicyChange, topic};
 use gateway::fuzzing::Held;
 
 use crate::{
@@ -54,10 +54,16 @@ pub fn records(data: &[u8]) {
                 }
             }
             topic::DEAD_LETTERS => {
-                if let Ok(letter) = serde_json::from_slice::<DeadLetter>(value) {
-                    letter.to_message().expect("a message");
+                match serde_json::from_slice::<Letter>(value) {
+                    Ok(Letter::Dead(letter)) => {
+                        letter.to_message().expect("a message");
+                        letter.whole_original();
+                    }
+                    Ok(Letter::Redriven(note)) => _ = note.to_message().expect("a message"),
+                    Err(_) => {}
                 }
             }
+            topic::CONTROL => _ = executor::fuzzing::hears(record),
             topic::POLICIES => {
                 if let Ok(change) = serde_json::from_slice::<PolicyChange>(value) {
                     change.to_message().expect("a message");

@@ -4,7 +4,7 @@
 //!  connection ─► server      at most so many; slow heads, slow readers, idle ones and endless bodies are cut off
 //!      │
 //!  request ────► receive     signature's form ► content type ► body, bounded ► HMAC over the raw bytes ► parse
-//!      │                     ► append to `issues` (journal: the log, or spool/ while it is away) ► 202
+//!      │                     ► admission: normalise, append to `issues` (journal: the log, or spool/ while it is away) ► 202
 //!      ├── github/           payload (what we read of it) and normalise (what it means); jira/ has the same shape
 //!      └── refusal           every other answer: problem+json that echoes nothing
 //! ```
@@ -31,6 +31,7 @@
 //! | `breakdown_connections` | `listener` | open connections |
 //! | `breakdown_connections_cut_total` | `listener`, `reason` | connections ended by us: `slow_head`, `slow_reader`, `idle`, `not_http`, `gave_way`, `drain` |
 
+mod admission;
 mod body;
 mod clean;
 mod config;
@@ -54,6 +55,7 @@ mod senders;
 mod server;
 mod signature;
 mod spool;
+mod sweep;
 
 pub use config::{Config, Limits};
 pub use journal::Journal;
@@ -66,3 +68,6 @@ pub use senders::Senders;
 pub use server::Server;
 pub use signature::{Secrets, SecretsError, sign};
 pub use spool::{Appended, Spool, SpoolContents, SpoolLimits, SpoolReport};
+pub use sweep::{
+    AppKey, GithubHook, GithubSweep, JiraSweep, SweepConfig, SweepError, SweepReport, SweepReports, Sweeper,
+};

@@ -1,9 +1,8 @@
-//! One delivery: limit, verify, normalise, append, answer.
+//! One delivery: limit, verify, admit, answer.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::{
@@ -13,23 +12,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use bytes::Bytes;
-use eventlog::{Clock, LogError, NewRecord, Position};
-use events::{DeadLetter, IssueEvent, Message, Origin, id};
+use eventlog::{Clock, Position};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    Appended, Config, Journal, Projects, Provider, Secrets,
+    Appended, Config, Journal, Provider, Secrets,
+    admission::{Admission, Admitted, Payload, Unconfirmed},
     body::Encoding,
-    delivery::{Delivery, Reading, Unreadable},
-    github,
     intake::{Intake, NotTaken},
-    jira,
     peers::FailingPeers,
     refusal::Refusal,
     signature::Signature,
@@ -41,8 +33,7 @@ const MAX_NAME_BYTES: usize = 128;
 /// What both receivers share.
 struct Receivers {
     config: Arc<Config>,
-    journal: Journal,
-    clock: Arc<dyn Clock>,
+    admission: Admission,
     intake: Intake,
     places: Semaphore,
     peers: FailingPeers,
@@ -100,9 +91,8 @@ pub fn routes(config: Arc<Config>, journal: impl Into<Journal>, clock: Arc<dyn C
         intake: Intake::new(limits),
         places: Semaphore::new(limits.concurrency),
         peers: FailingPeers::new(limits.failures_per_peer),
+        admission: Admission::new(config.clone(), journal.into(), clock),
         config: config.clone(),
-        journal: journal.into(),
-        clock,
     });
     let mut router = Router::new();
     for provider in Provider::ALL {
@@ -206,97 +196,32 @@ impl Receivers {
     ) -> Result<End, Refusal> {
         let id = single(headers, provider.delivery_header());
         let event = provider.event_header().and_then(|name| single(headers, name));
-        match reading(provider, encoding, event, id, body, &self.config.projects) {
-            Ok(Reading::Ignored(why)) => Ok(End::Ignored(why)),
-            Ok(Reading::Event(event)) => self.accept(*event, body).await,
-            Err(unreadable) => Err(self.bury(provider, event, id, &unreadable, body).await),
+        let payload = Payload { provider, encoding, event, id, body, signed: true };
+        match self.admission.admit(payload).await {
+            Ok(Admitted::Event { event_id, topic, place }) => {
+                Ok(End::Accepted(Receipt { event_id, topic, place: place.into() }))
+            }
+            Ok(Admitted::Ignored(why)) => Ok(End::Ignored(why)),
+            Ok(Admitted::Unreadable) => Err(Refusal::Unreadable),
+            Err(Unconfirmed) => Err(Refusal::Unavailable),
         }
     }
-
-    async fn accept(&self, event: IssueEvent, body: &[u8]) -> Result<End, Refusal> {
-        let message = event.to_message(Some(&id::payload_hash(body))).map_err(|error| {
-            tracing::error!(%error, event_id = event.event_id, "an event cannot be written as JSON");
-            Refusal::Unavailable
-        })?;
-        let topic = message.topic;
-        let place = self.append(message, &event.event_id).await?.into();
-        Ok(End::Accepted(Receipt { event_id: event.event_id, topic, place }))
-    }
-
-    /// Keeps a payload that is signed right but cannot be read.
-    async fn bury(
-        &self,
-        provider: Provider,
-        event: Option<&str>,
-        id: Option<&str>,
-        why: &Unreadable,
-        body: &[u8],
-    ) -> Refusal {
-        let origin = Origin::Delivery {
-            provider: provider.as_str().to_owned(),
-            delivery_id: id.map(str::to_owned),
-            event: event.map(str::to_owned),
-        };
-        let letter = DeadLetter::new(origin, None, "unreadable", why.to_string(), self.clock.now(), body);
-        tracing::warn!(%provider, event_id = letter.event_id, %why, "a signed delivery cannot be read; it is a dead letter");
-        let Ok(message) = letter.to_message() else { return Refusal::Unavailable };
-        match self.append(message, &letter.event_id).await {
-            Ok(_) => Refusal::Unreadable,
-            Err(refusal) => refusal,
-        }
-    }
-
-    async fn append(&self, message: Message, event_id: &str) -> Result<Appended, Refusal> {
-        let within = self.config.limits.append_timeout;
-        let record = NewRecord {
-            topic: message.topic.to_owned(),
-            partition: None,
-            key: Bytes::from(message.key),
-            value: Some(Bytes::from(message.value)),
-            headers: message.headers,
-        };
-        let appended =
-            timeout(within, self.journal.append(record)).await.unwrap_or_else(|_| Err(too_late(within)));
-        appended.map_err(|error| {
-            tracing::error!(event_id, %error, "a delivery was answered 503: the log did not confirm it");
-            Refusal::Unavailable
-        })
-    }
-}
-
-fn too_late(within: Duration) -> LogError {
-    LogError::Unavailable(format!(
-        "the log did not confirm an append within {within:?}: look at its disk or broker"
-    ))
 }
 
 fn verify(secrets: &Secrets, signature: &Signature, body: &[u8]) -> Result<(), Refusal> {
     if secrets.verify(signature, body) { Ok(()) } else { Err(Refusal::SignatureWrong) }
 }
 
-pub(crate) fn reading(
-    provider: Provider,
-    encoding: Encoding,
-    event: Option<&str>,
-    id: Option<&str>,
-    body: &[u8],
-    projects: &Projects,
-) -> Result<Reading, Unreadable> {
-    let json = encoding.json(body)?;
-    let delivery = Delivery { event, id, body, json: &json, projects };
-    match provider {
-        Provider::Github => github::read(&delivery),
-        Provider::Jira => jira::read(&delivery),
-    }
-}
-
 /// A header that stands there once, in a few visible ASCII characters.
 fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let text = value.to_str().ok()?;
-    (!text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic()))
-        .then_some(text)
+    value.to_str().ok().filter(|text| is_name(text))
+}
+
+/// Whether a delivery id, or the name of an event, is one that is believed.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {

@@ -4,9 +4,9 @@ use events::{Message, id};
 
 use crate::{
     Projects, Provider,
+    admission::{Payload, read},
     body::Encoding,
     delivery::{Reading, Unreadable},
-    receive::reading,
 };
 
 /// What a delivery says that was kept.
@@ -30,8 +30,8 @@ pub fn reread(
     projects: &Projects,
 ) -> Result<Reread, String> {
     let encoding = Encoding::of_kept(provider, body);
-    let reading = reading(provider, encoding, event, delivery_id, body, projects);
-    match reading.map_err(|why: Unreadable| why.to_string())? {
+    let payload = Payload { provider, encoding, event, id: delivery_id, body, signed: true };
+    match read(payload, projects).map_err(|why: Unreadable| why.to_string())? {
         Reading::Ignored(why) => Ok(Reread::Ignored(why)),
         Reading::Event(event) => event
             .to_message(Some(&id::payload_hash(body)))
@@ -46,7 +46,7 @@ mod tests {
 
     const OPENED: &[u8] = include_bytes!("../../samples/deliveries/github-issue-opened-triage.json");
 
-    fn read(event: Option<&str>, body: &[u8]) -> Result<Reread, String> {
+    fn again(event: Option<&str>, body: &[u8]) -> Result<Reread, String> {
         reread(
             Provider::Github,
             event,
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn it_is_the_event_that_it_would_have_been() {
-        let Ok(Reread::Event(message)) = read(Some("issues"), OPENED) else { panic!("an event") };
+        let Ok(Reread::Event(message)) = again(Some("issues"), OPENED) else { panic!("an event") };
         assert_eq!((message.topic, message.key.as_str()), ("issues", "alpha"));
         let headers: Vec<_> = message.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert!(headers.contains(&("payload_hash", &id::payload_hash(OPENED))));
@@ -74,15 +74,15 @@ mod tests {
             "payload={}",
             percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
         );
-        assert!(matches!(read(Some("issues"), form.as_bytes()), Ok(Reread::Event(_))));
+        assert!(matches!(again(Some("issues"), form.as_bytes()), Ok(Reread::Event(_))));
     }
 
     #[test]
     fn what_is_still_unreadable_is_told_without_its_text() {
         for (event, body) in [(None, OPENED), (Some("issues"), b"<script>"), (Some("milestone"), OPENED)] {
-            let why = read(event, body).unwrap_err();
+            let why = again(event, body).unwrap_err();
             assert!(!why.is_empty() && !why.contains("script"), "{why}");
         }
-        assert_eq!(read(Some("ping"), b"{}"), Ok(Reread::Ignored("ping")));
+        assert_eq!(again(Some("ping"), b"{}"), Ok(Reread::Ignored("ping")));
     }
 }

@@ -66,7 +66,7 @@ impl Signature {
         Self::parse(value.as_bytes()).ok_or(Refusal::SignatureMalformed)
     }
 
-    fn parse(value: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let digits = value.strip_prefix(b"sha256=")?;
         let mut bytes = [0; 32];
         let lower = digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));

@@ -1,6 +1,9 @@
 //! `breakdown issue REF`: what is known of one issue.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
 
 use eventlog::Log;
 use events::{Action, Outcome, topic};
@@ -9,10 +12,11 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Issue,
-    commands::{inert, inert_json, read_all},
+    commands::{indented, inert_json, read_all},
     config::Settings,
     error::Failure,
     logs::{self, Access},
+    pauses::Pauses,
 };
 
 /// Prints facts, deciding rule, timers, actions, outcomes. Reads the log only, so it works beside a server.
@@ -20,10 +24,12 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
     let log = logs::open(settings, Access::Read).await?;
     let (project, state) = known(&*log, &args.issue_ref).await?;
     let issue = state.issue(&project, &args.issue_ref);
-    let mut actions: Vec<Action> = Vec::new();
+    let (mut actions, mut met) = (Vec::<Action>::new(), BTreeSet::new());
     read_all(&*log, topic::ACTIONS, |record| {
         let action = record.value.as_deref().and_then(|value| serde_json::from_slice::<Action>(value).ok());
-        actions.extend(action.filter(|action| action.issue_ref.as_deref() == Some(&args.issue_ref)));
+        let of_this = action.filter(|action| action.issue_ref.as_deref() == Some(&args.issue_ref));
+        // Redriven, it stands there again.
+        actions.extend(of_this.filter(|action| met.insert(action.event_id.clone())));
     })
     .await?;
     let mut outcomes: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
@@ -35,6 +41,7 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
     })
     .await?;
     let mut pending = pending(&*log).await?;
+    let paused_at = Pauses::read(&*log).await?.paused_at(&project);
     let actions: Vec<_> = actions
         .into_iter()
         .map(|action| {
@@ -46,8 +53,8 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
             shown
         })
         .collect();
-    let whole =
-        json!({"issue_ref": args.issue_ref, "project_id": project, "state": issue, "actions": actions});
+    let whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": paused_at, "state": issue,
+        "actions": actions});
     if args.json {
         say!("{}", inert_json(&whole));
     } else {
@@ -108,25 +115,4 @@ pub(crate) async fn known(log: &dyn Log, issue_ref: &str) -> Result<(String, Sta
              is known from its first event on"
         ))
     })
-}
-
-/// JSON as lines for a person: `key: value`, nested by two spaces; text stays quoted, so it stays inert.
-fn indented(value: &Value, depth: usize) -> String {
-    let margin = "  ".repeat(depth);
-    let line = |name: &str, value: &Value| match value {
-        Value::Object(fields) if fields.is_empty() => format!("{margin}{name} none\n"),
-        Value::Array(items) if items.is_empty() => format!("{margin}{name} none\n"),
-        Value::Object(_) => format!("{margin}{name}\n{}", indented(value, depth + 1)),
-        Value::Array(items) if items.iter().any(Value::is_object) => {
-            format!("{margin}{name}\n{}", indented(value, depth + 1))
-        }
-        plain => format!("{margin}{name} {}\n", inert_json(plain)),
-    };
-    match value {
-        Value::Object(fields) => {
-            fields.iter().map(|(key, value)| line(&format!("{}:", inert(key)), value)).collect()
-        }
-        Value::Array(items) => items.iter().map(|item| line("-", item)).collect(),
-        plain => format!("{margin}{}\n", inert_json(plain)),
-    }
 }

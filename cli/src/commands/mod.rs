@@ -1,7 +1,9 @@
 //! One file a command; each prints for a person, or JSON for a program.
 
+pub(crate) mod dead_letters;
 pub(crate) mod deliver;
 pub(crate) mod issue;
+pub(crate) mod pause;
 pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod tail;
@@ -38,6 +40,27 @@ pub(crate) fn inert_json(value: &Value) -> String {
 fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
+/// JSON as lines for a person: `key: value`, nested by two spaces; text stays quoted, so it stays inert.
+pub(crate) fn indented(value: &Value, depth: usize) -> String {
+    let margin = "  ".repeat(depth);
+    let line = |name: &str, value: &Value| match value {
+        Value::Object(fields) if fields.is_empty() => format!("{margin}{name} none\n"),
+        Value::Array(items) if items.is_empty() => format!("{margin}{name} none\n"),
+        Value::Object(_) => format!("{margin}{name}\n{}", indented(value, depth + 1)),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            format!("{margin}{name}\n{}", indented(value, depth + 1))
+        }
+        plain => format!("{margin}{name} {}\n", inert_json(plain)),
+    };
+    match value {
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| line(&format!("{}:", inert(key)), value)).collect()
+        }
+        Value::Array(items) => items.iter().map(|item| line("-", item)).collect(),
+        plain => format!("{margin}{}\n", inert_json(plain)),
+    }
 }
 
 /// The bytes of a file, or of standard input where it is called `-`; at most `max`.

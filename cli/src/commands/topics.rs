@@ -1,25 +1,28 @@
 //! `breakdown topics`, `breakdown groups`.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use eventlog::embedded::Backlog;
 use serde_json::json;
 use webhooks::{Spool, SpoolContents};
 
 use crate::{
     clock::SystemClock,
-    commands::inert,
+    commands::{inert, inert_json},
     config::Settings,
     error::Failure,
     logs::{self, Access},
+    pauses::Pauses,
 };
 
-/// Topics with partitions, first and end offset; before them what is spooled here for a broker.
+/// Topics with partitions, first and end offset; before them what is spooled here for a broker, and whose effects are paused.
 pub(crate) async fn topics(settings: &Settings, as_json: bool) -> Result<ExitCode, Failure> {
     let log = logs::open(settings, Access::Read).await?;
     // It fills while the broker does not answer, so it is shown all the same.
     spool(settings, as_json).await?;
     let topics = log.topics().await?;
+    paused(&Pauses::read(&*log).await?, as_json);
     if !as_json {
         say!("{:<16} {:>9} {:>12} {:>12}", "TOPIC", "PARTITION", "FIRST", "END");
     }
@@ -34,6 +37,25 @@ pub(crate) async fn topics(settings: &Settings, as_json: bool) -> Result<ExitCod
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whose effects are paused; nothing where nobody's are.
+fn paused(pauses: &Pauses, as_json: bool) {
+    let all = pauses.all_paused_at();
+    let projects: BTreeMap<&str, DateTime<Utc>> = pauses.projects().collect();
+    if all.is_none() && projects.is_empty() {
+        return;
+    }
+    if as_json {
+        say!("{}", inert_json(&json!({"effects_paused": {"all_since": all, "projects": projects}})));
+        return;
+    }
+    let since = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    all.iter().for_each(|at| say!("effects of all projects are paused since {}", since(*at)));
+    for (project, at) in projects {
+        say!("effects of project {} are paused since {}", inert(project), since(at));
+    }
+    say!("");
 }
 
 /// What waits in this data directory for the broker.

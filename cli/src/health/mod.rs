@@ -27,7 +27,7 @@ use self::watch::Watch;
 /// How long a role may go without coming round before the process is not ready. A role comes round at least once a second.
 const STALLED_AFTER: TimeDelta = TimeDelta::seconds(15);
 /// How long the log may take to answer.
-const LOG_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer of the log is good for, so that probes cost it little.
 const LOG_ANSWER_KEPT: Duration = Duration::from_secs(1);
 
@@ -39,6 +39,10 @@ pub(crate) trait Progress: Send + Sync {
     fn partitions(&self) -> BTreeMap<u32, Phase>;
     /// What is overdue there; none where nothing is.
     fn stalled(&self) -> Option<Value>;
+    /// Which effects operators have paused; none of a role that has none.
+    fn effects(&self) -> Option<Value> {
+        None
+    }
 }
 
 impl Progress for gateway::Progress {
@@ -68,6 +72,14 @@ impl Progress for executor::Progress {
     fn stalled(&self) -> Option<Value> {
         let stalled = self.stalled();
         (stalled.actions > 0).then(|| json!(stalled))
+    }
+
+    // Numbers only: readiness is shown to whoever asks, and projects have names.
+    fn effects(&self) -> Option<Value> {
+        let paused = self.paused();
+        let all = paused.contains_key("");
+        let projects = paused.len() - usize::from(all);
+        Some(json!({"all_paused": all, "paused_projects": projects, "held_back": self.held_back()}))
     }
 }
 
@@ -195,6 +207,9 @@ impl Health {
             let (moves, said) = role.ready(self.clock.now());
             ready &= moves;
             detail.insert(role.name.into(), said);
+            if let Some(effects) = role.progress.effects() {
+                detail.insert("effects".into(), effects);
+            }
         }
         // Only the broker's operator can end a transaction that it has forgotten, so it must be said where it is looked at.
         let undecided = match &self.log {

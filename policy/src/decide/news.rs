@@ -85,6 +85,7 @@ impl News<'_> {
             let repo = event.issue_ref.strip_prefix("github:")?.rsplit_once('#')?.0;
             state.milestone(&event.project_id, &events::issue_ref_of_milestone(repo, number))
         });
+        let before = event.swept.then(|| issue.facts.clone());
         let mut standing = merge(&mut issue, event, payload_hash, milestone, now);
         if event.event_type == EventType::IssueDeleted {
             // Nothing can come after it, whatever its stamp says.
@@ -102,7 +103,10 @@ impl News<'_> {
                 }
             }
         };
-        self.tell(issue_ref, issue, hearers);
+        // A state that was found, not sent, is an event only by what it says that was not known.
+        let repeats =
+            before.is_some_and(|before| standing == Standing::Late || says_the_same(&before, &issue.facts));
+        self.tell(issue_ref, issue, if repeats { Hearers::Nobody } else { hearers });
     }
 
     /// A milestone's due date moved: an event for each open issue that follows it.
@@ -139,6 +143,11 @@ impl News<'_> {
         let Issue { facts, latest, deleted, .. } = issue;
         self.issues.push(Told { issue_ref, facts, latest, deleted, hearers });
     }
+}
+
+/// Whether facts differ at most in when they were said.
+fn says_the_same(before: &Facts, after: &Facts) -> bool {
+    *after == Facts { updated_at: after.updated_at, as_of: after.as_of.clone(), ..before.clone() }
 }
 
 /// An issue's facts as they are remembered now; what rules made of it is left out.

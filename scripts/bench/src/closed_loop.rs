@@ -81,6 +81,7 @@ async fn work(
         let counts = (from..until).contains(&now);
         match answer {
             Ok(answer) if answer.status == 202 => {
+                tally.accepted += 1;
                 if counts {
                     tally.latencies.record(now - began);
                 }

@@ -1,6 +1,6 @@
 //! The log under test, its topics, and the machine's clock.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use eventlog::{
@@ -32,6 +32,16 @@ pub(crate) struct Which {
 impl Which {
     pub(crate) fn is_embedded(&self) -> bool {
         self.data_dir.is_some()
+    }
+
+    /// The flags of `breakdown` that name the same log.
+    pub(crate) fn flags(&self) -> Result<Vec<OsString>> {
+        match (&self.data_dir, &self.brokers) {
+            // A child may run in another directory.
+            (Some(dir), _) => Ok(vec!["--data-dir".into(), dir.canonicalize()?.into()]),
+            (None, Some(brokers)) => Ok(vec!["--brokers".into(), brokers.into()]),
+            (None, None) => Err("say --brokers or --data-dir".into()),
+        }
     }
 
     /// Opens the log, beside a server or alone.

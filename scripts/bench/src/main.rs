@@ -9,6 +9,9 @@
 //!  gateway    the gateway alone, from `issues` to `actions`
 //!  history    weeks of events on an embedded log, and two policies of a hundred rules
 //!  backtest   `breakdown policy backtest` on them
+//!  recovery   `serve`, killed and started again with many events behind
+//!  restore    `serve`, started on the log of many open issues
+//!  kept       what is on `issues`
 //!  resident   an idle `serve`: start to ready, resident memory
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
@@ -19,8 +22,10 @@ mod backtest;
 mod baseline;
 mod closed_loop;
 mod connection;
+mod filling;
 mod gateway_alone;
 mod history;
+mod kept;
 mod latencies;
 mod load;
 mod log;
@@ -29,9 +34,12 @@ mod open_loop;
 mod pacer;
 mod payload;
 mod process;
+mod recovery;
 mod report;
 mod requests;
 mod resident;
+mod restore;
+mod server;
 mod signature;
 mod watched;
 mod wipe;
@@ -64,6 +72,12 @@ enum Command {
     Append(append::Args),
     /// Fill `issues` and let the gateway alone work it off
     Gateway(gateway_alone::Args),
+    /// Kill `serve` at work, let events pile up, and see how it catches up
+    Recovery(recovery::Args),
+    /// Start `serve` on the log of many open issues
+    Restore(restore::Args),
+    /// Count the events on `issues`
+    Kept(kept::Args),
     /// Fill an embedded log with weeks of events, and write two policies to try on them
     History(history::Args),
     /// Replay what `history` wrote with `breakdown policy backtest`
@@ -87,11 +101,14 @@ fn main() -> ExitCode {
         Command::Baseline(args) => runtime(args.single).and_then(|on| on.block_on(baseline::run(args))),
         Command::Append(args) => runtime(false).and_then(|on| on.block_on(append::run(args))),
         Command::Gateway(args) => runtime(false).and_then(|on| on.block_on(gateway_alone::run(args))),
+        Command::Restore(args) => runtime(false).and_then(|on| on.block_on(restore::run(args))),
         Command::History(args) => runtime(false).and_then(|on| on.block_on(history::run(args))),
         // One thread: what makes the load shall cost little itself.
         Command::Load(args) => runtime(true).and_then(|on| on.block_on(load::run(args))),
         Command::Actions(args) => runtime(true).and_then(|on| on.block_on(actions::run(args))),
         Command::Resident(args) => runtime(true).and_then(|on| on.block_on(resident::run(args))),
+        Command::Recovery(args) => runtime(true).and_then(|on| on.block_on(recovery::run(args))),
+        Command::Kept(args) => runtime(true).and_then(|on| on.block_on(kept::run(args))),
         Command::Backtest(args) => runtime(true).and_then(|on| on.block_on(backtest::run(args))),
         Command::Wipe(args) => runtime(true).and_then(|on| on.block_on(wipe::run(args))),
         Command::BacktestTable(args) => backtest::table(args),

@@ -11,6 +11,8 @@ use crate::{Result, latencies::Latencies, process};
 pub(crate) struct Tally {
     /// Of the requests that were answered with 202.
     pub(crate) latencies: Latencies,
+    /// Requests answered with 202, also before and after what is measured.
+    pub(crate) accepted: u64,
     /// Answers with another status.
     pub(crate) not_202: u64,
     /// Requests without an answer.
@@ -33,6 +35,7 @@ impl Tally {
 
     pub(crate) fn merge(&mut self, other: Self) {
         self.latencies.merge(other.latencies);
+        self.accepted += other.accepted;
         self.not_202 += other.not_202;
         self.failed += other.failed;
         self.complaint = self.complaint.take().or(other.complaint);
@@ -59,19 +62,22 @@ impl Stopwatch {
         let wall = self.began.elapsed();
         let server = self.server.map(|pid| process::cpu(Some(pid))).transpose()?;
         let own = process::cpu(None)? - self.own_cpu;
-        Ok(Taken { wall, server: server.map(|cpu| cpu - self.server_cpu), own })
+        let peak = self.server.map(process::peak_resident).transpose()?;
+        Ok(Taken { wall, server: server.map(|cpu| cpu - self.server_cpu), own, peak })
     }
 }
 
-/// Time that a run took.
+/// Time that a run took, and the most memory that the server has had up to its end, in KiB.
 pub(crate) struct Taken {
     wall: Duration,
     server: Option<Duration>,
     own: Duration,
+    peak: Option<u64>,
 }
 
 /// The line to print. `per_second` counts requests answered with 202; `server_cpu_us` is the server's CPU time a request;
-/// `load_busy` is the part of one core that making the load took: near 1 the load was the limit, not the server.
+/// `accepted` counts those
+/// before and after, too; `load_busy` is the part of one core that making the load took: near 1 the load was the limit, not the server.
 pub(crate) fn line(tally: Tally, taken: &Taken) -> Value {
     if let Some(complaint) = &tally.complaint {
         eprintln!("bench: {} not 202, {} failed; the first: {complaint}", tally.not_202, tally.failed);
@@ -80,11 +86,13 @@ pub(crate) fn line(tally: Tally, taken: &Taken) -> Value {
     let answered = accepted as f64 + tally.not_202 as f64;
     let mut line = json!({
         "requests": accepted,
+        "accepted": tally.accepted,
         "seconds": seconds,
         "per_second": accepted as f64 / seconds,
         "not_202": tally.not_202,
         "failed": tally.failed,
         "server_cpu_us": taken.server.filter(|_| answered > 0.0).map(|cpu| cpu.as_secs_f64() * 1e6 / answered),
+        "peak_resident_kib": taken.peak,
         "load_busy": taken.own.as_secs_f64() / seconds,
     });
     extend(&mut line, tally.latencies.summary());

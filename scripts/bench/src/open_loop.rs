@@ -140,6 +140,7 @@ async fn work(
         match connection.exchange(&buffer).await {
             Ok(answer) if answer.status == 202 => {
                 let took = Instant::now().saturating_duration_since(due);
+                tally.accepted += 1;
                 if counts {
                     tally.latencies.record(took);
                 }

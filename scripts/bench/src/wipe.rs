@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use eventlog::{
+    Log,
+    kafka::{KafkaConfig, KafkaLog},
+};
 use events::topic;
 use rdkafka::{
     ClientConfig,
@@ -10,7 +14,10 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use crate::{Result, log::APPEND_TOPIC};
+use crate::{
+    Result,
+    log::{self, APPEND_TOPIC},
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -19,6 +26,9 @@ pub(crate) struct Args {
     /// Brokers on this machine, host:port,…
     #[arg(long, value_name = "LIST")]
     brokers: String,
+    /// Make them anew, empty, for a server that does not make them itself
+    #[arg(long)]
+    make: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<()> {
@@ -43,11 +53,15 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     loop {
         let metadata = client.inner().fetch_metadata(None, PATIENCE)?;
         if !metadata.topics().iter().any(|left| topics.contains(&left.name())) {
-            return Ok(());
+            break;
         }
         if Instant::now() > until {
             return Err("the broker still has topics that it said were deleted".into());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    if args.make {
+        KafkaLog::new(KafkaConfig::new(&args.brokers))?.create_topics(&log::topics()).await?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A real broker of our own, by scripts/kafka.sh: its port, its data, its death.
+//! A real broker of our own, of one node or several, by scripts/kafka.sh: its ports, its data, its death.
 
 use std::{
     net::TcpListener,
@@ -19,60 +19,72 @@ const START_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) struct Broker {
     script: PathBuf,
     directory: PathBuf,
+    /// Of the first node; each has two.
     port: u16,
+    nodes: u16,
 }
 
 impl Broker {
-    /// Starts one in `directory`, on a port that is free together with the next one, which its controller takes.
-    pub(crate) async fn start(script: &Path, directory: &Path) -> Result<Self> {
-        let broker =
-            Self { script: script.to_owned(), directory: directory.to_owned(), port: two_free_ports()? };
+    /// Starts one in `directory`, on ports that are free in a row: of each node the second is its controller's.
+    pub(crate) async fn start(script: &Path, directory: &Path, nodes: u16) -> Result<Self> {
+        let port = free_ports(2 * nodes)?;
+        let broker = Self { script: script.to_owned(), directory: directory.to_owned(), port, nodes };
         broker.up().await?;
         Ok(broker)
     }
 
     /// What REDPANDA_BROKERS is to be.
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let nodes = (0..self.nodes).map(|node| format!("127.0.0.1:{}", self.port + 2 * node));
+        nodes.collect::<Vec<_>>().join(",")
     }
 
-    /// Starts it on the data that it has.
+    /// Starts the nodes that do not run, on the data that they have.
     pub(crate) async fn up(&self) -> Result<()> {
-        self.run(&["up"]).await
+        match self.nodes {
+            1 => self.run(&["up"]).await,
+            nodes => self.run(&["up", "--nodes", &nodes.to_string()]).await,
+        }
     }
 
     /// Stops it and keeps its data.
     pub(crate) async fn down(&self) -> Result<()> {
-        self.resume();
+        for node in 0..self.nodes.into() {
+            self.resume(node);
+        }
         self.run(&["down"]).await
     }
 
-    /// kill -9, and waits until it is gone.
-    pub(crate) async fn kill(&self) -> Result<()> {
-        let pid = self.pid().ok_or("the broker does not run")?;
+    /// kill -9 of a node, and waits until it is gone.
+    pub(crate) async fn kill(&self, node: usize) -> Result<()> {
+        let pid = self.pid(node).ok_or("the broker does not run")?;
         kill_process(pid, Signal::KILL)?;
         // It is not our child, so its end cannot be waited for.
-        while self.pid() == Some(pid) {
+        while self.pid(node) == Some(pid) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
 
-    /// SIGSTOP: connections are taken and nothing is answered.
-    pub(crate) fn pause(&self) -> bool {
-        self.pid().is_some_and(|pid| kill_process(pid, Signal::STOP).is_ok())
+    /// SIGSTOP of a node: connections are taken and nothing is answered.
+    pub(crate) fn pause(&self, node: usize) -> bool {
+        self.pid(node).is_some_and(|pid| kill_process(pid, Signal::STOP).is_ok())
     }
 
     /// SIGCONT.
-    pub(crate) fn resume(&self) -> bool {
-        self.pid().is_some_and(|pid| kill_process(pid, Signal::CONT).is_ok())
+    pub(crate) fn resume(&self, node: usize) -> bool {
+        self.pid(node).is_some_and(|pid| kill_process(pid, Signal::CONT).is_ok())
     }
 
-    /// Its pid. The file outlives it when it is killed, and its number may be another program's by then.
-    fn pid(&self) -> Option<Pid> {
-        let pid = std::fs::read_to_string(self.directory.join("pid")).ok()?;
+    /// The pid of a node, counted from 0. The file outlives it when it is killed, and its number may be another program's by then.
+    fn pid(&self, node: usize) -> Option<Pid> {
+        let home = match self.nodes {
+            1 => self.directory.clone(),
+            _ => self.directory.join(format!("node-{}", node + 1)),
+        };
+        let pid = std::fs::read_to_string(home.join("pid")).ok()?;
         let arguments = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).ok()?;
-        let ours = String::from_utf8_lossy(&arguments).contains(&*self.directory.to_string_lossy());
+        let ours = String::from_utf8_lossy(&arguments).contains(&*home.to_string_lossy());
         ours.then(|| Pid::from_raw(pid.trim().parse().ok()?))?
     }
 
@@ -102,19 +114,22 @@ impl Broker {
 impl Drop for Broker {
     /// When the run ends before its time; after [`Broker::down`] there is nothing left to kill.
     fn drop(&mut self) {
-        if let Some(pid) = self.pid() {
+        for pid in (0..self.nodes.into()).filter_map(|node| self.pid(node)) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
 }
 
-fn two_free_ports() -> Result<u16> {
+/// The first of `count` free ports in a row.
+fn free_ports(count: u16) -> Result<u16> {
     for _ in 0..100 {
         let first = TcpListener::bind("127.0.0.1:0")?;
         let port = first.local_addr()?.port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        let is_free =
+            |more| port.checked_add(more).is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+        if (1..count).all(is_free) {
             return Ok(port);
         }
     }
-    Err("no two free ports in a row".into())
+    Err(format!("no {count} free ports in a row").into())
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use calendar_mock::{Meeting, Nudge, Stored};
 use chrono::{DateTime, Utc};
 use eventlog::{Log, Record};
-use events::{Action, IssueEvent, Outcome, topic};
+use events::{Action, IssueEvent, Outcome, Redrive, topic};
 use policy::State;
 use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -30,6 +30,8 @@ pub(crate) struct Placed<T> {
     pub(crate) offset: u64,
     pub(crate) at: DateTime<Utc>,
     pub(crate) payload_hash: Option<String>,
+    /// How often it was redriven.
+    pub(crate) round: u32,
     pub(crate) value: T,
 }
 
@@ -59,7 +61,10 @@ pub(crate) struct Evidence {
     pub(crate) stories: Vec<Story>,
     /// In the order of partition and offset, as are the others.
     pub(crate) issues: Vec<Placed<IssueEvent>>,
+    /// As the policy decided them.
     pub(crate) actions: Vec<Placed<Action>>,
+    /// Those that were put on the log again because they had failed.
+    pub(crate) redriven: Vec<Placed<Action>>,
     pub(crate) outcomes: Vec<Placed<Outcome>>,
     pub(crate) dead_letters: usize,
     /// Records of these topics that could not be read as what they should be.
@@ -78,6 +83,7 @@ pub(crate) struct Evidence {
 pub(crate) struct Logged {
     pub(crate) issues: Vec<Placed<IssueEvent>>,
     pub(crate) actions: Vec<Placed<Action>>,
+    pub(crate) redriven: Vec<Placed<Action>>,
     pub(crate) outcomes: Vec<Placed<Outcome>>,
     pub(crate) dead_letters: usize,
     pub(crate) unreadable: Vec<String>,
@@ -91,7 +97,8 @@ impl Logged {
         let issues = records(log, topic::ISSUES, &mut unreadable).await?;
         let issues = placed(issues, &mut unreadable);
         let actions = records(log, topic::ACTIONS, &mut unreadable).await?;
-        let actions = placed(actions, &mut unreadable);
+        let actions: Vec<Placed<Action>> = placed(actions, &mut unreadable);
+        let (redriven, actions) = actions.into_iter().partition(|placed| placed.round > 0);
         let outcomes = records(log, topic::OUTCOMES, &mut unreadable).await?;
         let outcomes = placed(outcomes, &mut unreadable);
         let dead_letters = records(log, topic::DEAD_LETTERS, &mut unreadable).await?.len();
@@ -99,7 +106,7 @@ impl Logged {
         for record in records(log, topic::GATEWAY_STATE, &mut unreadable).await? {
             states.entry(record.partition).or_default().restore(&record.key, record.value.as_deref())?;
         }
-        Ok(Self { issues, actions, outcomes, dead_letters, unreadable, states })
+        Ok(Self { issues, actions, redriven, outcomes, dead_letters, unreadable, states })
     }
 }
 
@@ -133,7 +140,10 @@ fn placed<T: DeserializeOwned>(records: Vec<Record>, unreadable: &mut Vec<String
         match serde_json::from_slice(value.as_deref().unwrap_or_default()) {
             Ok(value) => {
                 let payload_hash = record.header("payload_hash").map(str::to_owned);
-                read.push(Placed { partition: *partition, offset: *offset, at: *at, payload_hash, value });
+                let round =
+                    Redrive::from_headers(|name| record.header(name)).map_or(0, |redrive| redrive.round);
+                let (partition, offset, at) = (*partition, *offset, *at);
+                read.push(Placed { partition, offset, at, payload_hash, round, value });
             }
             Err(error) => unreadable.push(format!("{topic} {partition}/{offset}: {error}")),
         }

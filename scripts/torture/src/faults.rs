@@ -29,12 +29,12 @@ pub(crate) enum Fault {
     Kill(usize),
     /// SIGSTOP of it, and SIGCONT after so long.
     Pause(usize, Duration),
-    /// kill -9 of the broker, and a start at once.
-    KillBroker,
-    /// kill -9 of the broker, and a start after so long: connections are refused meanwhile.
-    BrokerAway(Duration),
-    /// SIGSTOP of the broker, and SIGCONT after so long: connections are taken and nothing is answered meanwhile.
-    BrokerHangs(Duration),
+    /// kill -9 of this node of the broker, and a start at once.
+    KillBroker(usize),
+    /// kill -9 of this node of the broker, and a start after so long: connections are refused meanwhile.
+    BrokerAway(usize, Duration),
+    /// SIGSTOP of this node of the broker, and SIGCONT after so long: connections are taken and nothing is answered meanwhile.
+    BrokerHangs(usize, Duration),
     /// So many POSTs to calendar-mock get this.
     Calendar(Calendar, u32),
 }
@@ -89,8 +89,8 @@ impl Sizes {
 /// Longer than the session of a member of a group (10 s): by then others have taken its partitions over.
 const PAUSE: std::ops::Range<u64> = 12_000..17_000;
 
-/// Shorter and longer than a broker's registration with its controller (9 s): a lone broker that is stopped for longer is given up
-/// by the controller that wakes with it, and its partitions have no leader for a while.
+/// Shorter and longer than a broker's registration with its controller (9 s): one that is stopped for longer is given up, others lead
+/// its partitions, and those of a lone one have no leader for a while.
 const HANG: std::ops::Range<u64> = 5_000..15_000;
 
 /// So long after a burst its deliveries are still worked on.
@@ -117,9 +117,9 @@ impl Fault {
         KINDS[match self {
             Self::Kill(_) => 0,
             Self::Pause(..) => 1,
-            Self::KillBroker => 2,
-            Self::BrokerAway(_) => 3,
-            Self::BrokerHangs(_) => 4,
+            Self::KillBroker(_) => 2,
+            Self::BrokerAway(..) => 3,
+            Self::BrokerHangs(..) => 4,
             Self::Calendar(Calendar::Error, _) => 5,
             Self::Calendar(Calendar::Busy(_), _) => 6,
             Self::Calendar(Calendar::Hangs, _) => 7,
@@ -129,17 +129,19 @@ impl Fault {
         }]
     }
 
-    /// Draws a fault of the kind. Processes are the first `processes` of the world's list.
-    fn draw(rng: &mut fastrand::Rng, kind: usize, processes: usize, sizes: Sizes) -> Self {
+    /// Draws a fault of the kind. Processes are the first `processes` of the world's list. The number of nodes changes nothing else of
+    /// what is drawn.
+    fn draw(rng: &mut fastrand::Rng, kind: usize, processes: usize, nodes: usize, sizes: Sizes) -> Self {
         let outage = Duration::from_secs(rng.u64(sizes.outage.as_secs() * 5 / 6..=sizes.outage.as_secs()));
         let process = rng.usize(..processes);
+        let node = process % nodes.max(1);
         let calls = rng.u32(1..=sizes.calls);
         match kind {
             0 => Self::Kill(process),
             1 => Self::Pause(process, Duration::from_millis(rng.u64(PAUSE))),
-            2 => Self::KillBroker,
-            3 => Self::BrokerAway(outage),
-            4 => Self::BrokerHangs(Duration::from_millis(rng.u64(HANG))),
+            2 => Self::KillBroker(node),
+            3 => Self::BrokerAway(node, outage),
+            4 => Self::BrokerHangs(node, Duration::from_millis(rng.u64(HANG))),
             5 => Self::Calendar(Calendar::Error, calls),
             6 => Self::Calendar(Calendar::Busy(rng.u32(1..=8)), calls),
             7 => Self::Calendar(Calendar::Hangs, calls),
@@ -156,6 +158,7 @@ pub(crate) fn draw(
     rng: &mut fastrand::Rng,
     log: LogKind,
     processes: usize,
+    nodes: usize,
     count: usize,
     length: Duration,
     burst_every: Duration,
@@ -188,7 +191,7 @@ pub(crate) fn draw(
             let bursts =
                 (slot.mul_f64(place as f64 + rng.f64()).as_secs_f64() / burst_every.as_secs_f64()).floor();
             let at = burst_every.mul_f64(bursts) + MIDST.mul_f64(rng.f64());
-            Appointment { at, fault: Fault::draw(rng, kind, processes, sizes) }
+            Appointment { at, fault: Fault::draw(rng, kind, processes, nodes, sizes) }
         })
         .collect();
     appointments.sort_by_key(|appointment| appointment.at);
@@ -206,6 +209,7 @@ mod tests {
             &mut fastrand::Rng::with_seed(seed),
             log,
             5,
+            3,
             count,
             Duration::from_secs(600),
             Duration::from_secs(3),

@@ -58,7 +58,7 @@ async fn befall(world: &World, turns: &[Mutex<()>], fault: Fault) -> Result<bool
     let broker = || world.broker.as_ref().ok_or("there is no broker");
     let _turn = match &fault {
         Fault::Kill(process) | Fault::Pause(process, _) => Some(turns[*process].lock().await),
-        Fault::KillBroker | Fault::BrokerAway(_) | Fault::BrokerHangs(_) => {
+        Fault::KillBroker(_) | Fault::BrokerAway(..) | Fault::BrokerHangs(..) => {
             Some(turns[world.members.len()].lock().await)
         }
         Fault::Calendar(..) => None,
@@ -71,21 +71,21 @@ async fn befall(world: &World, turns: &[Mutex<()>], fault: Fault) -> Result<bool
             world.members[process].resume();
             Ok(paused)
         }
-        Fault::KillBroker => {
-            broker()?.kill().await?;
+        Fault::KillBroker(node) => {
+            broker()?.kill(node).await?;
             broker()?.up().await?;
             Ok(true)
         }
-        Fault::BrokerAway(length) => {
-            broker()?.kill().await?;
+        Fault::BrokerAway(node, length) => {
+            broker()?.kill(node).await?;
             sleep(length).await;
             broker()?.up().await?;
             Ok(true)
         }
-        Fault::BrokerHangs(length) => {
-            let paused = broker()?.pause();
+        Fault::BrokerHangs(node, length) => {
+            let paused = broker()?.pause(node);
             sleep(length).await;
-            broker()?.resume();
+            broker()?.resume(node);
             Ok(paused)
         }
         Fault::Calendar(how, times) => {

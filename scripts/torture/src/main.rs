@@ -50,6 +50,9 @@ struct Args {
     /// The log: one process of all roles on the embedded log, or a process a role on a broker
     #[arg(long, value_enum, default_value_t = LogKind::Embedded)]
     log: LogKind,
+    /// How many nodes the broker has
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: u16,
     /// What is sent and what goes wrong follow from it [default: drawn, and printed]
     #[arg(long)]
     seed: Option<u64>,
@@ -90,8 +93,9 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!(
-        "torture.sh --log {} --seed {seed} --events {} --minutes {} --faults {}",
+        "torture.sh --log {} --nodes {} --seed {seed} --events {} --minutes {} --faults {}",
         args.log,
+        args.nodes,
         args.events,
         args.length().as_secs_f64() / 60.0,
         args.faults()

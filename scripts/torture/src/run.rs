@@ -30,6 +30,7 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
         &mut rng,
         args.log,
         processes(args.log),
+        args.nodes.into(),
         args.faults(),
         length,
         burst_every(args.events, length),
@@ -38,7 +39,7 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
 
     let say = |line: String| println!("{line}");
     say(format!("starting everything in {}", directory.display()));
-    let world = Arc::new(World::start(args.log, &args.program, &args.scripts, directory).await?);
+    let world = Arc::new(World::start(args.log, args.nodes, &args.program, &args.scripts, directory).await?);
     let log = world.log()?;
     let (began, began_at) = (Instant::now(), SystemClock.now());
     say(format!("{} deliveries and {} faults in {} s", args.events, appointments.len(), length.as_secs()));
@@ -81,7 +82,7 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
     let world = Arc::into_inner(world).ok_or("a fault is still under way")?;
     falls.extend(world.stop().await?);
 
-    let Logged { issues, actions, outcomes, dead_letters, unreadable, states } = settled.logged;
+    let Logged { issues, actions, redriven, outcomes, dead_letters, unreadable, states } = settled.logged;
     let (refolded, redecided) =
         refold(states.keys().copied(), &issues, &outcomes, SystemClock.now(), &ruleset);
     let (post, shown, effects) = (Arc::unwrap_or_clone(post), settled.shown, made);
@@ -90,6 +91,7 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
         stories,
         issues,
         actions,
+        redriven,
         outcomes,
         dead_letters,
         unreadable,
@@ -102,7 +104,8 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
     let findings = report::findings(&evidence);
     let falls: String = falls.iter().map(|fall| format!("a process fell: {fall}\n")).collect();
     let clean = findings.iter().all(Vec::is_empty) && falls.is_empty() && settled.after.is_some();
-    let title = format!("{} log, seed {seed}, {} s of load and faults", args.log, length.as_secs());
+    let nodes = if args.nodes == 1 { String::new() } else { format!(" of {} nodes", args.nodes) };
+    let title = format!("{} log{nodes}, seed {seed}, {} s of load and faults", args.log, length.as_secs());
     let tables = [
         report::faults(&inflicted, failed_starts),
         report::deliveries(&evidence),

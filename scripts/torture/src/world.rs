@@ -50,9 +50,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts everything and waits until it is ready. All files are made in `directory`.
+    /// Starts everything, a broker of so many nodes with it, and waits until it is ready. All files are made in `directory`.
     pub(crate) async fn start(
         log: LogKind,
+        nodes: u16,
         program: &Path,
         scripts: &Path,
         directory: &Path,
@@ -65,7 +66,9 @@ impl World {
         let calendar = Member::start("calendar", program, directory, &calendar, &[]);
         let broker = match log {
             LogKind::Embedded => None,
-            LogKind::Kafka => Some(Broker::start(&scripts.join("kafka.sh"), &directory.join("kafka")).await?),
+            LogKind::Kafka => {
+                Some(Broker::start(&scripts.join("kafka.sh"), &directory.join("kafka"), nodes).await?)
+            }
         };
         let mut world =
             Self { members: Vec::new(), calendar, broker, client, directory: directory.to_owned() };

@@ -2,38 +2,48 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::Outcome;
+use events::{Outcome, id};
 
 use super::repeated;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Placed};
 
 fn outcomes(evidence: &Evidence) -> impl Iterator<Item = &Outcome> {
     evidence.outcomes.iter().map(|placed| &placed.value)
 }
 
-/// Every action comes to an end, and nothing else does.
-pub(super) fn missing_outcome(evidence: &Evidence) -> Vec<String> {
-    let ended: HashSet<&str> =
-        outcomes(evidence).filter_map(|outcome| outcome.action_id.as_deref()).collect();
-    let actions: HashSet<&str> =
-        evidence.actions.iter().map(|placed| placed.value.event_id.as_str()).collect();
-    actions.difference(&ended).map(|id| format!("{id} has none")).collect()
+/// The outcomes that there have to be: of each action one, and of each round in which it was redriven one more.
+fn due(evidence: &Evidence) -> HashMap<String, String> {
+    let actions = evidence.actions.iter().chain(&evidence.redriven);
+    actions
+        .map(|Placed { value, round, .. }| {
+            (id::outcome(&value.event_id, *round), format!("{} in round {round}", value.event_id))
+        })
+        .collect()
 }
 
-/// One outcome for each action: nobody redrives here. An outcome of no action is one too many as well.
+/// Every action comes to an end in every round.
+pub(super) fn missing_outcome(evidence: &Evidence) -> Vec<String> {
+    let ended: HashSet<&str> = outcomes(evidence).map(|outcome| outcome.event_id.as_str()).collect();
+    let missing = due(evidence).into_iter().filter(|(outcome, _)| !ended.contains(outcome.as_str()));
+    missing.map(|(_, action)| format!("{action} has none")).collect()
+}
+
+/// One outcome for each action and round. An outcome of neither is one too many as well.
 pub(super) fn duplicate_outcome(evidence: &Evidence) -> Vec<String> {
-    let actions: HashSet<&str> =
-        evidence.actions.iter().map(|placed| placed.value.event_id.as_str()).collect();
-    let twice = repeated(outcomes(evidence).map(|outcome| outcome.action_id.as_deref().unwrap_or_default()));
-    let twice = twice.into_iter().map(|(action, count)| format!("{action} has {count}"));
-    let strange = outcomes(evidence)
-        .filter(|outcome| !outcome.action_id.as_deref().is_some_and(|id| actions.contains(id)));
+    let due = due(evidence);
+    let twice = repeated(outcomes(evidence).map(|outcome| outcome.event_id.as_str()));
+    let twice = twice.into_iter().map(|(outcome, count)| format!("{outcome} stands there {count} times"));
+    let strange = outcomes(evidence).filter(|outcome| !due.contains_key(&outcome.event_id));
     twice.chain(strange.map(|outcome| format!("{} is of no action", outcome.event_id))).collect()
 }
 
-/// The faults pass long before an action would be given up, so each one is done in the end.
+/// The faults pass long before an action would be given up, so each one is done in the end; one that failed before it was redriven
+/// may have.
 pub(super) fn failed_outcome(evidence: &Evidence) -> Vec<String> {
-    let failed = outcomes(evidence).filter(|outcome| !outcome.ack);
+    let replaced: HashSet<&str> =
+        outcomes(evidence).filter_map(|outcome| outcome.supersedes.as_deref()).collect();
+    let failed =
+        outcomes(evidence).filter(|outcome| !outcome.ack && !replaced.contains(outcome.event_id.as_str()));
     failed
         .map(|outcome| format!("{}: {}", outcome.event_id, outcome.error.as_deref().unwrap_or_default()))
         .collect()

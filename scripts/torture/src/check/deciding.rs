@@ -40,6 +40,7 @@ pub(super) fn counted_twice(evidence: &Evidence) -> Vec<String> {
 
 /// An action stands on the log once.
 pub(super) fn duplicate_action(evidence: &Evidence) -> Vec<String> {
+    // A redrive that broke off may be made again: an action stands there once as it was decided, then as often as it likes.
     let ids = evidence.actions.iter().map(|placed| &placed.value.event_id);
     repeated(ids).into_iter().map(|(id, count)| format!("{id} stands there {count} times")).collect()
 }

@@ -67,8 +67,16 @@ pub(crate) const CHECKERS: [Checker; 18] = [
         means: "the state is not the fold of the log",
         find: deciding::other_state,
     },
-    Checker { name: "missing-outcome", means: "an action without outcome", find: acting::missing_outcome },
-    Checker { name: "duplicate-outcome", means: "an action with two", find: acting::duplicate_outcome },
+    Checker {
+        name: "missing-outcome",
+        means: "an action, or a round of it, without outcome",
+        find: acting::missing_outcome,
+    },
+    Checker {
+        name: "duplicate-outcome",
+        means: "an action, or a round of it, with two",
+        find: acting::duplicate_outcome,
+    },
     Checker {
         name: "failed-outcome",
         means: "given up though every fault passed",

@@ -65,7 +65,7 @@ fn honest() -> Evidence {
             let value = event(letter, event_id.clone());
             let at = began() + TimeDelta::from_std(sent).unwrap();
             let payload_hash = Some(format!("{:064x}", letter.number));
-            issues.push(Placed { partition, offset, at, payload_hash, value });
+            issues.push(Placed { partition, offset, at, payload_hash, round: 0, value });
             story.receipt = Some(Receipt {
                 event_id,
                 topic: "issues".into(),
@@ -93,8 +93,9 @@ fn honest() -> Evidence {
         outcome.reference = Some(id.clone());
         let text = format!("{}: {rule} {} {title}", action.target, action.action);
         effects.push(Effect { id, key: Some(action.event_id.clone()), text });
-        outcomes.push(Placed { partition, offset, at, payload_hash: None, value: outcome });
-        actions.push(Placed { partition, offset, at, payload_hash: None, value: action.clone() });
+        let (payload_hash, round) = (None, 0);
+        outcomes.push(Placed { partition, offset, at, payload_hash: None, round, value: outcome });
+        actions.push(Placed { partition, offset, at, payload_hash, round, value: action.clone() });
     }
     // As the log is read: by partition.
     actions.sort_by_key(|placed| (placed.partition, placed.offset));
@@ -111,6 +112,7 @@ fn honest() -> Evidence {
         post,
         stories,
         actions,
+        redriven: Vec::new(),
         outcomes,
         dead_letters: 0,
         unreadable: Vec::new(),
@@ -357,6 +359,59 @@ fn other_state() {
         evidence.states = refold([], &issues, &evidence.outcomes, began() + TimeDelta::hours(1), &ruleset).0;
     });
     assert_eq!(behind, ["other-state"]);
+}
+
+/// The first action has failed, was redriven as often, and was done in the last round.
+fn redriven(rounds: u32) -> impl Fn(&mut Evidence) {
+    move |evidence| {
+        let first = evidence.actions[0].clone();
+        let own = |placed: &Placed<Outcome>| placed.value.action_id.as_ref() == Some(&first.value.event_id);
+        let place = evidence.outcomes.iter().position(own).unwrap();
+        let done = evidence.outcomes.remove(place);
+        for round in 0..=rounds {
+            let mut outcome = done.clone();
+            outcome.value.event_id = events::id::outcome(&first.value.event_id, round);
+            if round > 0 {
+                outcome.value.supersedes = Some(events::id::outcome(&first.value.event_id, round - 1));
+                evidence.redriven.push(Placed { round, ..first.clone() });
+            }
+            let before = if round > 0 { Risk::FAILED.0 } else { 0 };
+            outcome.value.ack = round == rounds;
+            let now = if outcome.value.ack { done.value.risk_delta.0 } else { Risk::FAILED.0 };
+            outcome.value.risk_delta = Risk(now - before);
+            evidence.outcomes.push(outcome);
+        }
+        let project = evidence.shown.iter_mut().find(|at| at.project_id == first.value.project_id).unwrap();
+        project.outcomes += u64::from(rounds);
+    }
+}
+
+#[test]
+fn redriven_actions() {
+    assert_eq!(found(redriven(0)), Vec::<&str>::new());
+    assert_eq!(found(redriven(2)), Vec::<&str>::new());
+    let made_twice = |evidence: &mut Evidence| {
+        redriven(1)(evidence);
+        let again = evidence.redriven[0].clone();
+        evidence.redriven.push(again);
+    };
+    assert_eq!(found(made_twice), Vec::<&str>::new(), "by somebody who was killed in between");
+    let unended = |evidence: &mut Evidence| {
+        redriven(2)(evidence);
+        evidence.redriven.push(Placed { round: 3, ..evidence.actions[0].clone() });
+    };
+    assert_eq!(found(unended), ["missing-outcome"]);
+    let twice = |evidence: &mut Evidence| {
+        redriven(1)(evidence);
+        let last = evidence.outcomes.last().unwrap().clone();
+        evidence.outcomes.push(last);
+    };
+    assert_eq!(found(twice), ["duplicate-outcome"]);
+    let of_no_round = |evidence: &mut Evidence| {
+        redriven(1)(evidence);
+        evidence.redriven.clear();
+    };
+    assert_eq!(found(of_no_round), ["duplicate-outcome"]);
 }
 
 #[test]

@@ -1,106 +1,19 @@
-//! `bench report`: the table, from the lines that the other subcommands printed. Every figure is the median over the rounds.
+//! Breakdown alone: ingest, latencies, the gateway, size.
 
-use std::{collections::BTreeMap, fmt::Write, path::PathBuf};
+use std::fmt::{Result, Write};
 
-use serde_json::Value;
-
-use crate::Result;
-
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// One JSON object a line
-    #[arg(value_name = "FILE")]
-    results: PathBuf,
-}
-
-pub(crate) fn run(args: Args) -> Result<()> {
-    print!("{}", table(&Results::parse(&std::fs::read_to_string(&args.results)?)?));
-    Ok(())
-}
-
-/// All lines, by label.
-struct Results(BTreeMap<String, Vec<Value>>);
-
-impl Results {
-    fn parse(text: &str) -> Result<Self> {
-        let mut by_label: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let line: Value = serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))?;
-            let label =
-                line["label"].as_str().ok_or_else(|| format!("a line without label: {line}"))?.to_owned();
-            by_label.entry(label).or_default().push(line);
-        }
-        Ok(Self(by_label))
-    }
-
-    fn lines(&self, label: &str) -> &[Value] {
-        self.0.get(label).map_or(&[], Vec::as_slice)
-    }
-
-    fn has(&self, label: &str) -> bool {
-        !self.lines(label).is_empty()
-    }
-
-    /// The median of a figure over the rounds.
-    fn median(&self, label: &str, figure: &str) -> Option<f64> {
-        let mut all: Vec<_> = self.lines(label).iter().filter_map(|line| line[figure].as_f64()).collect();
-        all.sort_by(f64::total_cmp);
-        let middle = all.len() / 2;
-        match all.len() {
-            0 => None,
-            odd if odd % 2 == 1 => Some(all[middle]),
-            _ => Some((all[middle - 1] + all[middle]) / 2.0),
-        }
-    }
-
-    fn sum(&self, label: &str, figure: &str) -> u64 {
-        self.lines(label).iter().filter_map(|line| line[figure].as_u64()).sum()
-    }
-
-    fn text(&self, label: &str, figure: &str) -> Option<&str> {
-        self.lines(label).first().and_then(|line| line[figure].as_str())
-    }
-
-    /// One figure as a multiple of another.
-    fn ratio(&self, (label, figure): (&str, &str), (of, by): (&str, &str)) -> Option<f64> {
-        Some(self.median(label, figure)? / self.median(of, by)?)
-    }
-}
+use super::results::{Results, millis, number};
 
 const LOGS: [&str; 2] = ["embedded", "broker"];
 
-fn table(results: &Results) -> String {
-    let mut out = String::new();
-    // Writing to a String does not fail.
-    let _ = machine(results, &mut out)
-        .and_then(|()| ingest(results, &mut out))
-        .and_then(|()| latency(results, &mut out))
-        .and_then(|()| gateway(results, &mut out))
-        .and_then(|()| size(results, &mut out));
-    out
+pub(super) fn write(results: &Results, out: &mut String) -> Result {
+    ingest(results, out)?;
+    latency(results, out)?;
+    gateway(results, out)?;
+    size(results, out)
 }
 
-fn machine(results: &Results, out: &mut String) -> std::fmt::Result {
-    let fact = |name| results.text("machine", name).unwrap_or("–");
-    writeln!(out, "# Bench, {}\n", fact("at"))?;
-    writeln!(
-        out,
-        "{} cores, {}; load average {} before, {} after; data on {}; server on core {}, load on core {}. {} rounds of {} s, \
-         interleaved; medians. Payload: {}.",
-        fact("cores"),
-        fact("model"),
-        fact("load_before"),
-        results.text("machine-after", "load_after").unwrap_or("–"),
-        fact("filesystem"),
-        fact("server_core"),
-        fact("load_core"),
-        fact("rounds"),
-        fact("seconds"),
-        fact("payload"),
-    )
-}
-
-fn ingest(results: &Results, out: &mut String) -> std::fmt::Result {
+fn ingest(results: &Results, out: &mut String) -> Result {
     writeln!(out, "\n## Ingest, 64 connections, as many as go through\n")?;
     writeln!(
         out,
@@ -143,7 +56,7 @@ fn ingest(results: &Results, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn latency(results: &Results, out: &mut String) -> std::fmt::Result {
+fn latency(results: &Results, out: &mut String) -> Result {
     writeln!(out, "\n## Latency at a fixed rate, ms (as a multiple of one append's p50)\n")?;
     writeln!(
         out,
@@ -198,7 +111,7 @@ fn latency(results: &Results, out: &mut String) -> std::fmt::Result {
     )
 }
 
-fn gateway(results: &Results, out: &mut String) -> std::fmt::Result {
+fn gateway(results: &Results, out: &mut String) -> Result {
     writeln!(out, "\n## The gateway alone, from `issues` to `actions`\n")?;
     writeln!(
         out,
@@ -223,7 +136,7 @@ fn gateway(results: &Results, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn size(results: &Results, out: &mut String) -> std::fmt::Result {
+fn size(results: &Results, out: &mut String) -> Result {
     writeln!(out, "\n## Size\n\n| | | aim |\n|---|--:|--:|")?;
     let resident = |figure, per| results.median("resident", figure).map(|value| value / per);
     writeln!(
@@ -250,25 +163,6 @@ fn size(results: &Results, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn millis(microseconds: Option<f64>) -> String {
-    number(microseconds.map(|us| us / 1000.0), 2)
-}
-
-/// A figure with its thousands grouped, or a dash where there is none.
-fn number(value: Option<f64>, decimals: usize) -> String {
-    let Some(value) = value.filter(|value| value.is_finite()) else { return "–".into() };
-    let text = format!("{value:.decimals$}");
-    let whole = text.split('.').next().unwrap_or_default().len();
-    let mut grouped = String::new();
-    for (at, digit) in text.char_indices() {
-        if at > 0 && at < whole && (whole - at) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,14 +179,13 @@ mod tests {
         let results = Results::parse(lines).unwrap();
         assert_eq!(results.median("ingest/read", "per_second"), Some(200.0));
         assert_eq!(results.median("ingest/embedded", "per_second"), Some(60.0));
-        let row = table(&results).lines().find(|line| line.contains("embedded log")).unwrap().to_owned();
+        let row = written(&results).lines().find(|line| line.contains("embedded log")).unwrap().to_owned();
         assert!(row.contains("| 60 | 0.30 | – | ≥ 0.25, ≥ 0.7 | 30.0 | 3.00 | – | – | 7 |"), "{row}");
     }
 
-    #[test]
-    fn thousands_are_grouped() {
-        let written = [Some(0.5), Some(999.4), Some(1000.0), Some(1234567.25), None, Some(f64::NAN)];
-        let written = written.map(|value| number(value, if value == Some(1234567.25) { 1 } else { 0 }));
-        assert_eq!(written, ["0", "999", "1,000", "1,234,567.2", "–", "–"]);
+    fn written(results: &Results) -> String {
+        let mut out = String::new();
+        write(results, &mut out).unwrap();
+        out
     }
 }

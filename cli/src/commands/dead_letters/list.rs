@@ -1,0 +1,87 @@
+//! `breakdown dead-letters list`.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use chrono::SecondsFormat;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    Filter,
+    kept::{self, Kept},
+};
+use crate::{
+    commands::{inert, inert_json},
+    config::Settings,
+    error::Failure,
+    logs::{self, Access},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    filter: Filter,
+    /// Also those that were redriven
+    #[arg(long)]
+    all: bool,
+    /// One JSON object a letter
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(settings: &Settings, args: List) -> Result<ExitCode, Failure> {
+    let log = logs::open(settings, Access::Read).await?;
+    let mut letters = kept::read(&*log).await?;
+    letters.retain(|kept| args.filter.takes(kept) && (args.all || kept.redriven.is_none()));
+    if args.json {
+        letters.iter().for_each(|kept| say!("{}", inert_json(&to_json(kept))));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for kept in &letters {
+        say!("{}", to_line(kept));
+        *counts.entry((&kept.letter.reason, kept.letter.origin.topic())).or_default() += 1;
+    }
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|((reason, topic), count)| format!("{count} {} of {}", inert(reason), inert(topic)))
+        .collect();
+    let what = if args.all { "in all" } else { "open" };
+    match counts.as_slice() {
+        [] => say!("no dead letter{}", if args.all { "" } else { " is open" }),
+        counts => say!("{} {what}: {}", letters.len(), counts.join(", ")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn to_line(kept: &Kept) -> String {
+    let letter = &kept.letter;
+    let project = letter.project_id.as_deref().unwrap_or("-");
+    let mut line = format!(
+        "{} {} {} {} {}: {}",
+        letter.event_id,
+        letter.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        letter.reason,
+        kept.origin(),
+        project,
+        letter.detail
+    );
+    if letter.round > 0 {
+        line += &format!(" (redriven {} times before)", letter.round);
+    }
+    if let Some(note) = &kept.redriven {
+        line += &format!(" [redriven {}]", note.at.to_rfc3339_opts(SecondsFormat::Secs, true));
+    } else if let Err(why) = kept.way() {
+        line += &format!(" [cannot be redriven: {why}]");
+    }
+    inert(&line)
+}
+
+/// The letter without its original; how often it stands there; the note that it was redriven; why it cannot be.
+pub(super) fn to_json(kept: &Kept) -> Value {
+    let mut letter = json!(kept.letter);
+    if let Some(fields) = letter.as_object_mut() {
+        fields.remove("original");
+    }
+    json!({"letter": letter, "times": kept.times, "redriven": kept.redriven, "not_redrivable": kept.way().err()})
+}

@@ -1,0 +1,211 @@
+//! Effects are paused and go on, with the real program on a real log, through kills.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    dead_code
+)]
+
+mod program;
+
+use calendar_mock::CalendarMock;
+use program::{SECRET, Serve, breakdown, client, run, tail, until};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, process::Command};
+use webhooks::{Provider, Secrets, sign};
+
+const OPENED: &str = include_str!("../../samples/deliveries/github-issue-opened-triage.json");
+
+/// A log, a calendar that outlives every process, and a project of its own.
+struct World {
+    dir: tempfile::TempDir,
+    brokers: Option<String>,
+    project: String,
+    calendar: CalendarMock,
+    base: String,
+}
+
+impl World {
+    async fn new(brokers: Option<String>) -> Self {
+        let calendar = CalendarMock::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/api", listener.local_addr().unwrap());
+        tokio::spawn(calendar_mock::serve(listener, calendar.clone(), std::future::pending()));
+        let project = format!("pausing-{}", uuid::Uuid::new_v4().simple());
+        Self { dir: tempfile::tempdir().unwrap(), brokers, project, calendar, base }
+    }
+
+    fn configure<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env("CALENDAR_API_BASE", &self.base)
+            .env("PROJECT_ID", &self.project)
+            .env("RUST_LOG", "error");
+        if let Some(brokers) = &self.brokers {
+            command.env("REDPANDA_BROKERS", brokers);
+        }
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> (String, String, i32) {
+        let mut command = breakdown();
+        self.configure(&mut command).args(arguments).arg("--data-dir").arg(self.dir.path());
+        run(&mut command).await
+    }
+
+    async fn start(&self) -> Serve {
+        Serve::start(self.dir.path(), |command| self.configure(command)).await
+    }
+
+    /// Values of this project.
+    async fn on(&self, topic: &str) -> Vec<Value> {
+        let values =
+            tail(topic, |command| self.configure(command).arg("--data-dir").arg(self.dir.path())).await;
+        values.into_iter().filter(|value| value["project_id"] == self.project.as_str()).collect()
+    }
+
+    /// Delivers an issue, which is one nudge, and waits until that is decided.
+    async fn decided(&self, serve: &Serve, number: usize) {
+        let mut payload: Value = serde_json::from_str(OPENED).unwrap();
+        payload["issue"]["number"] = number.into();
+        let body = payload.to_string().into_bytes();
+        let delivery_id = format!("{}-{number}", self.project);
+        let headers = sign(Provider::Github, &Secrets::parse(SECRET).unwrap(), "issues", &delivery_id, &body);
+        let request = client().post(format!("{}/github/issues", serve.webhooks)).body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        assert_eq!(request.send().await.unwrap().status(), 202);
+        until("it is decided", async || {
+            self.on("actions")
+                .await
+                .iter()
+                .any(|action| action["issue_ref"].as_str().unwrap().ends_with(&format!("#{number}")))
+        })
+        .await;
+    }
+
+    async fn json(&self, serve: &Serve, path: &str) -> Value {
+        client().get(format!("{}{path}", serve.admin)).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until the executor says that so many actions are held back.
+    async fn held_back(&self, serve: &Serve, count: usize) {
+        until("actions are held back", async || {
+            self.json(serve, "/health").await["effects"]["held_back"] == count
+        })
+        .await;
+    }
+
+    async fn shown(&self, serve: &Serve) -> Value {
+        let projects = self.json(serve, "/api/projects").await;
+        let mut projects = projects.as_array().unwrap().iter();
+        projects.find(|at| at["project_id"] == self.project.as_str()).cloned().unwrap_or_default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_on_the_embedded_log() {
+    a_project_is_paused(World::new(None).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_on_a_broker() {
+    let Ok(brokers) = std::env::var("REDPANDA_BROKERS") else {
+        eprintln!("skipped: pausing::a_project_on_a_broker: set REDPANDA_BROKERS (scripts/kafka.sh up)");
+        return;
+    };
+    a_project_is_paused(World::new(Some(brokers)).await).await;
+}
+
+async fn a_project_is_paused(world: World) {
+    let serve = world.start().await;
+    let of = ["--project", world.project.as_str()];
+    let (pause, resume) = ([&["pause"], &of[..]].concat(), [&["resume"], &of[..]].concat());
+    let (out, err, code) = world.run(&pause).await;
+    assert!(code == 0 && out.contains("are paused") && err.is_empty(), "{out}{err}");
+    world.decided(&serve, 1).await;
+    world.held_back(&serve, 1).await;
+    let health = world.json(&serve, "/health").await;
+    assert_eq!(health["effects"]["all_paused"], false);
+    assert!(!health.to_string().contains(&world.project), "names are not for everybody: {health}");
+    let metrics =
+        client().get(format!("{}/metrics", serve.admin)).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("breakdown_held_back 1"), "{metrics}");
+    let (out, ..) = world.run(&["topics"]).await;
+    assert!(out.contains(&format!("project {} are paused", world.project)), "{out}");
+    let (out, err, code) = world.run(&pause).await;
+    assert!(
+        code == 0 && out.is_empty() && err.contains("nothing new") && err.contains("since 20"),
+        "{out}{err}"
+    );
+    let issue_ref = world.on("issues").await[0]["issue_ref"].as_str().unwrap().to_owned();
+    let (out, ..) = world.run(&["issue", &issue_ref, "--json"]).await;
+    let issue: Value = serde_json::from_str(&out).unwrap();
+    assert!(
+        issue["effects_paused_at"].is_string() && issue["actions"][0]["pending"]["attempts"] == 0,
+        "{issue}"
+    );
+
+    // Through a kill; and what is decided after it waits as well.
+    serve.kill().await;
+    let serve = world.start().await;
+    world.held_back(&serve, 1).await;
+    world.decided(&serve, 2).await;
+    world.held_back(&serve, 2).await;
+    assert!(world.calendar.nudges().is_empty() && world.on("outcomes").await.is_empty());
+
+    let (out, err, code) = world.run(&[&resume[..], &["--json"]].concat()).await;
+    assert_eq!(code, 0, "{err}");
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&said["changed"], &said["heard"], &said["paused"]),
+        (&json!(true), &json!(true), &json!(false))
+    );
+    until("both have their outcome", async || world.on("outcomes").await.len() == 2).await;
+    assert_eq!(world.calendar.nudges().len(), 2);
+    assert!(world.on("outcomes").await.iter().all(|outcome| outcome["ack"] == true));
+    until("the risk is known", async || world.shown(&serve).await["risk"] == json!(-0.1)).await;
+    assert!(world.shown(&serve).await["effects_paused_at"].is_null());
+    let (out, err, code) = world.run(&resume).await;
+    assert!(code == 0 && out.is_empty() && err.contains("nothing new"), "{out}{err}");
+    world.decided(&serve, 3).await;
+    until("a third has it at once", async || world.on("outcomes").await.len() == 3).await;
+    serve.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_projects_before_anything_runs() {
+    let world = World::new(None).await;
+    world.start().await.stop().await;
+    let (out, err, code) = world.run(&["pause"]).await;
+    assert!(
+        code == 0 && out.contains("all projects are paused") && err.contains("from the start of the next"),
+        "{out}{err}"
+    );
+    let (_, err, _) = world.run(&["pause", "--project", "mistyped"]).await;
+    assert!(err.contains("names no project mistyped"), "{err}");
+    let serve = world.start().await;
+    world.decided(&serve, 1).await;
+    world.held_back(&serve, 1).await;
+    assert_eq!(
+        world.json(&serve, "/health").await["effects"],
+        json!({"all_paused": true, "paused_projects": 1, "held_back": 1})
+    );
+    // Nothing had an outcome yet, so there is no risk to show; the log knows it all the same.
+    let (out, ..) = world.run(&["topics", "--json"]).await;
+    let paused: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert!(paused["effects_paused"]["all_since"].is_string(), "{paused}");
+
+    // By name it was not paused, and it stays so as long as all are.
+    let (_, err, code) = world.run(&["resume", "--project", &world.project]).await;
+    assert!(code == 1 && err.contains("stays paused"), "{err}");
+    assert!(world.calendar.nudges().is_empty());
+    let (out, err, code) = world.run(&["resume"]).await;
+    assert!(
+        code == 0 && out.contains("all projects go on") && err.contains("still so: mistyped"),
+        "{out}{err}"
+    );
+    until("it has its outcome", async || world.on("outcomes").await.len() == 1).await;
+    assert_eq!(world.calendar.nudges().len(), 1);
+    serve.stop().await;
+}

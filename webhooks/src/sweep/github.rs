@@ -1,0 +1,452 @@
+//! GitHub: the deliveries of one hook that are not on the log
+//! (<https://docs.github.com/en/rest/repos/webhooks>, <https://docs.github.com/en/rest/orgs/webhooks>,
+//! <https://docs.github.com/en/rest/apps/webhooks>).
+//!
+//! GitHub's own word on a delivery is not asked: something in front of us can have answered 200 for us, and what failed may have come
+//! when it was sent again. So every delivery of an event that we use counts as missing until the log, its dead letters
+//! included, shows its id. Listed first and looked for afterwards, a delivery that is answered meanwhile is there.
+//!
+//! What is missing is fetched and admitted like one that came, oldest first, under the same id: should it come yet, it counts once. Its
+//! bytes are GitHub's answer's; where these fit the delivery's signature under a secret of ours they are the very ones that
+//! were signed, and their hash is kept, by which they would be known under another id too. Where they do not, the
+//! hook's own token and address vouch for it, and it is known by its id alone.
+//!
+//! What cannot be fetched whole is asked for again from GitHub: then it comes by webhook.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use eventlog::Record;
+use events::topic;
+use http::{HeaderMap, StatusCode, header::LINK};
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    GithubHook, Source, Trouble, World,
+    api::{Api, Failed},
+    cursor::Cursor,
+};
+use crate::{
+    Provider,
+    admission::{Admitted, Payload},
+    body::Encoding,
+    receive::is_name,
+    signature::{Secrets, Signature},
+};
+
+/// Events that can be of use to us; the others are not fetched.
+const USED: [&str; 3] = ["issues", "issue_comment", "milestone"];
+/// By how much a sweep begins before the end of the one before: deliveries are listed when they are over, in about that order.
+const OVERLAP: TimeDelta = TimeDelta::minutes(10);
+/// How much earlier, by our clock, a delivery may stand on the log than it happened by GitHub's.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
+/// How many deliveries are looked for in one reading of the log.
+const AT_ONCE: usize = 50_000;
+/// After how many that were taken in the cursor is written.
+const SAVE_AFTER: usize = 100;
+/// The most pages of a list: more deliveries than GitHub keeps of anybody.
+const MAX_PAGES: usize = 20_000;
+
+/// One hook.
+pub(super) struct Hook {
+    api: Arc<Api>,
+    /// What a person calls it.
+    name: String,
+    /// Where its deliveries are listed, below the API's base; also its cursor's name.
+    path: String,
+    /// Which right the token needs.
+    right: &'static str,
+    /// Deliveries that need not be looked at again, and when they were made; so many as the next list can repeat.
+    settled: HashMap<String, DateTime<Utc>>,
+}
+
+/// A delivery, as it is listed. One that is not as documented must not keep us from the others.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Item {
+    id: Option<u64>,
+    guid: Option<String>,
+    delivered_at: Option<DateTime<Utc>>,
+    event: Option<String>,
+}
+
+/// A delivery that may be missing.
+struct Listed {
+    id: u64,
+    guid: String,
+    at: DateTime<Utc>,
+    event: String,
+}
+
+/// A delivery with what was sent.
+#[derive(Deserialize)]
+struct Whole<'a> {
+    #[serde(borrow)]
+    guid: Cow<'a, str>,
+    #[serde(borrow)]
+    request: Sent<'a>,
+}
+
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(default)]
+    headers: Option<BTreeMap<String, serde_json::Value>>,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+}
+
+/// What became of a missing delivery; the metric's `result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    Ignored,
+    Unreadable,
+    /// Asked for again.
+    Redelivered,
+    /// GitHub no longer has it.
+    Gone,
+    /// It cannot be had.
+    Lost,
+}
+
+impl Fate {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Ignored => "ignored",
+            Self::Unreadable => "unreadable",
+            Self::Redelivered => "redelivered",
+            Self::Gone => "gone",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl Hook {
+    pub(super) fn new(api: Arc<Api>, hook: &GithubHook) -> Self {
+        let (path, right) = match hook {
+            GithubHook::Repository { repository, id } => (
+                format!("repos/{repository}/hooks/{id}/deliveries"),
+                "the repository permission \"Webhooks\" (a classic token: the scope admin:repo_hook)",
+            ),
+            GithubHook::Organisation { organisation, id } => (
+                format!("orgs/{organisation}/hooks/{id}/deliveries"),
+                "the organisation permission \"Webhooks\" (a classic token: the scope admin:org_hook, as an owner)",
+            ),
+            GithubHook::App => ("app/hook/deliveries".to_owned(), "to be signed with the App's key"),
+        };
+        Self { api, name: format!("github {hook}"), path, right, settled: HashMap::new() }
+    }
+
+    /// Deliveries since `since` that may be missing, oldest first; when the youngest was made of all that were listed; and whether
+    /// these are all, or the younger ones are for later.
+    async fn list(&mut self, since: DateTime<Utc>) -> Result<(Vec<Listed>, DateTime<Utc>, bool), Trouble> {
+        let (mut found, mut seen): (VecDeque<Listed>, HashSet<String>) = Default::default();
+        let (mut newest, mut all) = (DateTime::UNIX_EPOCH, true);
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let mut query = vec![("per_page", "100")];
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let answer = self.api.get(&self.path, &query).await.map_err(|failed| self.trouble(failed))?;
+            let items: Vec<Item> =
+                serde_json::from_slice(answer.body()).map_err(|_| self.nonsense("a list of deliveries"))?;
+            let past = items.iter().all(|item| item.delivered_at.is_some_and(|at| at < since));
+            for item in items {
+                let at = item.delivered_at.unwrap_or(newest.max(since));
+                newest = newest.max(at);
+                let (Some(id), Some(guid), Some(event)) = (item.id, item.guid, item.event) else { continue };
+                let looked_for = at >= since
+                    && USED.contains(&event.as_str())
+                    && is_name(&guid)
+                    && !self.settled.contains_key(&guid)
+                    && seen.insert(guid.clone());
+                if !looked_for {
+                    continue;
+                }
+                found.push_back(Listed { id, guid, at, event });
+                if found.len() > AT_ONCE {
+                    found.pop_front();
+                    all = false;
+                }
+            }
+            let next = next_cursor(answer.headers());
+            if past || next.is_none() || next == cursor {
+                break;
+            }
+            cursor = next;
+        }
+        if !all {
+            newest = found.front().map_or(newest, |youngest| youngest.at);
+        }
+        Ok((found.into_iter().rev().collect(), newest, all))
+    }
+
+    /// Fetches a delivery and takes it in.
+    async fn take(&self, world: &World, delivery: &Listed) -> Result<Fate, Trouble> {
+        let answer = match self.api.get(&format!("{}/{}", self.path, delivery.id), &[]).await {
+            Ok(answer) => answer,
+            Err(Failed::TooLong) => return self.ask_again(delivery).await,
+            Err(Failed::Status(StatusCode::NOT_FOUND)) => return Ok(Fate::Gone),
+            Err(failed) => return Err(self.trouble(failed)),
+        };
+        let whole: Whole<'_> =
+            serde_json::from_slice(answer.body()).map_err(|_| self.nonsense("a delivery"))?;
+        if whole.guid != delivery.guid {
+            return Err(self.nonsense("the delivery that was asked for"));
+        }
+        let Some(payload) = whole.request.payload.map(RawValue::get) else {
+            return self.ask_again(delivery).await;
+        };
+        let secrets = world.admission.config().secrets(Provider::Github);
+        let signed = signed_bytes(secrets, whole.request.headers.as_ref(), payload);
+        let admitted = world.admission.admit(Payload {
+            provider: Provider::Github,
+            encoding: Encoding::Json,
+            event: Some(&delivery.event),
+            id: Some(&delivery.guid),
+            body: signed.as_deref().unwrap_or(payload.as_bytes()),
+            signed: signed.is_some(),
+        });
+        Ok(match admitted.await? {
+            Admitted::Event { event_id, .. } => {
+                tracing::info!(event_id, hook = self.name, "a delivery that had not arrived was taken in");
+                Fate::Taken
+            }
+            Admitted::Ignored(_) => Fate::Ignored,
+            Admitted::Unreadable => Fate::Unreadable,
+        })
+    }
+
+    /// Has GitHub send a delivery again, which it does to the hook's address.
+    async fn ask_again(&self, delivery: &Listed) -> Result<Fate, Trouble> {
+        let path = format!("{}/{}/attempts", self.path, delivery.id);
+        match self.api.post(&path, vec![]).await {
+            Ok(answer) if answer.status() == StatusCode::ACCEPTED => Ok(Fate::Redelivered),
+            Err(failed @ Failed::Away(_)) => Err(self.trouble(failed)),
+            Ok(_) | Err(_) => {
+                tracing::error!(
+                    hook = self.name,
+                    delivery = delivery.id,
+                    "a delivery that did not arrive can neither be fetched nor asked for again: redeliver it by hand, in the hook's settings"
+                );
+                Ok(Fate::Lost)
+            }
+        }
+    }
+
+    fn trouble(&self, failed: Failed) -> Trouble {
+        let name = &self.name;
+        match failed {
+            Failed::Away(away) => Trouble::Away(format!("{name}: GitHub {away}")),
+            Failed::TooLong => Trouble::Away(format!("{name}: GitHub answered more than is read")),
+            Failed::Status(status) => {
+                let hint = match status {
+                    StatusCode::UNAUTHORIZED => {
+                        "the token is wrong, expired or revoked: set another in GITHUB_TOKEN (of an App: check app_id and key)".to_owned()
+                    }
+                    StatusCode::FORBIDDEN => format!("the token may not list deliveries: it needs {}", self.right),
+                    StatusCode::NOT_FOUND => format!(
+                        "there is no such hook, or the token may not see it: compare the id with the number in the hook's address, and give \
+                         the token {}",
+                        self.right
+                    ),
+                    status if status.is_redirection() => {
+                        "it has moved: write its present name in [[github.hooks]], and its address in github.api_base".to_owned()
+                    }
+                    _ => "that is nothing that its deliveries should be answered with: check github.api_base".to_owned(),
+                };
+                Trouble::Refused(format!("{name}: GitHub answered {}: {hint}", status.as_u16()))
+            }
+        }
+    }
+
+    fn nonsense(&self, expected: &str) -> Trouble {
+        Trouble::Away(format!("{}: the answer is not {expected}: check github.api_base", self.name))
+    }
+}
+
+#[async_trait]
+impl Source for Hook {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn cursor_name(&self) -> String {
+        format!("github:{}/{}", self.api.host(), self.path)
+    }
+
+    async fn sweep(&mut self, world: &World, cursor: &mut Cursor) -> Result<(), Trouble> {
+        loop {
+            let since = cursor.swept_to - OVERLAP;
+            let (mut found, newest, all) = self.list(since).await?;
+            let swept_to = cursor.swept_to.max(newest);
+            self.settled.retain(|_, at| *at >= swept_to - OVERLAP * 2);
+            let before = cursor.clone();
+            if !found.is_empty() {
+                world.settled().await?;
+                let mut missing: HashSet<&str> =
+                    found.iter().map(|delivery| delivery.guid.as_str()).collect();
+                let until = swept_to - OVERLAP - CLOCKS_DIFFER;
+                let topics = [topic::ISSUES, topic::DEAD_LETTERS];
+                let strike = |record: &Record| {
+                    if let Some(id) = record.value.as_deref().and_then(delivery_of) {
+                        missing.remove(id.as_ref());
+                    }
+                };
+                cursor.read_history(&*world.log, &topics, until, strike).await?;
+                let missing: HashSet<String> = missing.into_iter().map(str::to_owned).collect();
+                let known = found.len() - missing.len();
+                count(known, "known");
+                for delivery in found.iter().filter(|delivery| !missing.contains(&delivery.guid)) {
+                    self.settled.insert(delivery.guid.clone(), delivery.at);
+                }
+                found.retain(|delivery| missing.contains(&delivery.guid));
+            }
+            for (place, delivery) in found.into_iter().enumerate() {
+                let fate = self.take(world, &delivery).await?;
+                count(1, fate.as_str());
+                if place % SAVE_AFTER == SAVE_AFTER - 1 {
+                    // The log is read again from where it was, should this be as far as it gets.
+                    let progress = Cursor { swept_to: before.swept_to.max(delivery.at), ..before.clone() };
+                    progress.save(&*world.log, &self.cursor_name()).await?;
+                }
+                self.settled.insert(delivery.guid, delivery.at);
+            }
+            cursor.swept_to = swept_to;
+            if all {
+                return Ok(());
+            }
+            cursor.save(&*world.log, &self.cursor_name()).await?;
+        }
+    }
+}
+
+fn count(deliveries: usize, result: &'static str) {
+    metrics::counter!("breakdown_swept_deliveries_total", "provider" => "github", "result" => result)
+        .increment(deliveries as u64);
+}
+
+/// The delivery's id in an event of GitHub's, or in a dead letter of such a delivery.
+fn delivery_of(value: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Told<'a> {
+        #[serde(borrow, default)]
+        source: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        delivery_id: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        origin: Option<Origin<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Origin<'a> {
+        #[serde(borrow, default)]
+        provider: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        delivery_id: Option<Cow<'a, str>>,
+    }
+    let Told { source, delivery_id, origin } = serde_json::from_slice(value).ok()?;
+    let (source, id) = match origin {
+        Some(Origin { provider, delivery_id }) => (provider, delivery_id),
+        None => (source, delivery_id),
+    };
+    id.filter(|_| source.as_deref() == Some(Provider::Github.as_str()))
+}
+
+/// The cursor of the next page. Only that is taken from the address: the token goes where the configuration says.
+fn next_cursor(headers: &HeaderMap) -> Option<String> {
+    let links = headers.get(LINK)?.to_str().ok()?;
+    let next = links.split(',').find(|link| link.contains("rel=\"next\""))?;
+    let address = next.split_once('<')?.1.split_once('>')?.0;
+    let url = Url::parse(address).ok()?;
+    url.query_pairs().find(|(name, _)| name == "cursor").map(|(_, cursor)| cursor.into_owned())
+}
+
+/// The payload's bytes as they were signed, where they can be told: as they are, or without what makes an answer legible.
+fn signed_bytes(
+    secrets: Option<&Secrets>,
+    headers: Option<&BTreeMap<String, serde_json::Value>>,
+    payload: &str,
+) -> Option<Vec<u8>> {
+    let mut headers = headers?.iter();
+    let name = Provider::Github.signature_header();
+    let (_, value) = headers.find(|(known, _)| known.eq_ignore_ascii_case(name.as_str()))?;
+    let signature = Signature::parse(value.as_str()?.as_bytes())?;
+    let fits = |bytes: &Vec<u8>| secrets.is_some_and(|secrets| secrets.verify(&signature, bytes));
+    Some(payload.as_bytes().to_vec()).filter(fits).or_else(|| Some(compact(payload).into()).filter(fits))
+}
+
+/// JSON without white space between its parts.
+fn compact(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let keeps = |c: &char| {
+        let keep = quoted || !c.is_ascii_whitespace();
+        match c {
+            '"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = quoted && *c == '\\' && !escaped;
+        keep
+    };
+    json.chars().filter(keeps).collect()
+}
+
+#[cfg(test)]
+mod unit {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn white_space_goes_where_it_says_nothing() {
+        let pretty = "{\n  \"a b\" : [ 1, \"x \\\" y\\\\\" , \"\t\" ],\r\n \"c\": null }";
+        assert_eq!(compact(pretty), "{\"a b\":[1,\"x \\\" y\\\\\",\"\t\"],\"c\":null}");
+    }
+
+    #[test]
+    fn of_a_link_only_the_cursor_is_taken() {
+        let next = |link: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LINK, HeaderValue::from_static(link));
+            next_cursor(&headers)
+        };
+        let first = "<https://api.github.com/repos/o/r/hooks/1/deliveries?per_page=100&cursor=v1_123%3D>; rel=\"next\"";
+        assert_eq!(next(first).as_deref(), Some("v1_123="));
+        assert_eq!(
+            next("<https://x/?cursor=a>; rel=\"prev\", <https://x/?cursor=b>; rel=\"next\"").as_deref(),
+            Some("b")
+        );
+        for none in [
+            "<https://x/?cursor=a>; rel=\"prev\"",
+            "<https://x/>; rel=\"next\"",
+            "rel=\"next\"",
+            "<:>; rel=\"next\"",
+        ] {
+            assert_eq!(next(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_is_told_from_an_event_and_from_a_dead_letter() {
+        let told = |value: &str| delivery_of(value.as_bytes()).map(Cow::into_owned);
+        assert_eq!(told(r#"{"source":"github","delivery_id":"d"}"#).as_deref(), Some("d"));
+        assert_eq!(
+            told(r#"{"origin":{"kind":"delivery","provider":"github","delivery_id":"d"}}"#).as_deref(),
+            Some("d")
+        );
+        for none in [
+            r#"{"source":"jira","delivery_id":"d"}"#,
+            r#"{"source":"github"}"#,
+            r#"{"origin":{"kind":"record"}}"#,
+            "x",
+        ] {
+            assert_eq!(told(none), None, "{none}");
+        }
+    }
+}
