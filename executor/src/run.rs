@@ -344,8 +344,9 @@ impl Executor {
             } else if let Some(carrier) = pending.target.and_then(|target| self.routes.get(target)) {
                 let (action, asked_at) = (pending.action.clone(), pending.entry.asked_at);
                 let legs = pending.entry.legs.clone();
-                let call = Call { attempt: Attempt { action, asked_at }, made: 0, legs };
                 let called_off = self.draining.child_token();
+                let attempted = Attempt { action, asked_at };
+                let call = Call { attempt: attempted, made: 0, legs, called_off: called_off.clone() };
                 let task = attempt(carrier.stack.clone(), call, called_off.clone());
                 let abort = self.attempts.spawn(task);
                 self.running.insert(abort.id(), Running { partition, id, called_off, abort });

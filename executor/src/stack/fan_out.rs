@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 
 use events::Carried;
 use futures::{FutureExt, future::join_all};
-use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use super::{Call, Report, Stack};
 use crate::{Verdict, state::Leg};
@@ -28,7 +28,7 @@ async fn run(name: &'static str, stack: Stack, call: &Call) -> (Leg, Option<Repo
     if let Some(leg) = before.filter(|leg| leg.ended) {
         return (leg.clone(), None);
     }
-    let Ok(report) = stack.oneshot(Call { attempt: call.attempt.clone(), made: 0, legs: Vec::new() }).await;
+    let report = called(stack, Call { made: 0, legs: Vec::new(), ..call.clone() }).await;
     let (ack, error, reference) = match &report.verdict {
         Verdict::Done { reference } => (true, None, reference.clone()),
         Verdict::Retry { reason, .. } | Verdict::Reject { reason } => (false, Some(reason.clone()), None),
@@ -36,6 +36,20 @@ async fn run(name: &'static str, stack: Stack, call: &Call) -> (Leg, Option<Repo
     let attempts = before.map_or(0, |leg| leg.carried.attempts).saturating_add(report.made);
     let carried = Carried { by: name.to_owned(), ack, attempts, error, reference, unsent: Vec::new() };
     (Leg { ended: !matches!(report.verdict, Verdict::Retry { .. }), carried }, Some(report))
+}
+
+/// One leg's call. Called off while it waits for a permit, it has not begun: it stays as it was, and may be made at once.
+async fn called(mut stack: Stack, call: Call) -> Report {
+    let ready = tokio::select! {
+        biased;
+        () = call.called_off.cancelled() => {
+            let verdict = Verdict::Retry { after: None, reason: "called off before it began".to_owned() };
+            return Report { verdict, made: 0, held_back: Some(Duration::ZERO), legs: Vec::new() };
+        }
+        Ok(ready) = stack.ready() => ready,
+    };
+    let Ok(report) = ready.call(call).await;
+    report
 }
 
 /// All legs as one report: to be tried again while one of them is, at the earliest when all of those want to be asked; done

@@ -121,6 +121,7 @@ mod tests {
     use async_trait::async_trait;
     use events::{Action, ActionKind};
     use serde_json::json;
+    use tokio_util::sync::CancellationToken;
     use tower::{ServiceBuilder, service_fn};
 
     use super::*;
@@ -161,6 +162,7 @@ mod tests {
             attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
             made: 0,
             legs: Vec::new(),
+            called_off: CancellationToken::new(),
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) use fan_out::fan_out;
 use futures::FutureExt;
 pub(crate) use jitter::spread;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, service_fn, util::BoxCloneSyncService};
 
 use crate::{Attempt, Limits, Target, Verdict, state::Leg};
@@ -31,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) made: u32,
     /// What is known of its targets from earlier passes, where a route names several.
     pub(crate) legs: Vec<Leg>,
+    /// Cancelled once what has not begun is not to begin.
+    pub(crate) called_off: CancellationToken,
 }
 
 /// What came back.

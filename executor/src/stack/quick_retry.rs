@@ -58,6 +58,7 @@ impl Policy<Call, Report, Infallible> for QuickRetry {
 mod tests {
     use serde_json::json;
     use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::Attempt;
@@ -73,6 +74,7 @@ mod tests {
             attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
             made: 0,
             legs: Vec::new(),
+            called_off: CancellationToken::new(),
         };
         let mut policy = QuickRetry::new(&Limits::default());
         let failure = |after| {

@@ -241,3 +241,29 @@ async fn a_dry_run_says_what_would_be_sent_and_to_whom_and_touches_nothing() {
     assert_eq!((outcome.error.as_deref(), outcome.carried[0].unsent.len()), (Some("dry_run"), 1));
     assert_eq!((team.posted(), team.pagerduty.way.seen().len(), team.receiver.way.seen().len()), (1, 0, 0));
 }
+
+#[tokio::test]
+async fn what_has_not_begun_at_a_stop_does_not_begin_and_what_is_done_is_kept() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["pager", "hook"])]).await;
+    team.world.config.limits.attempt_timeout = Duration::from_secs(60);
+    team.world.config.drain_within = Duration::from_millis(300);
+    let (count, permits) = (40, team.world.config.limits.concurrency);
+    team.start();
+    for n in 0..count {
+        team.pagerduty.way.fault("enqueue", Fault::Hang);
+        team.world.publish(&action(&format!("a-{n}"), "escalate_owner")).await;
+    }
+    team.world.until("the others are told", || team.receiver.taken().len() == count).await;
+    team.world.stop().await;
+    assert_eq!(team.pagerduty.way.seen().len(), permits);
+    let told = team.world.state().values().filter(|entry| entry["legs"][1]["ended"] == true).count();
+    assert_eq!(told, count - permits, "those that wait for the pager know that the other is told");
+
+    // Whoever comes next tells only those again of which nobody wrote down that they were told.
+    team.pagerduty.way.forget_faults();
+    team.world.advance(1);
+    team.start();
+    let outcomes = team.world.outcomes_of(count).await;
+    assert!(outcomes.iter().all(|outcome| outcome.ack));
+    assert_eq!(team.receiver.way.seen().len(), count + permits);
+}

@@ -84,6 +84,11 @@ impl Way {
         self.faults.lock().unwrap().push((on.to_owned(), fault));
     }
 
+    /// From now on nothing goes wrong.
+    pub fn forget_faults(&self) {
+        self.faults.lock().unwrap().clear();
+    }
+
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
