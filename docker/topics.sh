@@ -27,4 +27,4 @@ create --topic-config cleanup.policy=delete --topic-config retention.ms=-1 polic
 # Only closed segments are compacted, and a restore reads what is not.
 create --topic-config cleanup.policy=compact --topic-config retention.ms=-1 \
   --topic-config segment.bytes=$((32 * 1024 * 1024)) --topic-config segment.ms=$((60 * 60 * 1000)) \
-  gateway-state executor-state
+  gateway-state executor-state sweeps

@@ -19,6 +19,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use webhooks::SweepReports;
 
 use crate::{
     health::{Health, LOG_TIMEOUT},
@@ -35,13 +36,21 @@ pub(crate) fn limits() -> webhooks::Limits {
     }
 }
 
-/// `GET /health`, `/health/live`, `/health/ready`, `/metrics`: on every listener, without token. What `policies` says
-/// goes with it; it names files and repeats pieces of them, which is nothing for the receivers' listener.
-pub(crate) fn public(health: Arc<Health>, metrics: PrometheusHandle, policies: Option<Detail>) -> Router {
+/// `GET /health`, `/health/live`, `/health/ready`, `/metrics`: on every listener, without token. What `policies` and
+/// `sweeps` say goes with it; they name files and hooks, which is nothing for the receivers' listener.
+pub(crate) fn public(
+    health: Arc<Health>,
+    metrics: PrometheusHandle,
+    policies: Option<Detail>,
+    sweeps: Option<SweepReports>,
+) -> Router {
     let ready = move |State(health): State<Arc<Health>>| async move {
         let (ready, mut detail) = health.ready().await;
         if let Some(policies) = policies {
             detail.append(&mut policies.said());
+        }
+        if let Some(sweeps) = sweeps {
+            detail.insert("sweeps".into(), json!(sweeps.all()));
         }
         (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(detail))
     };

@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Resume(crate::commands::pause::Pause),
     /// List, show and redrive what could not be read or delivered
     DeadLetters(crate::commands::dead_letters::DeadLetters),
+    /// Check that the log is whole, that its state follows from it, and that it will go on being kept
+    Doctor(Json),
     /// Work with policy files
     Policy(crate::commands::policy::Policy),
 }

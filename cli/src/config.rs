@@ -18,6 +18,7 @@ use webhooks::{Senders, SpoolLimits};
 use crate::{
     error::Failure,
     retention::{self, Retention},
+    sweeps::{self, Sweeps},
 };
 
 /// Where the file is looked for when `--config` does not say.
@@ -36,13 +37,27 @@ struct File {
     log: LogSection,
     redpanda: RedpandaSection,
     webhooks: Webhooks,
-    github: Webhook,
-    jira: Webhook,
+    github: sweeps::Github,
+    jira: sweeps::Jira,
     calendar: Calendar,
     executor: Executor,
     targets: BTreeMap<String, TargetConfig>,
     routes: Vec<Route>,
     projects: BTreeMap<String, Project>,
+}
+
+impl File {
+    fn has_secrets(&self) -> bool {
+        let secrets = [
+            &self.admin.token,
+            &self.redpanda.sasl_password,
+            &self.github.webhook_secret,
+            &self.jira.webhook_secret,
+            &self.github.token,
+            &self.jira.token,
+        ];
+        secrets.into_iter().flatten().any(|secret| !secret.expose_secret().is_empty())
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,13 +99,7 @@ struct RedpandaSection {
 #[serde(deny_unknown_fields, default)]
 struct Webhooks {
     trusted_proxies: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Webhook {
-    webhook_secret: Option<SecretString>,
-    allow_networks: Option<Vec<String>>,
+    sweep_every: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -178,6 +187,10 @@ pub struct Redpanda {
 /// Everything, resolved.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The configuration file that was read; `None` where there is none.
+    pub config: Option<PathBuf>,
+    /// Whether it has a secret in it.
+    pub secrets_in_config: bool,
     /// Where the embedded log lives.
     pub data_dir: PathBuf,
     /// Whether somebody named it.
@@ -210,6 +223,8 @@ pub struct Settings {
     pub jira_secret: Option<SecretString>,
     /// Whom deliveries may come from, and through.
     pub senders: Senders,
+    /// What is swept for what never arrived.
+    pub sweeps: Option<Sweeps>,
     /// Calendar and notification API; `None`: calendar-mock in the process.
     pub calendar_api_base: Option<String>,
     /// Whether it may be on a private network.
@@ -233,6 +248,11 @@ impl Settings {
             (None, true) => File::default(),
             (named, _) => read_file(named.as_deref())?,
         };
+        let config = flags.config.clone().or_else(|| {
+            let default = Path::new(DEFAULT_FILE);
+            (!flags.demo && default.is_file()).then(|| default.to_owned())
+        });
+        let secrets_in_config = file.has_secrets();
         let env = |name: &str| {
             let taken = !flags.demo || DEMO_VARIABLES.contains(&name);
             env(name).filter(|value| taken && !value.is_empty())
@@ -277,11 +297,19 @@ impl Settings {
             github: allowed("github.allow_networks", file.github.allow_networks.as_deref())?,
             jira: allowed("jira.allow_networks", file.jira.allow_networks.as_deref())?,
         };
+        let (mut github, mut jira) = (file.github, file.jira);
+        let github_secret = secret("GITHUB_WEBHOOK_SECRET", github.webhook_secret.take());
+        let jira_secret = secret("JIRA_WEBHOOK_SECRET", jira.webhook_secret.take());
+        github.token = secret("GITHUB_TOKEN", github.token.take());
+        jira.token = secret("JIRA_TOKEN", jira.token.take());
+        let sweeps = Sweeps::resolve(github, jira, file.webhooks.sweep_every.as_deref(), &file.projects)?;
         let project_id = pick("PROJECT_ID", file.project_id).unwrap_or_else(|| "alpha".into());
         for name in file.projects.keys().chain([&project_id]) {
             check_project_id(name)?;
         }
         Ok(Self {
+            config,
+            secrets_in_config,
             data_dir_chosen: data_dir.is_some(),
             data_dir: data_dir.unwrap_or_else(|| "./data".into()),
             policy: flags.policy.clone().or(pick("BREAKDOWN_POLICY", file.policy).map(PathBuf::from)),
@@ -305,9 +333,10 @@ impl Settings {
             retention,
             spool_max_bytes: file.log.spool_max_bytes.unwrap_or(SpoolLimits::default().max_bytes),
             redpanda,
-            github_secret: secret("GITHUB_WEBHOOK_SECRET", file.github.webhook_secret),
-            jira_secret: secret("JIRA_WEBHOOK_SECRET", file.jira.webhook_secret),
+            github_secret,
+            jira_secret,
             senders,
+            sweeps,
             calendar_api_base: pick("CALENDAR_API_BASE", file.calendar.api_base),
             calendar_allow_private: flag(
                 "CALENDAR_ALLOW_PRIVATE",
@@ -514,6 +543,7 @@ mod tests {
         assert_eq!(settings.routes[0].targets.len(), 5);
         let unchanged = load(example, &[], Flags::default()).unwrap();
         assert!(unchanged.targets.is_empty() && unchanged.routes.is_empty());
+        assert!(settings.sweeps.is_some() && defaults.sweeps.is_none());
         assert!(settings.redpanda.is_some() && settings.projects.contains_key("alpha"));
         for key in [
             "data_dir",
@@ -544,6 +574,12 @@ mod tests {
             "proxy",
             "webhook_url",
             "app",
+            "sweep_every",
+            "hooks",
+            "app_id",
+            "private_key_file",
+            "email",
+            "sweep_after",
         ] {
             assert!(example.contains(&format!("{key} = ")), "{key} is missing");
         }
@@ -587,14 +623,29 @@ mod tests {
             ("GITHUB_WEBHOOK_SECRET", "canary"),
             ("JIRA_WEBHOOK_SECRET", "canary"),
             ("BREAKDOWN_ADMIN_TOKEN", "canary"),
+            ("GITHUB_TOKEN", "canary"),
+            ("JIRA_TOKEN", "canary"),
             ("REDPANDA_BROKERS", "b:9"),
             ("REDPANDA_SASL_USERNAME", "somebody"),
             ("REDPANDA_SASL_PASSWORD", "canary"),
         ];
-        let file = "[github]\nwebhook_secret = \"canary\"\n[jira]\nwebhook_secret = \"canary\"\n[admin]\ntoken = \"canary\"\n\
-                    [redpanda]\nbrokers = \"b:9\"\nsasl_username = \"somebody\"\nsasl_password = \"canary\"\n";
-        for (file, vars) in [("", &vars[..]), (file, &[])] {
+        let sweeps = |github: &str, jira: &str| {
+            format!(
+                "[github]\n{github}hooks = [{{ organisation = \"acme\", id = 1 }}]\n\
+                 [jira]\n{jira}api_base = \"https://example.atlassian.net\"\n"
+            )
+        };
+        let file = sweeps(
+            "webhook_secret = \"canary\"\ntoken = \"canary\"\n",
+            "webhook_secret = \"canary\"\ntoken = \"canary\"\n",
+        ) + "[admin]\ntoken = \"canary\"\n\
+             [redpanda]\nbrokers = \"b:9\"\nsasl_username = \"somebody\"\nsasl_password = \"canary\"\n";
+        let file = file.as_str();
+        for (file, vars) in [(sweeps("", "").as_str(), &vars[..]), (file, &[])] {
             let settings = load(file, vars, Flags::default()).unwrap();
+            let config = settings.sweeps.as_ref().unwrap().config().unwrap();
+            let tokens = [config.github.unwrap().token.unwrap(), config.jira.unwrap().token];
+            assert!(tokens.iter().all(|token| token.expose_secret() == "canary"));
             let told = settings.redpanda.as_ref().and_then(|redpanda| redpanda.sasl.as_ref()).unwrap();
             assert_eq!(
                 (settings.admin_token.as_ref().unwrap().expose_secret(), told.1.expose_secret()),
@@ -604,6 +655,48 @@ mod tests {
         }
         let file: File = toml::from_str(file).unwrap();
         assert!(!format!("{file:?}").contains("canary"));
+    }
+
+    #[test]
+    fn what_is_swept_is_checked() {
+        let github = |hooks: &str| load(&format!("[github]\nhooks = [{hooks}]\n"), &[], Flags::default());
+        for good in [
+            "{ repository = \"acme/checkout\", id = 12 }",
+            "{ organisation = \"acme\", id = 12 }, { app = true }",
+        ] {
+            assert!(github(good).unwrap().sweeps.is_some(), "{good}");
+        }
+        for (bad, says) in [
+            ("{ repository = \"acme/checkout\" }", "`repository` and `id`"),
+            ("{ repository = \"acme/checkout\", organisation = \"acme\", id = 1 }", "`repository` and `id`"),
+            ("{ app = true, id = 1 }", "`app = true` alone"),
+            ("{ repository = \"checkout\", id = 1 }", "write owner/repo"),
+            ("{ repository = \"acme/../orgs\", id = 1 }", "write owner/repo"),
+            ("{ repository = \"acme/..\", id = 1 }", "write owner/repo"),
+            ("{ organisation = \"a/b\", id = 1 }", "no organisation"),
+        ] {
+            let error = github(bad).unwrap_err().to_string();
+            assert!(error.starts_with("github.hooks: ") && error.contains(says), "{error}");
+        }
+        for (text, says) in [
+            ("[jira]\napi_base = \"https://j.example.com\"\n", "set JIRA_TOKEN"),
+            ("[jira]\napi_base = \"j\"\ntoken = \"t\"\n", "jira.api_base is no address"),
+            (
+                "[jira]\napi_base = \"https://j\"\ntoken = \"t\"\n[projects.a]\njira = [\"A\\\") OR (\"]\n",
+                "no key of a Jira project",
+            ),
+            ("[github]\napp_id = \"1\"\n", "set both or none"),
+            ("[webhooks]\nsweep_every = \"0s\"\n", "at least 1s"),
+        ] {
+            let error = load(text, &[], Flags::default()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(
+            load("", &[("GITHUB_TOKEN", "t"), ("JIRA_TOKEN", "t")], Flags::default())
+                .unwrap()
+                .sweeps
+                .is_none()
+        );
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod preparation;
 pub mod retention;
 mod running;
 mod serve;
+mod sweeps;
 mod telemetry;
 
 use std::{io::Write, process::ExitCode, time::Duration};
@@ -101,6 +102,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, error::Failure> {
         Command::Pause(args) => commands::pause::run(&settings()?, args, true).await,
         Command::Resume(args) => commands::pause::run(&settings()?, args, false).await,
         Command::DeadLetters(args) => commands::dead_letters::run(&settings()?, args).await,
+        Command::Doctor(args) => commands::doctor::run(&settings()?, args.json).await,
         Command::Policy(args) => commands::policy::run(args, settings).await,
     }
 }

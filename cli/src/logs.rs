@@ -20,7 +20,7 @@ pub(crate) enum Access {
 /// to be tidied.
 pub(crate) async fn hold(settings: &Settings) -> Result<(Arc<dyn Log>, Option<EmbeddedLog>), Failure> {
     if let Some(redpanda) = &settings.redpanda {
-        return Ok((kafka(redpanda).await?, None));
+        return Ok((Arc::new(kafka(redpanda)?), None));
     }
     let log = EmbeddedLog::hold(&settings.data_dir, Arc::new(SystemClock))?;
     Ok((Arc::new(log.clone()), Some(log)))
@@ -29,7 +29,7 @@ pub(crate) async fn hold(settings: &Settings) -> Result<(Arc<dyn Log>, Option<Em
 /// Opens the configured log beside a server.
 pub(crate) async fn open(settings: &Settings, access: Access) -> Result<Arc<dyn Log>, Failure> {
     if let Some(redpanda) = &settings.redpanda {
-        return kafka(redpanda).await;
+        return Ok(Arc::new(kafka(redpanda)?));
     }
     let clock = Arc::new(SystemClock);
     let dir = &settings.data_dir;
@@ -46,7 +46,7 @@ pub(crate) async fn open(settings: &Settings, access: Access) -> Result<Arc<dyn 
 }
 
 #[cfg(feature = "kafka")]
-async fn kafka(redpanda: &crate::config::Redpanda) -> Result<Arc<dyn Log>, Failure> {
+pub(crate) fn kafka(redpanda: &crate::config::Redpanda) -> Result<eventlog::kafka::KafkaLog, Failure> {
     use eventlog::kafka::{KafkaConfig, KafkaLog, Sasl};
 
     let sasl = match &redpanda.sasl {
@@ -63,11 +63,11 @@ async fn kafka(redpanda: &crate::config::Redpanda) -> Result<Arc<dyn Log>, Failu
         ca_cert: redpanda.ca_cert.clone(),
         ..KafkaConfig::new(redpanda.brokers.as_str())
     };
-    Ok(Arc::new(KafkaLog::new(config)?))
+    Ok(KafkaLog::new(config)?)
 }
 
 #[cfg(not(feature = "kafka"))]
-async fn kafka(_: &crate::config::Redpanda) -> Result<Arc<dyn Log>, Failure> {
+pub(crate) fn kafka(_: &crate::config::Redpanda) -> Result<EmbeddedLog, Failure> {
     Err(Failure::usage("REDPANDA_BROKERS is set, but this breakdown was built without the feature `kafka`"))
 }
 

@@ -9,7 +9,7 @@ use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tracing::info;
-use webhooks::{Journal, Projects, Provider, Secrets, Spool, SpoolLimits};
+use webhooks::{Journal, Projects, Provider, Secrets, Spool, SpoolLimits, Sweeper};
 
 use crate::{
     admin,
@@ -125,12 +125,22 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     let reload = live.as_ref().and_then(Live::reload);
     // Whoever sends deliveries here wants to know whether they are taken, however the other roles are.
     let receiving = Arc::new(Health::new(log.clone(), clock.clone(), Arc::default(), spool.clone()));
-    let public = admin::public(receiving, metrics.clone(), None);
+    let journal = log.clone().map(|log| spool.clone().map_or_else(|| Journal::from(log), Journal::from));
+    let sweeper = match (&log, &journal, &receivers, &settings.sweeps) {
+        (Some(log), Some(journal), Some((config, _)), Some(sweeps)) => {
+            let sweeper =
+                Sweeper::new(&sweeps.config()?, config.clone(), journal.clone(), log.clone(), clock.clone());
+            Some(sweeper.map_err(|error| Failure::usage(error.to_string()))?)
+        }
+        _ => None,
+    };
+    let swept = sweeper.as_ref().map(Sweeper::reports);
+    let public = admin::public(receiving, metrics.clone(), None, None);
     let (listener, at) = admin;
     say!("  admin      http://{at}  (/health, /metrics, /api/projects)");
     let view = gateway.as_ref().map(Gateway::view);
     let router = admin::listener(
-        admin::public(health, metrics, policies),
+        admin::public(health, metrics, policies, swept),
         view,
         log.clone(),
         settings.admin_token.clone(),
@@ -164,20 +174,23 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     if let (Some(live), Some(_)) = (live, &reload) {
         running.start("policy watcher", |stop| live.run(stop));
     }
-    if let (Some(gateway), Some(made)) = (gateway, made) {
+    if let (Some(gateway), Some(made)) = (gateway, made.clone()) {
         running.start("gateway", |stop| once_made(made, stop.clone(), gateway.run(stop)));
     }
     if let Some(spool) = spool.clone() {
         running.start("spool", |stop| spool.forward(stop));
     }
     let mut origin = None;
-    if let (Some(log), Some((config, (listener, at)))) = (&log, receivers) {
+    if let (Some(journal), Some((config, (listener, at)))) = (journal, receivers) {
         say!("  webhooks   http://{at}");
         print_receivers(&config, args.demo);
         origin = Some(format!("http://{}", reachable(at)));
-        let journal = spool.map_or_else(|| Journal::from(log.clone()), Journal::from);
         let server = webhooks::Server::new(config, journal, clock.clone(), public);
         running.start("webhooks", |stop| server.serve(listener, stop));
+    }
+    if let (Some(sweeper), Some(made), Some(sweeps)) = (sweeper, made, &settings.sweeps) {
+        say!("  sweeps     {}", sweeps.told());
+        running.start("sweeps", |stop| once_made(made, stop.clone(), sweeper.run(stop)));
     }
     info!(roles = ?roles, "serving");
 
@@ -274,6 +287,7 @@ fn roles(settings: &Settings, args: &Serve) -> Result<Vec<Role>, Failure> {
 fn prepare_demo(settings: &mut Settings, secret: &str) -> Result<Option<tempfile::TempDir>, Failure> {
     settings.github_secret = Some(SecretString::from(secret));
     settings.jira_secret = Some(SecretString::from(secret));
+    settings.sweeps = None;
     if settings.data_dir_chosen || settings.redpanda.is_some() {
         return Ok(None);
     }

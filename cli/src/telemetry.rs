@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::Failure;
 
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Log lines go to standard error, from `level` on; `RUST_LOG` says otherwise.
 pub(crate) fn log_to_stderr(level: &str) {
@@ -89,4 +89,47 @@ fn describe() {
         Unit::Count,
         "The same as breakdown_policy_refused, for the policy on trial."
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    /// The metrics that are named in the sources under a folder: in files that describe them, and in the others.
+    fn named(folder: &Path, described: &mut BTreeSet<String>, used: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path.is_dir() {
+                named(&path, described, used);
+                continue;
+            }
+            let describes = ["meters.rs", "telemetry.rs"].iter().any(|it| *it == name);
+            let names = if describes { &mut *described } else { &mut *used };
+            let text = fs::read_to_string(&path).unwrap();
+            let words = text.split('"').filter(|word| {
+                ["breakdown_", "eventlog_"]
+                    .iter()
+                    .any(|prefix| word.starts_with(prefix) && word.len() > prefix.len())
+                    && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            });
+            names.extend(words.map(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn every_metric_is_described_and_documented() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let (mut described, mut used) = (BTreeSet::new(), BTreeSet::new());
+        for member in ["webhooks", "gateway", "executor", "eventlog", "cli"] {
+            named(&root.join(member).join("src"), &mut described, &mut used);
+        }
+        assert!(used.len() > 30, "{used:?}");
+        assert_eq!(used, described, "what is measured, and what has a HELP text");
+        let docs = fs::read_to_string(root.join("docs/operations.md")).unwrap();
+        let missing: Vec<_> = used
+            .iter()
+            .filter(|name| !docs.contains(&format!("| `{name}`")) && !docs.contains(&format!("| `{name}{{")))
+            .collect();
+        assert!(missing.is_empty(), "not in the table of docs/operations.md: {missing:?}");
+    }
 }

@@ -14,6 +14,8 @@ const GITHUB: &str = "c4n4ry-github-9f31";
 const RETIRED: &str = "c4n4ry-retired-77aa";
 const JIRA: &str = "c4n4ry-jira-20bd";
 const TOKEN: &str = "c4n4ry-token-e1c4";
+const GITHUB_API: &str = "c4n4ry-githubtoken-b1f0";
+const JIRA_API: &str = "c4n4ry-jiratoken-3e77";
 const PASSWORD: &str = "c4n4ry-password-5d60";
 /// One that reads as a number.
 const NUMBER: &str = "4815162342108";
@@ -46,6 +48,27 @@ fn a_secret_would_be_found() {
         std::panic::catch_unwind(|| tells_nothing("a test", encoded.as_bytes())).unwrap_err();
     }
     tells_nothing("a test", b"nothing of the kind");
+}
+
+/// An API that takes no token, so that there is something to complain about; its address.
+async fn unfriendly() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(async |headers: axum::http::HeaderMap| {
+        assert!(headers.contains_key("authorization"));
+        axum::http::StatusCode::UNAUTHORIZED
+    });
+    tokio::spawn(async { axum::serve(listener, router).await });
+    address
+}
+
+/// What is swept there, as the sections `[github]` and `[jira]` end.
+fn sweeps(github: &str, jira: &str, api: &str) -> String {
+    format!(
+        "[github]\n{github}api_base = \"{api}\"\nhooks = [{{ organisation = \"acme\", id = 1 }}]\n\
+         [jira]\n{jira}api_base = \"{api}\"\nemail = \"me@example.com\"\nsweep_after = \"0s\"\n\
+         [webhooks]\nsweep_every = \"1s\"\n"
+    )
 }
 
 /// The text of every answer, status first.
@@ -101,6 +124,11 @@ async fn whatever_is_sent_tells_nothing(serve: &Serve) {
         String::from_utf8_lossy(&said).contains("breakdown_outcomes_total")
     })
     .await;
+    until("the tokens were sent and refused", async || {
+        let (_, said) = ask(get(&serve.admin, "/health")).await;
+        String::from_utf8_lossy(&said).matches("answered 401").count() == 2
+    })
+    .await;
     for origin in [&serve.webhooks, &serve.admin] {
         for path in ["/health", "/health/live", "/health/ready", "/metrics"] {
             tells_nothing(path, &ask(get(origin, path)).await.1);
@@ -132,13 +160,19 @@ async fn serve_and_look(
 
 #[tokio::test]
 async fn no_secret_of_the_environment_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), sweeps("", "", &unfriendly().await)).unwrap();
     serve_and_look(|command| {
         command
             .env("GITHUB_WEBHOOK_SECRET", format!("{GITHUB},{RETIRED}"))
             .env("JIRA_WEBHOOK_SECRET", JIRA)
+            .env("GITHUB_TOKEN", GITHUB_API)
+            .env("JIRA_TOKEN", JIRA_API)
             .env("BREAKDOWN_ADMIN_TOKEN", TOKEN)
             .env("REDPANDA_SASL_USERNAME", "somebody")
             .env("REDPANDA_SASL_PASSWORD", PASSWORD)
+            .arg("--config")
+            .arg(file.path())
     })
     .await;
 }
@@ -146,9 +180,12 @@ async fn no_secret_of_the_environment_is_told() {
 #[tokio::test]
 async fn no_secret_of_the_file_is_told() {
     let file = tempfile::NamedTempFile::new().unwrap();
+    let github = format!("webhook_secret = \"{GITHUB},{RETIRED}\"\ntoken = \"{GITHUB_API}\"\n");
+    let jira = format!("webhook_secret = \"{JIRA}\"\ntoken = \"{JIRA_API}\"\n");
     let text = format!(
-        "[github]\nwebhook_secret = \"{GITHUB},{RETIRED}\"\n[jira]\nwebhook_secret = \"{JIRA}\"\n[admin]\ntoken = \"{TOKEN}\"\n\
-         [redpanda]\nsasl_username = \"somebody\"\nsasl_password = \"{PASSWORD}\"\n"
+        "{}[admin]\ntoken = \"{TOKEN}\"\n\
+         [redpanda]\nsasl_username = \"somebody\"\nsasl_password = \"{PASSWORD}\"\n",
+        sweeps(&github, &jira, &unfriendly().await)
     );
     fs::write(file.path(), text).unwrap();
     serve_and_look(|command| {
@@ -213,6 +250,18 @@ async fn no_mistake_in_the_configuration_tells_a_secret() {
         format!("[github]\nwebhook_secret = \"{GITHUB}\"\nwebhook_secret = \"{RETIRED}\"\n"),
         format!("[github]\nwebhook_secrets = \"{GITHUB}\"\n"),
         format!("github = \"{GITHUB}\"\n"),
+        format!("[github]\ntoken = {GITHUB_API}\n"),
+        format!("[github]\ntoken = [\"{GITHUB_API}\"]\n"),
+        format!("[github]\ntoken = {NUMBER}\n"),
+        format!(
+            "[github]\ntoken = \"{GITHUB_API}\"\napi_base = \"http://elsewhere\"\nhooks = [{{ app = true }}]\n"
+        ),
+        format!("[github]\napi_base = \"https://me:{GITHUB_API}@:x\"\nhooks = [{{ app = true }}]\n"),
+        format!(
+            "[github]\ntoken = \"x\"\napi_base = \"https://me:{GITHUB_API}@h\"\nhooks = [{{ organisation = \"a\", id = 1 }}]\n"
+        ),
+        format!("[jira]\ntoken = {{ {JIRA_API} = 1 }}\n"),
+        format!("[jira]\napi_base = \"https://me:{JIRA_API}@h\"\ntoken = \"x\"\n"),
         format!("[admin]\ntoken = {NUMBER}\n"),
         format!("[admin]\ntoken = {NUMBER}.5\n"),
         format!("admin = \"{TOKEN}\"\n"),
@@ -237,6 +286,10 @@ async fn no_mistake_in_the_configuration_tells_a_secret() {
         fs::write(file.path(), &text).unwrap();
         let mut command = breakdown();
         command.env_remove("GITHUB_WEBHOOK_SECRET").env("RUST_LOG", "trace");
+        if text.contains(GITHUB_API) || text.contains(JIRA_API) {
+            // So that there is nothing else to complain about.
+            command.env("GITHUB_WEBHOOK_SECRET", GITHUB);
+        }
         let data = tempfile::tempdir().unwrap();
         command.args([
             "serve",

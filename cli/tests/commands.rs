@@ -107,6 +107,25 @@ async fn published_samples_become_actions_and_outcomes_once() {
         ]
     );
 
+    let metrics =
+        client().get(format!("{}/metrics", serve.admin)).send().await.unwrap().text().await.unwrap();
+    for line in [
+        "# HELP breakdown_lag_records ",
+        "# HELP breakdown_stalled_timers ",
+        "# HELP breakdown_attempts_total ",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let lags = metrics
+        .lines()
+        .filter(|line| line.starts_with("breakdown_lag_records{group=\"gateway\",topic=\"issues\""));
+    assert_eq!(lags.count(), 8, "each partition has its lag");
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.starts_with("breakdown_oldest_unprocessed_age_seconds{group=\"executor\""))
+    );
+
     let event = tail("issues", |command| command.arg("--data-dir").arg(dir.path())).await;
     let issue_ref = event[0]["issue_ref"].as_str().unwrap();
     let (out, err, code) =

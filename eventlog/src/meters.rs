@@ -1,6 +1,6 @@
 //! What the log measures, in words.
 
-use metrics::{Unit, describe_counter, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Gives each metric of this crate its HELP text. To be called once a recorder is installed.
 pub fn describe_metrics() {
@@ -18,5 +18,10 @@ pub fn describe_metrics() {
         "eventlog_failed_commits_total",
         Unit::Count,
         "Embedded log: transactions that failed and were rolled back (a full disk, a file that was taken away)."
+    );
+    describe_gauge!(
+        "breakdown_undecided_partitions",
+        Unit::Count,
+        "Broker: partitions, by group, that wait for a transaction which the broker has forgotten."
     );
 }

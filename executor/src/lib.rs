@@ -64,6 +64,7 @@ pub use credential::{Credential, Environment};
 pub use error::ExecutorError;
 pub use http::http_client;
 pub use meters::describe_metrics;
+pub use partition::{Standing, read_action, standing};
 pub use progress::Progress;
 pub use routes::{Mode, Route};
 pub use run::{GROUP, run, run_with};

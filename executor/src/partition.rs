@@ -10,7 +10,7 @@ use eventlog::Record;
 use events::{Action, Redrive, Risk, id};
 
 use crate::{
-    ExecutorError,
+    ExecutorError, accept,
     pauses::{self, Pauses, Word},
     state::{Entry, Mark, Pending, Superseded},
 };
@@ -25,6 +25,40 @@ pub(crate) enum Met {
     New(Option<Superseded>),
     /// It has been, or is being, carried out in this round or a later one.
     Duplicate,
+}
+
+/// How an action stands, by what `executor-state` keeps of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is to be carried out.
+    Pending,
+    /// It has its outcome.
+    Done,
+    /// It is known no more.
+    Forgotten,
+}
+
+/// What a record of `executor-state` says of the action that is its key.
+///
+/// # Errors
+/// [`ExecutorError::State`] when the record is not one that this version wrote.
+pub fn standing(record: &Record) -> Result<Standing, ExecutorError> {
+    let mut partition = Partition::default();
+    partition.restore(record, |_| None)?;
+    Ok(match (partition.pending.is_empty(), partition.done.is_empty()) {
+        (false, _) => Standing::Pending,
+        (true, false) => Standing::Done,
+        (true, true) => Standing::Forgotten,
+    })
+}
+
+/// Reads a record of `actions` as an executor does.
+///
+/// # Errors
+/// Why it is a dead letter to an executor, without the record's own text.
+pub fn read_action(record: &Record) -> Result<Arc<Action>, String> {
+    let read = accept::read(record, record.timestamp, |_| None);
+    read.map(|pending| pending.action).map_err(|letter| letter.detail)
 }
 
 /// Invariants: no id is both pending and done; `waiting[t]` counts the pending actions of target `t` that are not held back.

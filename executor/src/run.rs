@@ -165,7 +165,9 @@ impl Executor {
             let woken = if logs_turn {
                 Woken::Polled(self.subscription.poll(max, Duration::ZERO).await)
             } else {
+                // In this order, not by lot, so that a run can be repeated exactly; the log has its turn after each.
                 tokio::select! {
+                    biased;
                     () = shutdown.cancelled() => break,
                     Some(finished) = self.attempts.join_next_with_id() => Woken::Finished(finished),
                     polled = self.subscription.poll(max, wait) => Woken::Polled(polled),

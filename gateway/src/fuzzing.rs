@@ -29,7 +29,7 @@ impl Held {
         let production = Course { partition: 0, lane: Lane::Production, state, ruleset };
         Ok(Self(BTreeMap::from([(
             0,
-            Partition { number: 0, production, shadow: None, unwritten: Vec::new(), caught_up: false },
+            Partition { number: 0, production, shadow: None, unwritten: Vec::new(), caught_up: None },
         )])))
     }
 

@@ -20,8 +20,8 @@ pub(crate) struct Partition {
     pub(crate) shadow: Option<Course>,
     /// Keys under which `gateway-state` does not have what it should of the shadow; the last one goes first.
     pub(crate) unwritten: Vec<Key>,
-    /// Whether everything before its timers had been decided when that was last asked.
-    pub(crate) caught_up: bool,
+    /// Whether everything before its timers had been decided when that was last asked; none while the log does not answer.
+    pub(crate) caught_up: Option<bool>,
 }
 
 impl Partition {

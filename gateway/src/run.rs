@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Most records taken in one step. A step costs a fixed number of round trips, so larger is faster, and slower to answer.
-const MAX_BATCH: usize = 500;
+const MAX_BATCH: usize = 2000;
 /// Most timers decided in one step at the partition's end.
 const MAX_TIMERS: usize = 1000;
 /// Wait for more after something came.
@@ -324,11 +324,12 @@ impl Gateway {
             }
             match subscription.caught_up(topic::ISSUES, *number).await {
                 Ok(caught_up) => {
-                    held.caught_up = caught_up;
+                    held.caught_up = Some(caught_up);
                     released.extend(caught_up.then_some(*number));
                 }
                 Err(error) => {
                     warn!(%error, partition = number, "timers wait: the log does not answer");
+                    partitions.held.values_mut().for_each(|held| held.caught_up = None);
                     return Ok(Committed::Nothing);
                 }
             }
@@ -342,7 +343,8 @@ impl Gateway {
         self.commit(subscription, batch, partitions).await
     }
 
-    /// Looks now and then for timers that should have been decided. What a quiet log has nothing to say of is not behind.
+    /// Looks now and then for timers that should have been decided. A partition of which a quiet log says that there is more is not
+    /// behind; one of which it says nothing may be.
     fn audit(&self, auditor: &mut Auditor, partitions: &Partitions, quiet: bool) {
         let now = self.clock.now();
         if !auditor.is_due(now) {
@@ -350,7 +352,7 @@ impl Gateway {
         }
         let held = partitions.held.values().map(|held| stalls::Held {
             number: held.number,
-            caught_up: held.caught_up || quiet,
+            caught_up: held.caught_up.is_some_and(|caught_up| caught_up || quiet),
             state: &held.production.state,
         });
         let (timers, overdue) = stalls::overdue(held, now, STALLED_AFTER);

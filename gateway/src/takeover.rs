@@ -81,7 +81,7 @@ impl Restoring {
         };
         put_in_force(&mut production, wall, batch)?;
         let mut partition =
-            Partition { number, production, shadow: None, unwritten: Vec::new(), caught_up: false };
+            Partition { number, production, shadow: None, unwritten: Vec::new(), caught_up: None };
         let stands = self.drop_unreadable(number, batch);
         partition.put_on_trial(self.shadow, stands, policies.shadow.as_ref(), wall, batch)?;
         Ok(partition)

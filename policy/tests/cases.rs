@@ -385,7 +385,7 @@ fn long_case(name: usize, events: usize) -> String {
 fn the_cases_of_a_file_take_a_bounded_amount_of_work_together() {
     let rules: String = (0..500)
         .map(|n| {
-            format!("  - {{ id: r{n}, when: 'issue.title.contains(\"{n}\")', then: {{ action: post_nudge, target: assignee }}, rationale: r }}\n")
+            format!("  - {{ id: r{n}, when: 'issue.title.startsWith(\"{n}\")', then: {{ action: post_nudge, target: assignee }}, rationale: r }}\n")
         })
         .collect();
     let ruleset = policy(&format!("version: 1\nrules:\n{rules}"));

@@ -181,10 +181,14 @@ fn patterns_are_bounded() {
         "nests too deeply",
     );
     // Each alone is allowed, all together are not; those that are the same count once.
-    let large = |n: usize| format!("issue.title.matches(\"^{n}[a-z]{{2000}}\")");
+    let large = |n: usize| format!("'x'.matches(\"^{n}[a-z]{{2000}}\")");
     assert!(try_load(&policy_of((0..200).map(|_| large(1)))).is_ok());
     let said = try_load(&policy_of((0..2000).map(large))).unwrap_err();
     assert!(said.contains("20 MiB"), "{said}");
+    // Searches for what is the same count each.
+    let searches = |n: usize| policy_of((0..n).map(|_| "issue.title.matches(\"(?:.?){40}\")".to_owned()));
+    assert!(try_load(&searches(100)).is_ok());
+    assert!(try_load(&searches(200)).unwrap_err().contains("steps together"));
 }
 
 /// `part`, as often as a pattern of 4,000 bytes holds it.
@@ -246,7 +250,7 @@ fn what_an_evaluation_takes_is_bounded() {
     };
     let ruleset = try_condition(&nested(2)).unwrap();
     assert_eq!(decided(ruleset, event("x", 256)), (0, 1));
-    refused(&nested(3), "steps; 1048576 is the limit");
+    refused(&nested(3), "steps; 4194304 is the limit");
     refused(&nested(5), "steps");
     let said = try_load(&policy_of((0..1000).map(|_| nested(2)))).unwrap_err();
     assert!(said.contains("steps together"), "{said}");

@@ -82,6 +82,7 @@ fn leaf() -> BoxedStrategy<String> {
         ]
     });
     let order = select(&["<", ">=", "==", "!="][..]);
+    let any_order = select(&["<", "<=", ">", ">=", "==", "!="][..]);
     prop_oneof![
         10 => (word(), select(LISTS)).prop_map(|(word, list)| format!("{word} in {list}")),
         6 => select(PROJECTS).prop_map(|project| format!("issue.project == {project:?}")),
@@ -91,11 +92,12 @@ fn leaf() -> BoxedStrategy<String> {
         1 => select(TEXTS).prop_map(|text| format!("{text}.matches(\"^[a-p]\")")),
         2 => select(LISTS).prop_map(|list| format!("{list} == null")),
         2 => select(LISTS).prop_map(|list| format!("{list} != null")),
-        1 => (select(LISTS), 0..4_u8).prop_map(|(list, size)| format!("size({list}) >= {size}")),
+        3 => (select(LISTS), any_order.clone(), 0..4_u8)
+            .prop_map(|(list, order, size)| format!("size({list}) {order} {size}")),
         2 => (0..4_u8).prop_map(|number| format!("issue.number == {number}")),
         1 => (0..4_u8).prop_map(|number| format!("issue.number in [{number}, 2]")),
         1 => (0..4_u8).prop_map(|number| format!("issue.number < {number}")),
-        3 => (select(TIMES), order.clone(), 0..60_u8)
+        3 => (select(TIMES), any_order, 0..60_u8)
             .prop_map(|(time, order, hours)| format!("{time} {order} now - duration(\"{hours}h\")")),
         2 => (select(TIMES), 0..60_u8).prop_map(|(time, hours)| format!("now - {time} != duration(\"{hours}h\")")),
         2 => (select(TIMES), select(&["==", "!="][..])).prop_map(|(time, op)| format!("{time} {op} null")),

@@ -40,4 +40,25 @@ pub fn describe_metrics() {
         Count,
         "Records in the spool that the broker will never take."
     );
+    describe_counter!(
+        "breakdown_swept_deliveries_total",
+        Count,
+        "Deliveries that a sweep looked at, by provider and result: taken, known, ignored, unreadable, redelivered, gone, lost."
+    );
+    describe_counter!(
+        "breakdown_sweeps_total",
+        Count,
+        "Sweeps, by provider and result: done, refused (somebody has to do something), away."
+    );
+    describe_gauge!(
+        "breakdown_swept_at_timestamp_seconds",
+        Seconds,
+        "When a source was last swept whole, in seconds since 1970."
+    );
+    describe_histogram!("breakdown_sweep_seconds", Seconds, "Time of one sweep, waits included, in seconds.");
+    describe_counter!(
+        "breakdown_sweep_waits_total",
+        Count,
+        "How often a sweep waited for a provider's limit of requests."
+    );
 }

@@ -27,19 +27,26 @@ struct FullLog {
 }
 
 #[derive(Default)]
-struct Told(StdMutex<(Option<DateTime<Utc>>, BTreeMap<u32, Phase>, Option<Value>)>);
+struct Told(StdMutex<Saying>);
+
+#[derive(Default)]
+struct Saying {
+    moved_at: Option<DateTime<Utc>>,
+    partitions: BTreeMap<u32, Phase>,
+    stalled: Option<Value>,
+}
 
 impl Progress for Told {
     fn moved_at(&self) -> Option<DateTime<Utc>> {
-        self.0.lock().unwrap().0
+        self.0.lock().unwrap().moved_at
     }
 
     fn partitions(&self) -> BTreeMap<u32, Phase> {
-        self.0.lock().unwrap().1.clone()
+        self.0.lock().unwrap().partitions.clone()
     }
 
     fn stalled(&self) -> Option<Value> {
-        self.0.lock().unwrap().2.clone()
+        self.0.lock().unwrap().stalled.clone()
     }
 }
 
@@ -105,11 +112,11 @@ impl Scene {
     }
 
     fn moves(&self) {
-        self.told.0.lock().unwrap().0 = Some(self.clock.now());
+        self.told.0.lock().unwrap().moved_at = Some(self.clock.now());
     }
 
     fn holds(&self, partitions: &[(u32, Phase)]) {
-        self.told.0.lock().unwrap().1 = partitions.iter().copied().collect();
+        self.told.0.lock().unwrap().partitions = partitions.iter().copied().collect();
     }
 
     async fn append(&self, partition: u32) {
@@ -191,7 +198,7 @@ async fn a_group_that_is_behind_and_does_not_move_is_named() {
 async fn what_is_overdue_is_told_and_does_not_end_readiness() {
     let scene = Scene::new().await;
     assert!(scene.ready().await.1["gateway"].get("stalled").is_none());
-    scene.told.0.lock().unwrap().2 = Some(json!({"timers": 2}));
+    scene.told.0.lock().unwrap().stalled = Some(json!({"timers": 2}));
     let (ready, detail) = scene.ready().await;
     assert_eq!((ready, &detail["gateway"]["stalled"]["timers"]), (true, &json!(2)));
 }

@@ -3,8 +3,10 @@
 //!
 //! Nothing is kept in memory but what is being read: a record is handed on, a policy's text is read when it takes effect.
 
+mod course;
 mod file;
 mod policies;
+mod repeats;
 
 use std::{fmt, ops::ControlFlow, time::Duration};
 
@@ -14,8 +16,10 @@ use events::{IssueEvent, Recorded, topic};
 use serde::Serialize;
 
 pub(crate) use self::{
+    course::{Course, Look, Until},
     file::{Line, read_file},
     policies::{Change, Policies, policies},
+    repeats::FiredRepeats,
 };
 use crate::error::Failure;
 

@@ -18,9 +18,15 @@ pub fn breakdown() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_breakdown"));
     command.kill_on_drop(true).stdin(Stdio::null());
     // What the machine that runs the tests happens to have set is not what they are about.
-    for name in
-        ["REDPANDA_BROKERS", "CALENDAR_API_BASE", "BREAKDOWN_DATA_DIR", "BREAKDOWN_POLICY", "PROJECT_ID"]
-    {
+    for name in [
+        "REDPANDA_BROKERS",
+        "CALENDAR_API_BASE",
+        "BREAKDOWN_DATA_DIR",
+        "BREAKDOWN_POLICY",
+        "PROJECT_ID",
+        "GITHUB_TOKEN",
+        "JIRA_TOKEN",
+    ] {
         command.env_remove(name);
     }
     command.env("RUST_LOG", "warn").env("GITHUB_WEBHOOK_SECRET", SECRET).env("JIRA_WEBHOOK_SECRET", SECRET);

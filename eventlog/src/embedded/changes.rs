@@ -1,7 +1,8 @@
 //! Waking whoever waits for records.
 //!
 //! Our own writer says when it has committed. Other processes cannot, so while anybody waits a thread looks at the
-//! file's `data_version`, which costs one look at shared memory, and only when that has changed are queries run.
+//! file's `data_version`, which costs one look at shared memory, and only when that has changed are queries run. By hand
+//! there are no others.
 
 use std::{
     path::PathBuf,
@@ -21,6 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(75);
 /// Counts what may have been committed.
 pub(super) struct Changes {
     shared: Arc<Shared>,
+    by_hand: bool,
     watcher: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -41,10 +43,10 @@ struct State {
 pub(super) struct Waiting(Arc<Shared>);
 
 impl Changes {
-    pub(super) fn new(file: PathBuf) -> Self {
+    pub(super) fn new(file: PathBuf, by_hand: bool) -> Self {
         let shared =
             Shared { file, version: watch::Sender::new(0), state: Mutex::default(), woken: Condvar::new() };
-        Self { shared: Arc::new(shared), watcher: Mutex::default() }
+        Self { shared: Arc::new(shared), by_hand, watcher: Mutex::default() }
     }
 
     /// Says that something was committed. Held by the writer, too, which must not keep the log alive.
@@ -59,7 +61,7 @@ impl Changes {
 
     pub(super) fn waiting(&self) -> Waiting {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        if watcher.is_none() {
+        if watcher.is_none() && !self.by_hand {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new().name("eventlog-watch".into());
             match thread.spawn(move || shared.watch()) {

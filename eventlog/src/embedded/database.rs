@@ -18,11 +18,11 @@ pub(super) const FILE: &str = "log.db";
 /// Marks the file as ours ("BrkD"), so that a foreign database is never written to.
 const APPLICATION_ID: i32 = 0x4272_6b44;
 /// Version of the schema below; [`migrate`] brings an older one here.
-const SCHEMA_VERSION: i32 = 2;
+pub(super) const SCHEMA_VERSION: i32 = 2;
 /// How long one attempt waits for another process that writes.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// What is done when the file is opened.
-const OPENING: &str = "cannot open the log";
+pub(super) const OPENING: &str = "cannot open the log";
 /// With less than this free not even the WAL and its index can be made beside the file.
 const LEAST_BYTES: u64 = 128 << 10;
 /// What the write-ahead log takes between two checkpoints, twice over: so much should be free.
@@ -163,7 +163,7 @@ pub(super) fn open_for_reading(file: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The schema's version; 0 for a file that is still empty. Refuses what is not ours, and what is newer than we are.
-fn check(connection: &Connection, file: &Path) -> Result<i32, LogError> {
+pub(super) fn check(connection: &Connection, file: &Path) -> Result<i32, LogError> {
     let read = |pragma: &str| {
         connection
             .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))

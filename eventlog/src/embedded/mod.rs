@@ -11,14 +11,18 @@
 //! there, at the moment at which it is written.
 
 mod append;
+#[doc(hidden)]
+pub mod by_hand;
 mod changes;
 mod coordinator;
 mod database;
 mod directory;
+mod examine;
 mod fetch;
 mod reader;
 mod readers;
 mod room;
+mod snapshot;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -34,6 +38,8 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+pub use examine::Examined;
+pub use snapshot::Snapshot;
 use tokio::time::Instant;
 
 use self::{
@@ -45,7 +51,7 @@ use self::{
     readers::Readers,
     room::Room,
     subscription::EmbeddedSubscription,
-    writer::{Done, Job, Writer, WriterParts},
+    writer::{Done, Job, Work, Writer, WriterParts},
 };
 use crate::{
     Clock, GroupOffset, Log, LogError, NewRecord, Position, Reader, Subscription, SubscriptionSpec,
@@ -108,15 +114,27 @@ impl EmbeddedLog {
     }
 
     fn start(directory: &Path, clock: Arc<dyn Clock>, hold: bool) -> Result<Self, LogError> {
+        let (log, work) = Self::assemble(directory, clock, hold, false)?;
+        log.shared.writer.start(work)?;
+        Ok(log)
+    }
+
+    /// A log whose writer's work is still to be done by somebody.
+    fn assemble(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        hold: bool,
+        by_hand: bool,
+    ) -> Result<(Self, Work), LogError> {
         directory::make(directory)?;
         let lock = if hold { Some(directory::lock(directory)?) } else { None };
         let file = directory.join(database::FILE);
         let connection = database::create(&file, hold)?;
         let places = Arc::new(Places::remember(&file, lock.as_ref())?);
         let room = Arc::new(Room::default());
-        let changes = Changes::new(file.clone());
+        let changes = Changes::new(file.clone(), by_hand);
         let coordinator = Arc::new(Coordinator::default());
-        let writer = Writer::start(WriterParts {
+        let (writer, work) = Writer::new(WriterParts {
             file: file.clone(),
             connection,
             clock,
@@ -125,8 +143,8 @@ impl EmbeddedLog {
             places: Arc::clone(&places),
             room: Arc::clone(&room),
             lock,
-        })?;
-        let readers = Arc::new(Readers::new(file));
+        });
+        let readers = Arc::new(Readers::new(file, by_hand));
         let shared = Shared {
             directory: directory.to_owned(),
             held: hold,
@@ -137,7 +155,7 @@ impl EmbeddedLog {
             room,
             writer,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok((Self { shared: Arc::new(shared) }, work))
     }
 
     /// Removes what is beyond its topic's limits ([`crate::Keep`]) and gives the space back, in small pieces: appends and steps

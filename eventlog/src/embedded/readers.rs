@@ -1,4 +1,4 @@
-//! A few connections for reading, on the runtime's threads for blocking work.
+//! A few connections for reading, on the runtime's threads for blocking work; by hand, on the thread that asks.
 
 use std::{
     path::PathBuf,
@@ -16,13 +16,14 @@ const CONNECTIONS: usize = 4;
 
 pub(super) struct Readers {
     file: PathBuf,
+    by_hand: bool,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
 }
 
 impl Readers {
-    pub(super) fn new(file: PathBuf) -> Self {
-        Self { file, idle: Mutex::default(), permits: Arc::new(Semaphore::new(CONNECTIONS)) }
+    pub(super) fn new(file: PathBuf, by_hand: bool) -> Self {
+        Self { file, by_hand, idle: Mutex::default(), permits: Arc::new(Semaphore::new(CONNECTIONS)) }
     }
 
     /// Runs `work` in one read transaction, so that all that it sees is of one moment.
@@ -31,6 +32,9 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        if self.by_hand {
+            return self.run_here(work).map_err(|error| database::failure(&self.file, doing, &error));
+        }
         let stopped = || LogError::Unavailable(format!("{doing}: the program is stopping"));
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| stopped())?;
         let readers = Arc::clone(self);

@@ -3,6 +3,8 @@
 //! Whatever waits is taken together, written in one transaction and answered together: one sync to disk serves all.
 //! A request that is wrong in itself (an unknown topic, a fenced step) is found out before it writes anything, and the
 //! others go on; when the transaction fails, all of it is rolled back and every request in it is told so.
+//!
+//! Whoever opened the log [by hand](super::by_hand) has the thread's work done when it says so, and no thread is started.
 
 use std::{
     fs::File,
@@ -72,11 +74,22 @@ pub(super) struct Done {
     pub(super) piece: Piece,
 }
 
-type Answer = Result<Done, LogError>;
+pub(super) type Answer = Result<Done, LogError>;
 
-struct Request {
+pub(super) struct Request {
     job: Job,
     answer: oneshot::Sender<Answer>,
+}
+
+/// What is to become of a transaction. Nobody but who writes by hand asks for anything but the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is committed.
+    Made,
+    /// It fails, and nothing of it is written.
+    RolledBack,
+    /// It is committed, and whoever asked is told that this is not known.
+    Unknown,
 }
 
 impl Request {
@@ -110,15 +123,20 @@ pub(super) struct WriterParts {
 }
 
 impl Writer {
-    pub(super) fn start(parts: WriterParts) -> Result<Self, LogError> {
+    /// A writer, and the work that is to be done for it.
+    pub(super) fn new(parts: WriterParts) -> (Self, Work) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("eventlog-write".into())
-            .spawn(move || Thread::new(parts).run(receiver))
-            .map_err(|error| {
-                LogError::Unavailable(format!("cannot start the log's writer: {error}; try again"))
-            })?;
-        Ok(Self { requests: Some(sender), thread: Mutex::new(Some(thread)) })
+        (Self { requests: Some(sender), thread: Mutex::default() }, Work::new(parts, receiver))
+    }
+
+    /// Has a thread do the work.
+    pub(super) fn start(&self, mut work: Work) -> Result<(), LogError> {
+        let thread =
+            std::thread::Builder::new().name("eventlog-write".into()).spawn(move || work.run()).map_err(
+                |error| LogError::Unavailable(format!("cannot start the log's writer: {error}; try again")),
+            )?;
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(())
     }
 
     /// Has `job` done; the answer comes when it is on disk, or has failed.
@@ -142,48 +160,72 @@ impl Drop for Writer {
     }
 }
 
-struct Thread {
+/// What the thread does.
+pub(super) struct Work {
     parts: WriterParts,
+    requests: mpsc::Receiver<Request>,
+    /// What is written next, together.
+    group: Vec<Request>,
     /// Size of the write-ahead log beyond which it is next cut back.
     cut_beyond: u64,
     #[cfg(test)]
     page_limit: Option<u32>,
 }
 
-impl Thread {
-    fn new(parts: WriterParts) -> Self {
+impl Work {
+    fn new(parts: WriterParts, requests: mpsc::Receiver<Request>) -> Self {
         Self {
             parts,
+            requests,
+            group: Vec::new(),
             cut_beyond: WAL_BYTES,
             #[cfg(test)]
             page_limit: None,
         }
     }
 
-    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut group = Vec::new();
-        while let Some(first) = requests.blocking_recv() {
-            let mut bytes = first.bytes();
-            group.push(first);
-            while group.len() < GROUP_REQUESTS && bytes < GROUP_BYTES {
-                let Ok(next) = requests.try_recv() else { break };
-                bytes += next.bytes();
-                group.push(next);
-            }
-            self.commit(&mut group);
+    fn run(&mut self) {
+        while let Some(first) = self.requests.blocking_recv() {
+            self.group.push(first);
+            self.write(Fate::Made, &mut |_, _| ());
         }
     }
 
-    fn commit(&mut self, group: &mut Vec<Request>) {
+    /// Waits until something is to be written; false when nothing ever will be.
+    pub(super) async fn asked(&mut self) -> bool {
+        if self.group.is_empty() {
+            self.group.extend(self.requests.recv().await);
+        }
+        !self.group.is_empty()
+    }
+
+    /// Writes what waits. `made` is told of what was written before whoever asked for it is.
+    pub(super) fn write(&mut self, fate: Fate, made: &mut dyn FnMut(&Job, &Answer)) {
+        let mut bytes: usize = self.group.iter().map(Request::bytes).sum();
+        while self.group.len() < GROUP_REQUESTS && bytes < GROUP_BYTES {
+            let Ok(next) = self.requests.try_recv() else { break };
+            bytes += next.bytes();
+            self.group.push(next);
+        }
+        let mut group = std::mem::take(&mut self.group);
+        if !group.is_empty() {
+            self.commit(&mut group, fate, made);
+        }
+        self.group = group;
+    }
+
+    fn commit(&mut self, group: &mut Vec<Request>, fate: Fate, made: &mut dyn FnMut(&Job, &Answer)) {
         let began = Instant::now();
         let mut committing = Vec::new();
-        let answers = self.transact(group, &mut committing);
+        let answers = self.transact(group, &mut committing, fate, made);
         // Partitions may move again before anybody is answered: the transaction has ended either way.
         drop(committing);
         let mut shrank = false;
+        if answers.is_ok() || fate == Fate::Unknown {
+            self.parts.changes.send_modify(|count| *count += 1);
+        }
         match answers {
             Ok(answers) => {
-                self.parts.changes.send_modify(|count| *count += 1);
                 metrics::histogram!("eventlog_commit_seconds").record(began.elapsed());
                 let records: usize = answers.iter().flatten().map(|done| done.positions.len()).sum();
                 metrics::counter!("eventlog_appended_records_total").increment(records as u64);
@@ -211,6 +253,8 @@ impl Thread {
         &mut self,
         group: &[Request],
         committing: &mut Vec<Committing>,
+        fate: Fate,
+        made: &mut dyn FnMut(&Job, &Answer),
     ) -> Result<Vec<Answer>, LogError> {
         let WriterParts { file, connection, clock, coordinator, places, room, .. } = &mut self.parts;
         places.check()?;
@@ -257,7 +301,14 @@ impl Thread {
         page.finish().map_err(|error| writing(&error))?;
         let unclear = failed("cannot commit to the log; it is not known whether the records were written");
         let wrote = transaction.total_changes() > before;
+        if fate == Fate::RolledBack {
+            return Err(writing(&played(rusqlite::ffi::SQLITE_FULL)));
+        }
         transaction.commit().map_err(|error| unclear(&error))?;
+        group.iter().zip(&answers).for_each(|(request, answer)| made(&request.job, answer));
+        if fate == Fate::Unknown {
+            return Err(unclear(&played(rusqlite::ffi::SQLITE_IOERR)));
+        }
         // A transaction that changed nothing asked nothing of the disk.
         if wrote {
             room.took();
@@ -308,6 +359,11 @@ impl Thread {
 #[cfg(test)]
 fn limit_pages(connection: &Connection, limit: Option<u32>) -> rusqlite::Result<()> {
     limit.map_or(Ok(()), |pages| connection.pragma_update(None, "max_page_count", pages))
+}
+
+/// An error of SQLite's that did not happen.
+fn played(code: std::ffi::c_int) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
 }
 
 /// Begins a transaction; another process that writes is waited for.

@@ -33,6 +33,10 @@ impl Admin {
         Ok(Self { client: client.map_err(|e| classify("set up an admin client", &e))?, cluster })
     }
 
+    pub(super) fn client(&self) -> &AdminClient<Quiet> {
+        &self.client
+    }
+
     async fn counts(&self) -> Result<BTreeMap<String, u32>, LogError> {
         let cluster = Arc::clone(&self.cluster);
         run_blocking(move || cluster.topics()).await

@@ -168,6 +168,16 @@ impl Cluster {
         Ok(topics)
     }
 
+    /// Of each topic, the fewest replicas that one of its partitions has.
+    pub(super) fn replicas(&self) -> Result<BTreeMap<String, usize>, LogError> {
+        let metadata =
+            self.ask(&self.asking, "ask for the topics", |client, wait| client.fetch_metadata(None, wait))?;
+        let least = |topic: &rdkafka::metadata::MetadataTopic| {
+            topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or_default()
+        };
+        Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), least(topic))).collect())
+    }
+
     /// Every consumer group that the brokers know.
     pub(super) fn groups(&self) -> Result<Vec<String>, LogError> {
         let list =

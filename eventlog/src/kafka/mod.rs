@@ -25,6 +25,7 @@ mod member;
 mod producer;
 mod reader;
 mod restore;
+mod settings;
 mod step;
 mod subscription;
 mod watch;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 pub use config::{KafkaConfig, Sasl, SaslMechanism};
+pub use settings::TopicSettings;
 
 use self::{
     admin::Admin, blocking::run_blocking, cluster::Cluster, producer::Appender, reader::KafkaReader,
@@ -62,6 +64,17 @@ impl KafkaLog {
             appender: Appender::new(Arc::clone(&cluster))?,
             cluster,
         })
+    }
+
+    /// How the brokers keep these topics, which exist.
+    ///
+    /// # Errors
+    /// Those of any call: the brokers do not answer, or refuse to tell.
+    pub async fn settings(
+        &self,
+        topics: &[&str],
+    ) -> Result<std::collections::BTreeMap<String, TopicSettings>, LogError> {
+        settings::of(&self.admin, &self.cluster, topics).await
     }
 }
 

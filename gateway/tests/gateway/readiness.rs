@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use eventlog::Clock;
 use serde_json::json;
 
-use crate::world::{POLICY, World, at};
+use crate::world::{PARTITIONS, POLICY, World, at};
 
 #[tokio::test]
 async fn a_start_is_progress_soon_however_long_the_log_is_waited_for() {
@@ -84,4 +84,26 @@ async fn a_timer_that_nothing_stands_before_and_nobody_decides_is_told() {
     world.until_actions(2).await;
     world.turn(TimeDelta::seconds(11));
     world.until("it is over", async || world.progress.stalled().timers == 0).await;
+}
+
+#[tokio::test]
+async fn while_the_log_does_not_say_where_it_ends_no_timer_is_overdue() {
+    let world = World::new().await;
+    world.changes(1).await;
+    // The log does not answer for any partition but the first.
+    let project = ["beta", "gamma", "delta", "epsilon"]
+        .into_iter()
+        .find(|name| eventlog::partition_of(name.as_bytes(), PARTITIONS) > 0)
+        .unwrap();
+    let event = json!({"project_id": project, "due_at": "2026-03-02T10:00:00Z", "assignee": "bo"});
+    world.say("e-1", event).await;
+    world.until_actions(1).await;
+    world.log.fail_asking.store(1_000_000, SeqCst);
+    world.turn(TimeDelta::hours(2));
+    let (asked, quiet) = (world.log.fail_asking.load(SeqCst), world.log.quiet.load(SeqCst));
+    world.until("it was asked in vain", async || world.log.fail_asking.load(SeqCst) + 3 <= asked).await;
+    world.until("it was looked", async || world.log.quiet.load(SeqCst) > quiet).await;
+    assert_eq!((world.progress.stalled().timers, world.actions().await.len()), (0, 1));
+    world.log.fail_asking.store(0, SeqCst);
+    world.until_actions(2).await;
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     load::{MAX_JSON_BYTES, MAX_RULES, MAX_TEXT_BYTES},
-    state::MAX_LIST,
+    state::{MAX_LIST, MAX_LIST_BYTES},
 };
 
 fn fields() -> String {
@@ -56,7 +56,7 @@ fn limits() -> String {
         "A file of {} MiB, and of {} MiB as a JSON string (line breaks, quotes and backslashes count twice), which is how the log keeps it;\n\
          {} rules, ten actions a rule, ten targets an action, a meeting of 24 hours. A condition of \
          {} KiB, {MAX_RECURSION} levels of\nparentheses, {MAX_DEPTH} of operators, {} steps with lists as long as they can be \
-         ({MAX_LIST} elements); in all {} words\nand signs (what stands between `&&` and `||` counts once, however many rules say it; a \
+         ({MAX_LIST} elements, {} KiB); in all {} words\nand signs (what stands between `&&` and `||` counts once, however many rules say it; a \
          character beyond ASCII counts\nas {TOKENS_OF_WIDE_CHAR}), {} million steps and {} MiB of patterns. A pattern of {} KiB \
          when compiled, {} million steps to compile it,\n{} million for all: it is `(?i)` before a class of thousands of \
          characters, such as `[\\w-]`, that takes them.\n",
@@ -65,6 +65,7 @@ fn limits() -> String {
         grouped(MAX_RULES as u64),
         MAX_BYTES / 1024,
         grouped(cost::MAX_STEPS),
+        MAX_LIST_BYTES / 1024,
         grouped(MAX_TOKENS as u64),
         cost::MAX_POLICY_STEPS / 1_000_000,
         mib(pattern::MAX_PATTERNS_BYTES),

@@ -10,14 +10,15 @@
 //! Errors come from null where a value is needed (an order, `in` a list, a function), from times outside the years 1 to
 //! 9999, and from durations of more than 292 years. `==` and `!=` never fail on null.
 
-use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use smallvec::SmallVec;
 
 use super::{
     expr::{Comparison, Formula, List, Logic, Method, Quantifier, Term, Test},
-    field::Type,
-    view::View,
+    field::{Field, Type},
+    view::{View, lower},
 };
 
 /// Why an evaluation gives no value.
@@ -39,10 +40,10 @@ impl std::fmt::Display for EvalError {
 }
 
 /// What a term is.
-#[derive(Debug, Clone, PartialEq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub(crate) enum Value<'v> {
     Null,
-    Text(Cow<'v, str>),
+    Text(&'v str),
     Int(i64),
     Time(DateTime<Utc>),
     Duration(TimeDelta),
@@ -58,6 +59,10 @@ pub(crate) struct Scope<'v, 'a> {
 #[derive(Debug)]
 struct Bound<'v> {
     value: Value<'v>,
+    /// Of a list that is a field, which member it is.
+    member: Option<(Field, usize)>,
+    /// Of any other, in lower case: made when it is first asked for.
+    lower: OnceCell<Box<str>>,
     outer: Option<&'v Self>,
 }
 
@@ -72,23 +77,24 @@ impl<'v, 'a> Scope<'v, 'a> {
         list: &'v List,
         mut each: impl FnMut(Scope<'_, 'a>, &Value<'_>) -> Result<bool, EvalError>,
     ) -> Result<(), EvalError> {
-        let mut enough = |value: Value<'_>| {
-            let bound = Bound { value, outer: self.element };
+        let mut enough = |value: Value<'_>, member| {
+            let bound = Bound { value, member, lower: OnceCell::new(), outer: self.element };
             each(Scope { view: self.view, element: Some(&bound) }, &bound.value)
         };
         match list {
             List::Field(field) => {
-                for word in self.view.list(*field).ok_or(EvalError::Null)? {
-                    if enough(Value::Text(Cow::Borrowed(word)))? {
+                for (place, word) in self.view.list(*field).ok_or(EvalError::Null)?.iter().enumerate() {
+                    if enough(Value::Text(word), Some((*field, place)))? {
                         break;
                     }
                 }
             }
             List::Of(terms) => {
                 // An element that cannot be said makes the whole list unsayable.
-                let values = terms.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;
+                let values =
+                    terms.iter().map(|term| self.term(term)).collect::<Result<SmallVec<[_; 8]>, _>>()?;
                 for value in values {
-                    if enough(value)? {
+                    if enough(value, None)? {
                         break;
                     }
                 }
@@ -196,8 +202,8 @@ impl<'v, 'a> Scope<'v, 'a> {
             Test::Compare { op, left, right } => compare(*op, &self.term(left)?, &self.term(right)?),
             Test::ListIsNull { list, null } => Ok(self.view.list(*list).is_none() == *null),
             Test::In { term, list } => self.is_in(term, list),
-            Test::Text { method, text, part } => Ok(method.holds(&self.text(text)?, &self.text(part)?)),
-            Test::Matches { text, pattern } => Ok(pattern.is_match(&self.text(text)?)),
+            Test::Text { method, text, part } => Ok(method.holds(self.text(text)?, self.text(part)?)),
+            Test::Matches { text, pattern } => Ok(pattern.is_match(self.text(text)?)),
         }
     }
 
@@ -231,7 +237,7 @@ impl<'v, 'a> Scope<'v, 'a> {
         Ok(match term {
             Term::Field(field) => {
                 let value = match field.spec().value_type {
-                    Type::Text => self.view.text(*field).map(|text| Value::Text(Cow::Borrowed(text))),
+                    Type::Text => self.view.text(*field).map(Value::Text),
                     Type::Int => self.view.int(*field).map(Value::Int),
                     Type::Time => self.view.time(*field).map(Value::Time),
                     Type::Duration => None,
@@ -241,7 +247,7 @@ impl<'v, 'a> Scope<'v, 'a> {
             Term::Element(out) => self.element(*out),
             Term::Now => Value::Time(self.view.now()),
             Term::Null => Value::Null,
-            Term::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Term::Text(text) => Value::Text(text),
             Term::Int(number) => Value::Int(*number),
             Term::Time(time) => Value::Time(*time),
             Term::Duration(duration) => Value::Duration(*duration),
@@ -266,23 +272,41 @@ impl<'v, 'a> Scope<'v, 'a> {
                 let (condition, then, otherwise) = &**parts;
                 self.term(if self.formula(condition)? { then } else { otherwise })?
             }
-            Term::Lower(inner) => match self.term(inner)? {
-                Value::Text(text) => Value::Text(Cow::Owned(text.to_lowercase())),
-                other => other,
+            Term::Lower(inner) => match &**inner {
+                Term::Field(field) => self.view.lower_text(*field).map_or(Value::Null, Value::Text),
+                Term::Element(out) => self.lower_element(*out),
+                // Loading leaves it before nothing else.
+                other => self.term(other)?,
             },
         })
     }
 
-    fn element(self, out: usize) -> Value<'v> {
+    fn bound(self, out: usize) -> Option<&'v Bound<'v>> {
         let mut bound = self.element;
         for _ in 0..out {
             bound = bound.and_then(|bound| bound.outer);
         }
-        // Loading bound every variable.
-        bound.map_or(Value::Null, |bound| bound.value.clone())
+        bound
     }
 
-    fn text(self, term: &'v Term) -> Result<Cow<'v, str>, EvalError> {
+    fn element(self, out: usize) -> Value<'v> {
+        // Loading bound every variable.
+        self.bound(out).map_or(Value::Null, |bound| bound.value)
+    }
+
+    fn lower_element(self, out: usize) -> Value<'v> {
+        let Some(bound) = self.bound(out) else { return Value::Null };
+        match (bound.value, bound.member) {
+            (Value::Text(text), Some((field, place))) => {
+                let words = self.view.lower_list(field).unwrap_or_default();
+                Value::Text(words.get(place).map_or(text, |word| word))
+            }
+            (Value::Text(text), None) => Value::Text(bound.lower.get_or_init(|| lower(text).into())),
+            (other, _) => other,
+        }
+    }
+
+    fn text(self, term: &'v Term) -> Result<&'v str, EvalError> {
         match self.term(term)? {
             Value::Text(text) => Ok(text),
             _ => Err(EvalError::Null),

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What compares without regard to case is in lower case here: literals were brought to it when the condition was loaded, fields
-//! are when they are read, and anything else stands in a [`Term::Lower`].
+//! are when they are read, and other fields and elements stand in a [`Term::Lower`].
 
 use std::{ops::Range, sync::Arc};
 
@@ -105,7 +105,7 @@ pub(crate) enum Term {
     Size(List),
     /// `condition ? then : otherwise`.
     If(Box<(Formula, Self, Self)>),
-    /// A text in lower case.
+    /// A field or an element that is a text, in lower case.
     Lower(Box<Self>),
 }
 

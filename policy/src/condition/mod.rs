@@ -111,7 +111,7 @@ impl Budget {
 
     /// Takes what the evaluation of a condition can take.
     fn spend_steps(&mut self, formula: &Formula) -> Result<(), Problem> {
-        let steps = cost::formula(formula, None);
+        let steps = cost::of(formula, None);
         if steps > cost::MAX_STEPS {
             let message = format!("the condition can take {steps} steps; {} is the limit", cost::MAX_STEPS);
             let hint = "nest `exists` and `all` less deeply, or split the rule";
@@ -164,12 +164,12 @@ impl Condition {
 
     /// How many steps an evaluation of what `view` has can take; one takes some ten nanoseconds.
     pub(crate) fn steps(&self, view: &View<'_>) -> u64 {
-        cost::formula(&self.formula, Some(view))
+        cost::of(&self.formula, Some(view))
     }
 
     /// How many steps an evaluation can take at most, whatever the issue has.
     pub(crate) fn most_steps(&self) -> u64 {
-        cost::formula(&self.formula, None)
+        cost::of(&self.formula, None)
     }
 
     /// Whether the condition reads `event`.

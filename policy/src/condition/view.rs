@@ -3,12 +3,15 @@
 use std::{borrow::Cow, cell::OnceCell};
 
 use chrono::{DateTime, Utc};
-use events::{IssueEvent, IssueState, Said};
+use events::{IssueEvent, IssueState, MAX_TEXT_CHARS, Said};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::field::Field;
-use crate::{Facts, Issue, state::MAX_LIST};
+use super::field::{FIELDS, Field};
+use crate::{
+    Facts, Issue,
+    state::{MAX_LIST, MAX_LIST_BYTES},
+};
 
 /// `issue`, `event` and `now` for one decision. Every field is there; null when it is unknown or there is none.
 #[derive(Debug)]
@@ -24,6 +27,15 @@ pub(crate) struct View<'a> {
     changed: Words<'a>,
     labels_added: Words<'a>,
     labels_removed: Words<'a>,
+    lower: OnceCell<Box<Lower<'a>>>,
+}
+
+/// What compares with regard to case, in lower case: few conditions ask for it, those that do for each element of a list.
+#[derive(Debug, Default)]
+struct Lower<'a> {
+    texts: [OnceCell<Option<Box<str>>>; FIELDS.len()],
+    assignees: Words<'a>,
+    changed: Words<'a>,
 }
 
 /// A list, made when it is first asked for.
@@ -53,6 +65,7 @@ impl<'a> View<'a> {
             changed: OnceCell::new(),
             labels_added: OnceCell::new(),
             labels_removed: OnceCell::new(),
+            lower: OnceCell::new(),
         }
     }
 
@@ -75,11 +88,17 @@ impl<'a> View<'a> {
             Field::Priority => self.priority.get_or_init(|| said(&self.facts.priority).map(lower)).as_deref(),
             Field::Status => said(&self.facts.status),
             Field::State => self.facts.state.value().copied().map(IssueState::as_str),
-            Field::EventType => Some(self.event?.event_type.as_str()),
+            Field::EventType => Some(bounded(self.event?.event_type.as_str())),
             Field::EventSource => Some(self.event?.source.as_str()),
-            Field::EventActor => self.event?.actor.as_deref(),
+            Field::EventActor => self.event?.actor.as_deref().map(bounded),
             _ => None,
         }
+    }
+
+    /// A field that is a text, in lower case.
+    pub(crate) fn lower_text(&self, field: Field) -> Option<&str> {
+        let known = self.lower.get_or_init(Box::default).texts.get(field as usize)?;
+        known.get_or_init(|| self.text(field).map(|text| lower(text).into())).as_deref()
     }
 
     /// A field that is a number.
@@ -108,13 +127,11 @@ impl<'a> View<'a> {
                 self.labels.get_or_init(|| self.facts.labels.value().map(|list| lower_all(list)))
             }
             Field::Assignees => self.assignees.get_or_init(|| {
-                let names = self.facts.assignees.value()?;
-                Some(names.iter().map(|name| Cow::Borrowed(name.as_str())).collect())
+                Some(members(self.facts.assignees.value()?.iter()).map(Cow::Borrowed).collect())
             }),
-            Field::EventChanged => self.changed.get_or_init(|| {
-                let names = self.event?.change.keys();
-                Some(names.take(MAX_LIST).map(|name| Cow::Borrowed(name.as_str())).collect())
-            }),
+            Field::EventChanged => self
+                .changed
+                .get_or_init(|| Some(members(self.event?.change.keys()).map(Cow::Borrowed).collect())),
             Field::EventLabelsAdded => self.labels_added.get_or_init(|| {
                 self.event?;
                 Some(change().map(|change| lower_all(&change.added)).unwrap_or_default())
@@ -127,10 +144,44 @@ impl<'a> View<'a> {
         };
         list.as_deref()
     }
+
+    /// A field that is a list, its elements in lower case.
+    pub(crate) fn lower_list(&self, field: Field) -> Option<&[Cow<'a, str>]> {
+        let known = self.lower.get_or_init(Box::default);
+        let list = match field {
+            Field::Assignees => known
+                .assignees
+                .get_or_init(|| Some(members(self.facts.assignees.value()?.iter()).map(lower).collect())),
+            Field::EventChanged => {
+                known.changed.get_or_init(|| Some(members(self.event?.change.keys()).map(lower).collect()))
+            }
+            // Its elements are.
+            _ => return self.list(field),
+        };
+        list.as_deref()
+    }
 }
 
 fn lower_all(words: &[String]) -> List<'_> {
-    words.iter().take(MAX_LIST).map(|word| lower(word)).collect()
+    members(words.iter()).map(lower).collect()
+}
+
+/// Of a list: as many as the facts of an issue would keep, whatever an event has.
+fn members<'w>(words: impl Iterator<Item = &'w String>) -> impl Iterator<Item = &'w str> {
+    let mut bytes_left = MAX_LIST_BYTES;
+    words.take(MAX_LIST).map(|word| bounded(word)).filter(move |word| {
+        let fits = bytes_left.checked_sub(word.len());
+        bytes_left = fits.unwrap_or(bytes_left);
+        fits.is_some()
+    })
+}
+
+/// A text as long as one can be that is kept.
+fn bounded(text: &str) -> &str {
+    if text.len() <= MAX_TEXT_CHARS {
+        return text;
+    }
+    text.char_indices().nth(MAX_TEXT_CHARS).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// In lower case; most words are already.

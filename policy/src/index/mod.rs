@@ -7,8 +7,8 @@
 //!   view ──vocabulary──► its keys ──► posts of each key (rule, mask), in file order ──► candidates, in file order
 //! ```
 //!
-//! A *key* is something that holds of an issue and its event or does not: a field has a value, begins with a prefix, is null, is
-//! not ([`Key`]). What a condition requires is worked out from the formula ([`need`]); where that is nothing, the rule is posted under
+//! A *key* is something that holds of an issue and its event or does not: a field has a value, begins with a prefix, has so
+//! many members, lies so far back, is null, is not ([`Key`]). What a condition requires is worked out from the formula ([`need`]); where that is nothing, the rule is posted under
 //! [`ALWAYS`]. A rule that is for one project is posted in that project's lists, so that another project's rules cost nothing.
 //!
 //! A post carries a *mask*: a bit for every key that the rule requires whichever alternative holds, and for what an issue has to be for the

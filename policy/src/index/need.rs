@@ -4,6 +4,8 @@
 //! or an error; `!` exchanges the two. Where a field is null that a test errs on, all of the field's keys count as there
 //! ([`Vocabulary::keys_of`]): a condition that forgets to ask whether there are labels is noted where it errs, and not passed over.
 
+use chrono::TimeDelta;
+
 use super::{Key, KeyId, Vocabulary, bit};
 use crate::condition::{
     expr::{Comparison, Formula, List, Logic, Method, Quantifier, Term, Test},
@@ -142,6 +144,25 @@ impl<'r> Reading<'r> {
                     std::mem::swap(&mut needs.holds, &mut needs.fails);
                 }
             }
+            Test::Compare { op, left: Term::Size(List::Field(list)), right: Term::Int(number) } => {
+                let more = number.saturating_add(1);
+                match op {
+                    Comparison::Greater => needs.holds = self.is(*list, Key::AtLeast(more)),
+                    Comparison::GreaterOrEqual => needs.holds = self.is(*list, Key::AtLeast(*number)),
+                    Comparison::Less => needs.fails = self.is(*list, Key::AtLeast(*number)),
+                    _ => needs.fails = self.is(*list, Key::AtLeast(more)),
+                }
+            }
+            Test::Compare { op, left: Term::Field(field), right } => {
+                if let Some(age) = age(right) {
+                    match op {
+                        Comparison::Less | Comparison::LessOrEqual => {
+                            needs.holds = self.is(*field, Key::OfAge(age));
+                        }
+                        _ => needs.fails = self.is(*field, Key::OfAge(age)),
+                    }
+                }
+            }
             Test::In { term: Term::Text(word), list: List::Field(list) } => {
                 needs.holds = self.is(*list, Key::Word(word));
             }
@@ -218,6 +239,17 @@ impl<'r> Reading<'r> {
             (a, b) => a.or(b),
         };
         Need { one_of, mask: a.mask | b.mask }
+    }
+}
+
+/// Of `now - duration`, the duration.
+fn age(it: &Term) -> Option<TimeDelta> {
+    match it {
+        Term::Sum { left, right, minus: true } => match (&**left, &**right) {
+            (Term::Now, Term::Duration(duration)) => Some(*duration),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -1,5 +1,8 @@
 //! The keys that a policy asks for, and which of them an issue and its event have.
 
+use std::collections::BTreeMap;
+
+use chrono::{Datelike, TimeDelta};
 use rustc_hash::FxHashMap;
 
 use crate::condition::{
@@ -16,6 +19,10 @@ pub(super) enum Key<'f> {
     Word(&'f str),
     Prefix(&'f str),
     Number(i64),
+    /// A list has so many members, or more.
+    AtLeast(i64),
+    /// A time lies so far back, or further.
+    OfAge(TimeDelta),
     Null,
     NotNull,
 }
@@ -45,7 +52,9 @@ struct FieldKeys {
     prefixes: FxHashMap<Box<str>, KeyId>,
     /// The same prefixes, for looking up.
     sorted: Vec<Prefix>,
-    /// The keys whose tests are an error where the field is null: of a list all, of a text its prefixes.
+    at_least: BTreeMap<i64, KeyId>,
+    ages: BTreeMap<TimeDelta, KeyId>,
+    /// The keys whose tests are an error where the field is null: of a list all, of a text its prefixes, of a time its ages.
     on_null: Vec<KeyId>,
     /// The bytes with which prefixes begin, as bits: most texts begin with none of them.
     first_bytes: [u64; 4],
@@ -91,7 +100,7 @@ impl Vocabulary {
         self.kinds.push(match key {
             Key::Word(_) => Kind::Word(field),
             Key::Null | Key::NotNull => Kind::OfNull,
-            Key::Prefix(_) | Key::Number(_) => Kind::Other,
+            Key::Prefix(_) | Key::Number(_) | Key::AtLeast(_) | Key::OfAge(_) => Kind::Other,
         });
         let place = self.places[field as usize].unwrap_or_else(|| {
             self.fields.push(FieldKeys::new(field));
@@ -103,6 +112,8 @@ impl Vocabulary {
             Key::Word(word) => drop(keys.words.insert(word.into(), id)),
             Key::Prefix(prefix) => drop(keys.prefixes.insert(prefix.into(), id)),
             Key::Number(number) => drop(keys.numbers.insert(number, id)),
+            Key::AtLeast(count) => drop(keys.at_least.insert(count, id)),
+            Key::OfAge(age) => drop(keys.ages.insert(age, id)),
             Key::Null => keys.null = Some(id),
             Key::NotNull => keys.not_null = Some(id),
         }
@@ -116,6 +127,8 @@ impl Vocabulary {
             Key::Word(word) => keys.words.get(word).copied(),
             Key::Prefix(prefix) => keys.prefixes.get(prefix).copied(),
             Key::Number(number) => keys.numbers.get(&number).copied(),
+            Key::AtLeast(count) => keys.at_least.get(&count).copied(),
+            Key::OfAge(age) => keys.ages.get(&age).copied(),
             Key::Null => keys.null,
             Key::NotNull => keys.not_null,
         }
@@ -131,7 +144,8 @@ impl Vocabulary {
         for (place, keys) in self.fields.iter_mut().enumerate() {
             self.places[keys.field as usize] = Some(place as u8);
             let words = keys.words.values().filter(|_| keys.field.spec().is_list);
-            keys.on_null = words.chain(keys.prefixes.values()).copied().collect();
+            let others = keys.at_least.values().chain(keys.ages.values());
+            keys.on_null = words.chain(keys.prefixes.values()).chain(others).copied().collect();
             keys.sort_prefixes();
         }
     }
@@ -148,7 +162,11 @@ impl Vocabulary {
             let known = if spec.is_list {
                 let words = view.list(keys.field);
                 match words {
-                    Some(words) => words.iter().for_each(|word| keys.of_text(word, &mut found)),
+                    Some(words) => {
+                        words.iter().for_each(|word| keys.of_text(word, &mut found));
+                        let size = i64::try_from(words.len()).unwrap_or(i64::MAX);
+                        up_to(&keys.at_least, size, &mut found);
+                    }
                     None => keys.on_null.iter().copied().for_each(&mut found),
                 }
                 words.is_some()
@@ -170,12 +188,32 @@ impl Vocabulary {
                             .for_each(|&key| found(key));
                         number.is_some()
                     }
-                    Type::Time | Type::Duration => view.time(keys.field).is_some(),
+                    Type::Time | Type::Duration => {
+                        let time = view.time(keys.field);
+                        match time {
+                            Some(time) => {
+                                // Near the ends of the calendar a sum can be an error.
+                                let plain = |year: i32| (1000..9000).contains(&year);
+                                let age = match plain(time.year()) && plain(view.now().year()) {
+                                    true => view.now().signed_duration_since(time),
+                                    false => TimeDelta::MAX,
+                                };
+                                up_to(&keys.ages, age, &mut found);
+                            }
+                            None => keys.on_null.iter().copied().for_each(&mut found),
+                        }
+                        time.is_some()
+                    }
                 }
             };
             (if known { keys.not_null } else { keys.null }).into_iter().for_each(&mut found);
         }
     }
+}
+
+/// The keys of the bounds that a value reaches.
+fn up_to<T: Ord>(bounds: &BTreeMap<T, KeyId>, value: T, found: &mut impl FnMut(KeyId)) {
+    bounds.range(..=value).for_each(|(_, key)| found(*key));
 }
 
 impl FieldKeys {
@@ -187,6 +225,8 @@ impl FieldKeys {
             sorted: Vec::new(),
             on_null: Vec::new(),
             first_bytes: [0; 4],
+            at_least: BTreeMap::new(),
+            ages: BTreeMap::new(),
             numbers: FxHashMap::default(),
             null: None,
             not_null: None,

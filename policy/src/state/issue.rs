@@ -10,6 +10,9 @@ use super::{Latest, Shared};
 
 /// The most labels or assignees that are kept; providers allow a hundred labels and ten assignees.
 pub(crate) const MAX_LIST: usize = 256;
+/// How many bytes the members of a list may have together; one that does not fit is left out. A hundred labels of fifty characters,
+/// which is what GitHub allows, have a third of it; and what it takes to look through a list is bounded by it.
+pub(crate) const MAX_LIST_BYTES: usize = 16 * 1024;
 
 /// What is known of one issue: its facts, which rules decide it, when they last fired, and when to look again.
 ///
@@ -23,7 +26,7 @@ pub(crate) const MAX_LIST: usize = 256;
 ///   event without it: as of `created_at`).
 /// - An `updated_at` more than a day after the log's own time is not believed: the log's time is taken instead, so that
 ///   one wrong clock cannot silence an issue until that date. A time outside the years 1 to 9999 counts as not said.
-/// - Texts are kept to [`events::MAX_TEXT_CHARS`] characters, lists to 256 members.
+/// - Texts are kept to [`events::MAX_TEXT_CHARS`] characters, lists to 256 members and 16 KiB.
 /// - A deleted issue stays deleted and keeps nothing. A closed issue's facts are forgotten after 90 days; its `updated_at`
 ///   stays, so that a replay of old events cannot open it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -236,6 +239,15 @@ impl Issue {
         self.timers
             .iter()
             .any(|own| own.due_at == timer.due_at && own.kind == timer.kind && own.rule == timer.rule)
+    }
+
+    /// Gives back the memory that it does not use.
+    pub(super) fn fit(&mut self) {
+        self.facts.fit();
+        self.deciding.fit();
+        self.fired.fit();
+        self.timers.fit();
+        self.latest.fit();
     }
 
     /// What is left of it when it is forgotten: that it is closed, and as of when.

@@ -35,6 +35,10 @@ impl Latest {
         holds(&bounded(event_id)) || payload_hash.is_some_and(|hash| holds(&payload(hash)))
     }
 
+    pub(super) fn fit(&mut self) {
+        self.0.fit();
+    }
+
     pub(crate) fn note(&mut self, event_id: &str, payload_hash: Option<&str>) {
         let entries = &mut *self.0;
         for entry in

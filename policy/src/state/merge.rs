@@ -7,7 +7,7 @@ use events::{EventType, FieldChange, IssueEvent, IssueState, MAX_TEXT_CHARS, Sai
 use litemap::LiteMap;
 use smol_str::SmolStr;
 
-use super::{Facts, Issue, Latest, MAX_LIST, Milestone, Shared};
+use super::{Facts, Issue, Latest, MAX_LIST, MAX_LIST_BYTES, Milestone, Shared};
 
 /// How far ahead of the log's time a provider's clock is believed.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
@@ -290,7 +290,8 @@ fn clean_list(list: &[String]) -> Vec<String> {
 }
 
 fn push_new(list: &mut Vec<String>, member: String) {
-    if list.len() < MAX_LIST && !list.contains(&member) {
+    let bytes = || list.iter().map(String::len).sum::<usize>() + member.len();
+    if list.len() < MAX_LIST && bytes() <= MAX_LIST_BYTES && !list.contains(&member) {
         list.push(member);
     }
 }

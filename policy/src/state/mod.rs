@@ -31,7 +31,7 @@ pub use entry::{Entry, StateError};
 use hashbrown::{HashMap, hash_map};
 use index::Indices;
 pub use issue::{Facts, Firing, Issue, Timer, TimerKind};
-pub(crate) use issue::{IssueTimer, MAX_LIST};
+pub(crate) use issue::{IssueTimer, MAX_LIST, MAX_LIST_BYTES};
 use key::KeyRef;
 pub use key::{Key, Kind};
 pub(crate) use latest::Latest;
@@ -243,7 +243,10 @@ impl State {
         self.entries.get(&KeyRef { project, kind, identity })
     }
 
-    fn put(&mut self, key: Key, entry: Option<Entry>) {
+    fn put(&mut self, key: Key, mut entry: Option<Entry>) {
+        if let Some(Entry::Issue(issue)) = &mut entry {
+            issue.fit();
+        }
         if key.kind == Kind::Seen {
             let seen = match entry {
                 Some(Entry::Seen(seen)) => Some(seen),

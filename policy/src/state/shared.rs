@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use events::Said;
 use litemap::LiteMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
@@ -45,6 +46,46 @@ impl Empty for Vec<SmolStr> {
 
 impl Empty for Vec<String> {
     const EMPTY: &'static Self = &Self::new();
+}
+
+/// What grows by more than it needs, and can give the rest back. With a rule or two an issue, that rest was a fifth of all memory.
+pub trait Fit {
+    /// Keeps what is there, and room for nothing more.
+    fn fit(&mut self);
+}
+
+impl<T> Fit for Vec<T> {
+    fn fit(&mut self) {
+        self.shrink_to_fit();
+    }
+}
+
+impl<V> Fit for LiteMap<SmolStr, V> {
+    fn fit(&mut self) {
+        let mut entries = std::mem::take(self).into_tuple_vec();
+        entries.fit();
+        // In the order in which they were.
+        *self = Self::from_sorted_store_unchecked(entries);
+    }
+}
+
+impl Fit for Facts {
+    fn fit(&mut self) {
+        for list in [&mut self.labels, &mut self.assignees] {
+            if let Said::Value(list) = list {
+                list.fit();
+            }
+        }
+    }
+}
+
+impl<T: Fit> Shared<T> {
+    /// Of what is shared already, nothing is changed.
+    pub(super) fn fit(&mut self) {
+        if let Some(own) = self.0.as_mut().and_then(Arc::get_mut) {
+            own.fit();
+        }
+    }
 }
 
 impl<T> Default for Shared<T> {
@@ -112,5 +153,34 @@ impl<T: Empty + Serialize> Serialize for Shared<T> {
 impl<'de, T: Empty + PartialEq + Deserialize<'de>> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fitting_changes_nothing_but_the_room() {
+        let mut list: Shared<Vec<String>> = Shared::default();
+        for name in ["a", "b", "c", "d", "e"] {
+            list.push(name.to_owned());
+        }
+        let before = list.clone();
+        list.fit();
+        assert_eq!(list, before, "shared, so left alone");
+        drop(before);
+        assert!(list.capacity() > 5);
+        list.fit();
+        assert_eq!((list.len(), list.capacity()), (5, 5));
+
+        let mut map: Shared<LiteMap<SmolStr, Firing>> = Shared::default();
+        for rule in ["c", "a", "b"] {
+            map.insert(rule.into(), Firing::default());
+        }
+        let before = (*map).clone();
+        map.fit();
+        assert_eq!(*map, before);
+        assert!(map.get("a").is_some() && map.get("b").is_some() && map.get("c").is_some());
     }
 }

@@ -15,7 +15,7 @@ fn a_search_ends() {
     let text = r#"
 version: 1
 rules:
-  - { id: slow, when: 'issue.labels.exists(a, issue.labels.exists(b, a.startsWith("x") && b.endsWith("y") && issue.title.contains(b)))', then: { action: post_nudge, target: "owner:x" }, rationale: r }
+  - { id: slow, when: 'issue.labels.exists(a, issue.labels.exists(b, a.startsWith("x") && b.endsWith("y") && issue.title.startsWith(b)))', then: { action: post_nudge, target: "owner:x" }, rationale: r }
 "#;
     let ruleset = load(text).unwrap();
     let mut event = IssueEvent::new("e1", "alpha", Source::Github, EventType::IssueUpdated, "github:o/r#1");

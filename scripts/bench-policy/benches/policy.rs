@@ -48,13 +48,12 @@ fn main() {
     };
     let ours_alone = arguments.iter().any(|argument| argument == "--ours");
     let rounds = if quick { 1 } else { 3 };
-    if arguments.iter().any(|argument| argument == "--hostile") {
-        return hostile::print();
-    }
-    if let Some(place) = arguments.iter().position(|argument| argument == "--loading") {
-        return loading::print(
-            arguments.get(place + 1).map(String::as_str).filter(|name| !name.starts_with('-')),
-        );
+    // `--hostile` and `--loading` take a part of the names of what is to be measured.
+    for (option, print) in [("--hostile", hostile::print as fn(Option<&str>)), ("--loading", loading::print)]
+    {
+        if let Some(place) = arguments.iter().position(|argument| argument == option) {
+            return print(arguments.get(place + 1).map(String::as_str).filter(|name| !name.starts_with('-')));
+        }
     }
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-policy");
     let _ = std::fs::remove_dir_all(&dir);
@@ -120,6 +119,6 @@ fn main() {
     }
     table::print(&dir, rounds, &facts);
     if !ours_alone {
-        hostile::print();
+        hostile::print(None);
     }
 }

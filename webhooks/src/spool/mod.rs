@@ -47,7 +47,12 @@ mod state;
 mod unfit;
 mod writer;
 
-use std::{path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use eventlog::{
@@ -135,6 +140,18 @@ pub struct Spool {
 }
 
 impl Spool {
+    /// Topic of its log on which records wait.
+    pub const TOPIC: &'static str = TOPIC;
+    /// Topic of what can never be forwarded, not even as a dead letter.
+    pub const UNFIT: &'static str = UNFIT;
+    /// The group whose offset says what was forwarded.
+    pub const GROUP: &'static str = GROUP;
+
+    /// Where the spool of a data directory is.
+    pub fn directory(data_dir: &Path) -> PathBuf {
+        data_dir.join(DIRECTORY)
+    }
+
     /// Opens the spool in `data_dir` and holds it, until it is dropped. Somebody has to run [`Spool::forward`].
     ///
     /// # Errors
@@ -145,7 +162,7 @@ impl Spool {
         limits: SpoolLimits,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, LogError> {
-        let disk = EmbeddedLog::hold(data_dir.join(DIRECTORY), clock.clone())?;
+        let disk = EmbeddedLog::hold(Self::directory(data_dir), clock.clone())?;
         let topic = |name: &str, keep| TopicSpec { name: name.to_owned(), partitions: 1, keep };
         // What was forwarded need not be kept; what was not is kept, since tidying begins with the first commit.
         let spent = Keep::Until { age: None, bytes: Some(0) };
@@ -170,7 +187,7 @@ impl Spool {
     /// # Errors
     /// Those of [`EmbeddedLog::open`].
     pub async fn look(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Option<SpoolContents>, LogError> {
-        let directory = data_dir.join(DIRECTORY);
+        let directory = Self::directory(data_dir);
         if !directory.is_dir() {
             return Ok(None);
         }

@@ -98,16 +98,13 @@ async fn read_to_end(
         .collect();
     let pairs: Vec<_> = (0..).zip(next.iter().copied()).collect();
     let mut reader = log.read(topic, &pairs).await?;
-    loop {
-        let records = reader.next(WAIT).await?;
-        for record in &records {
+    while !reader.at_end().await? {
+        for record in &reader.next(WAIT).await? {
             each(record);
             if let Some(next) = next.get_mut(record.partition as usize).filter(|_| record.timestamp < until) {
                 *next = record.offset + 1;
             }
         }
-        if reader.at_end().await? {
-            return Ok(next);
-        }
     }
+    Ok(next)
 }

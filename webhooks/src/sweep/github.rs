@@ -400,6 +400,7 @@ fn compact(json: &str) -> String {
 #[cfg(test)]
 mod unit {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -407,6 +408,37 @@ mod unit {
     fn white_space_goes_where_it_says_nothing() {
         let pretty = "{\n  \"a b\" : [ 1, \"x \\\" y\\\\\" , \"\t\" ],\r\n \"c\": null }";
         assert_eq!(compact(pretty), "{\"a b\":[1,\"x \\\" y\\\\\",\"\t\"],\"c\":null}");
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<i64>().prop_map(Into::into),
+            "[ \\\\\"a\n\u{e9}]{0,8}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::vec(("[ \\\\\"b]{0,4}", inner), 0..4)
+                    .prop_map(|pairs| serde_json::Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_was_indented_comes_back(value in json()) {
+            prop_assert_eq!(compact(&serde_json::to_string_pretty(&value).unwrap()), value.to_string());
+        }
+
+        #[test]
+        fn no_answer_is_too_odd(text in ".{0,200}") {
+            compact(&text);
+            delivery_of(text.as_bytes());
+            signed_bytes(None, None, &text);
+        }
     }
 
     #[test]

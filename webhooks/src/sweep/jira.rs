@@ -289,7 +289,7 @@ impl Source for Site {
             return Ok(());
         }
         let swept_to = cursor.swept_to.max(now - self.after);
-        if now - self.after <= cursor.swept_to - OVERLAP {
+        if now - self.after + OVERLAP <= cursor.began_at {
             return Ok(());
         }
         let created_since = cursor.began_at.max(cursor.swept_to - look_back);

@@ -217,7 +217,20 @@ impl Sweeper {
     /// None: what goes wrong is told, and tried again.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
         let mut providers: JoinSet<()> = self.providers.into_iter().map(Turns::run).collect();
-        stop.cancelled().await;
+        let ended = async {
+            while let Some(ended) = providers.join_next().await {
+                // None ends by itself. What is wrong with a sweep is no reason to take down the receivers.
+                tracing::error!(
+                    ?ended,
+                    "sweeps have ended: what never arrives is not looked for until the next start"
+                );
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = ended => {}
+        }
         providers.shutdown().await;
         Ok(())
     }

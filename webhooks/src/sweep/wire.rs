@@ -84,3 +84,78 @@ impl Wire for Http {
         Ok(whole)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, response::Redirect, routing::get};
+    use http::StatusCode;
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    async fn http() -> (Http, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let long = || async { Body::new(Chunked(5)) };
+        let router = Router::new()
+            .route("/fits", get(|| async { ([("x-ratelimit-remaining", "7")], "x".repeat(1_000)) }))
+            .route("/announces", get(|| async { "x".repeat(1_001) }))
+            .route("/streams", get(long))
+            .route("/moved", get(|| async { Redirect::permanent("/fits") }));
+        tokio::spawn(async { axum::serve(listener, router).await });
+        (Http::new("github.api_base", &address.parse().unwrap()).unwrap(), address)
+    }
+
+    /// So many pieces of 500 bytes, and no word before of how many.
+    struct Chunked(usize);
+
+    impl hyper::body::Body for Chunked {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            let left = self.0.checked_sub(1).inspect(|left| self.0 = *left);
+            std::task::Poll::Ready(left.map(|_| Ok(hyper::body::Frame::data(vec![b'x'; 500].into()))))
+        }
+    }
+
+    async fn ask(http: &Http, address: &str) -> Result<Response<Bytes>, NoAnswer> {
+        http.send(Request::get(address).body(Bytes::new()).unwrap(), 1_000).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_bound_and_no_redirect_is_followed() {
+        let (http, address) = http().await;
+        let answer = ask(&http, &format!("{address}/fits")).await.unwrap();
+        assert_eq!(
+            (answer.body().len(), &answer.headers()["x-ratelimit-remaining"]),
+            (1_000, &"7".parse().unwrap())
+        );
+        for path in ["announces", "streams"] {
+            assert_eq!(
+                ask(&http, &format!("{address}/{path}")).await.unwrap_err(),
+                NoAnswer::TooLong,
+                "{path}"
+            );
+        }
+        let moved = ask(&http, &format!("{address}/moved")).await.unwrap();
+        assert_eq!(moved.status(), StatusCode::PERMANENT_REDIRECT);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_is_told_apart() {
+        let (http, _) = http().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let breaks_off = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await.unwrap();
+        });
+        assert_eq!(ask(&http, &address).await.unwrap_err(), NoAnswer::BrokeOff);
+        breaks_off.await.unwrap();
+        assert_eq!(ask(&http, &address).await.unwrap_err(), NoAnswer::Unreachable, "nobody listens any more");
+    }
+}

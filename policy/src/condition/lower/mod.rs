@@ -105,11 +105,7 @@ impl Typed<Term> {
         if self.caseless || self.value_type != Some(Type::Text) {
             return self;
         }
-        let it = match self.it {
-            Term::Text(text) => Term::Text(text.to_lowercase().into()),
-            other => Term::Lower(Box::new(other)),
-        };
-        Self { it, value_type: self.value_type, caseless: true }
+        Self { it: in_lower_case(self.it), value_type: self.value_type, caseless: true }
     }
 }
 
@@ -313,6 +309,20 @@ fn plural(value_type: Type) -> &'static str {
         Type::Int => "numbers",
         Type::Time => "times",
         Type::Duration => "durations",
+    }
+}
+
+/// A text in lower case: of a choice, both.
+fn in_lower_case(text: Term) -> Term {
+    match text {
+        Term::Text(text) => Term::Text(text.to_lowercase().into()),
+        Term::If(parts) => {
+            let (condition, then, otherwise) = *parts;
+            Term::If(Box::new((condition, in_lower_case(then), in_lower_case(otherwise))))
+        }
+        Term::Field(_) | Term::Element(_) => Term::Lower(Box::new(text)),
+        // In lower case already, or null: nothing else is a text.
+        other => other,
     }
 }
 

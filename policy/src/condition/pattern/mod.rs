@@ -18,7 +18,7 @@ use regex_automata::{
 };
 use regex_syntax::{
     ast::{self, ErrorKind, parse::ParserBuilder},
-    hir::translate::TranslatorBuilder,
+    hir::{Class, Hir, HirKind, translate::TranslatorBuilder},
 };
 
 /// The largest compiled pattern, in bytes.
@@ -43,6 +43,7 @@ pub(crate) struct Pattern {
     /// Takes over where the other gives up: word boundaries beside characters beyond ASCII, too many states.
     vm: PikeVM,
     caches: Pool<Caches, MakeCaches>,
+    positions: u64,
 }
 
 type MakeCaches = Box<dyn Fn() -> Caches + Send + Sync + UnwindSafe + RefUnwindSafe>;
@@ -148,7 +149,8 @@ impl Patterns {
         let vm = PikeVM::new_from_nfa(nfa).map_err(|_| PatternError::TooLarge)?;
         let of = dfa.clone();
         let make: MakeCaches = Box::new(move || Caches { dfa: of.create_cache(), vm: None });
-        Ok(Pattern { text: text.into(), dfa, vm, caches: Pool::new(make) })
+        let positions = positions(&translated);
+        Ok(Pattern { text: text.into(), dfa, vm, caches: Pool::new(make), positions })
     }
 }
 
@@ -178,12 +180,39 @@ impl Pattern {
         &self.text
     }
 
+    /// At how many places in it a search can be at once: what it takes to go on by a byte, where it takes most.
+    pub(crate) fn positions(&self) -> u64 {
+        self.positions
+    }
+
     pub(crate) fn is_match(&self, text: &str) -> bool {
         let input = Input::new(text).earliest(true);
         let mut caches = self.caches.get();
         match self.dfa.try_search_fwd(&mut caches.dfa, &input) {
             Ok(found) => found.is_some(),
             Err(_) => self.vm.is_match(caches.vm.get_or_insert_with(|| self.vm.create_cache()), input),
+        }
+    }
+}
+
+/// The characters, classes and assertions of a pattern, each as often as it is repeated.
+fn positions(it: &Hir) -> u64 {
+    match it.kind() {
+        HirKind::Empty => 0,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        HirKind::Look(_) => 1,
+        // A character is looked for among the ranges of its class.
+        HirKind::Class(Class::Unicode(class)) => 1 + (class.ranges().len() as u64 / 8).min(8),
+        HirKind::Class(Class::Bytes(class)) => 1 + class.ranges().len() as u64 / 8,
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min.saturating_add(1));
+            // Going on without one more is a way besides, at each of them.
+            let ways = if repetition.max == Some(repetition.min) { 0 } else { 2 };
+            positions(&repetition.sub).saturating_add(ways).saturating_mul(u64::from(times))
+        }
+        HirKind::Capture(capture) => positions(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().map(positions).fold(0, u64::saturating_add)
         }
     }
 }

@@ -183,7 +183,7 @@ impl<'s> Suggest<'s> {
             _ => false,
         };
         let text = |term: &Term| match scope.term(term) {
-            Ok(Value::Text(text)) => Some(text.into_owned()),
+            Ok(Value::Text(text)) => Some(text.to_owned()),
             _ => None,
         };
         let of_length = |op: Comparison, term: &Term| match scope.term(term) {
@@ -241,7 +241,7 @@ impl<'s> Suggest<'s> {
             Test::In { term, list } => self.is_in(term, list, want, scope),
             Test::Text { method, text, part } => {
                 if let (Some(field), Ok(Value::Text(part))) = (assignable(text), scope.term(part)) {
-                    self.part(field, *method, &part, want);
+                    self.part(field, *method, part, want);
                 }
             }
             Test::Matches { text, pattern } => {
@@ -359,8 +359,8 @@ impl<'s> Suggest<'s> {
             List::Field(list) => {
                 if let Ok(Value::Text(word)) = scope.term(term) {
                     let new = match want {
-                        true => New::With(self.as_written(&word)),
-                        false => New::Without(self.as_known(*list, &word)),
+                        true => New::With(self.as_written(word)),
+                        false => New::Without(self.as_known(*list, word)),
                     };
                     self.set(*list, new);
                 }
@@ -440,7 +440,7 @@ fn assignable(term: &Term) -> Option<Field> {
 
 fn text_of(value: &Value<'_>) -> String {
     match value {
-        Value::Text(text) => text.clone().into_owned(),
+        Value::Text(text) => (*text).to_owned(),
         _ => String::new(),
     }
 }

@@ -13,6 +13,7 @@ use axum::{
     extract::{Query, Request, State},
     response::Response,
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use eventlog::Clock;
 use http::{Method, StatusCode};
@@ -90,6 +91,25 @@ impl FakeGithub {
             may_redeliver: true,
         };
         Self { inside: Arc::new(Mutex::new(inside)), clock, path: "/repos/acme/checkout/hooks/12/deliveries" }
+    }
+
+    /// The same for the hook of an App, whose tokens it makes itself.
+    pub(super) fn of_app(clock: Arc<TokioClock>) -> Self {
+        Self { path: "/app/hook/deliveries", ..Self::new(clock) }
+    }
+
+    /// Whether a request has a token of the hook's owner.
+    fn knows(&self, token: Option<&str>) -> bool {
+        if !self.path.starts_with("/app") {
+            return token == Some(&self.inside().token);
+        }
+        // A signature is looked at where tokens are made.
+        let claims = token.and_then(|token| token.strip_prefix("Bearer ")?.split('.').nth(1));
+        let claims = claims.and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok()).unwrap_or_default();
+        let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
+        let now = self.clock.now().timestamp();
+        let (from, until) = (claims["iat"].as_i64().unwrap_or(now + 1), claims["exp"].as_i64().unwrap_or(0));
+        claims["iss"] == "12345" && from <= now && now < until && until - from <= 600
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -195,12 +215,12 @@ async fn answer(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let asked = format!("{} {}", request.method(), request.uri().path_and_query().unwrap());
-    let (fault, token, meanwhile, receivers) = {
+    let (fault, meanwhile, receivers) = {
         let mut inside = github.inside();
         inside.asked.push(asked);
         let fits = inside.meanwhile.as_ref().is_some_and(|(end, _)| path.ends_with(end.as_str()));
         let meanwhile = if fits { inside.meanwhile.take() } else { None };
-        (inside.faults.pop_front(), inside.token.clone(), meanwhile, inside.receivers.clone())
+        (inside.faults.pop_front(), meanwhile, inside.receivers.clone())
     };
     if let (Some((_, sent)), Some(receivers)) = (meanwhile, receivers) {
         assert_eq!(deliver(&receivers, Provider::Github, &sent.event, &sent.guid, &sent.payload).await, 202);
@@ -215,7 +235,7 @@ async fn answer(
     }
     assert_eq!(request.headers()["accept"], "application/vnd.github+json");
     assert_eq!(request.headers()["x-github-api-version"], "2022-11-28");
-    if request.headers().get("authorization").and_then(|value| value.to_str().ok()) != Some(&token) {
+    if !github.knows(request.headers().get("authorization").and_then(|value| value.to_str().ok())) {
         return github.says(401, &[], r#"{"message":"Bad credentials","status":"401"}"#);
     }
     let Some(rest) = path.strip_prefix(github.path) else {

@@ -154,8 +154,8 @@ impl FakeJira {
     }
 
     /// The issues that a query finds, in its order.
-    fn find(&self, jql: &str) -> Result<Vec<Issue>, Response> {
-        let refused = |why: &str| Err(says(400, &[], &json!({"errorMessages": [why]}).to_string()));
+    fn find(&self, jql: &str) -> Result<Vec<Issue>, Box<Response>> {
+        let refused = |why: &str| Err(Box::new(says(400, &[], &json!({"errorMessages": [why]}).to_string())));
         let Some(clauses) = jql.strip_suffix(" ORDER BY updated ASC, key ASC") else {
             return refused("unknown order");
         };
@@ -199,7 +199,7 @@ impl FakeJira {
         let jql = asked["jql"].as_str().unwrap();
         let found = match self.find(jql) {
             Ok(found) => found,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let most = (asked["maxResults"].as_u64().unwrap() as usize).min(self.inside().page);
         let page = |issues: &[Issue]| -> Vec<Value> { issues.iter().map(Self::shown).collect() };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Provider,
-    sweep::{GithubHook, GithubSweep, SweepConfig, SweepReport},
+    sweep::{AppKey, GithubHook, GithubSweep, SweepConfig, SweepReport},
 };
 
 const EVERY: Duration = Duration::from_secs(300);
@@ -495,6 +495,30 @@ async fn one_hook_that_is_refused_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_makes_its_tokens_itself() {
+    let clock = TokioClock::new();
+    let github = FakeGithub::of_app(clock.clone());
+    let config = SweepConfig {
+        github: Some(GithubSweep {
+            api_base: "https://api.github.com".parse().unwrap(),
+            token: None,
+            app: Some(AppKey::new("12345", include_bytes!("app.pem")).unwrap()),
+            hooks: vec![GithubHook::App],
+        }),
+        jira: None,
+        every: EVERY,
+    };
+    let mut world = World::new(clock, config, github.router()).await;
+    github.sent("issues", "d-1", &opened(1), 502);
+    fine(&world.sweep().await);
+    // Long after the first one has expired.
+    sleep(Duration::from_secs(86_400)).await;
+    github.sent("issues", "d-2", &opened(2), 502);
+    fine(&world.sweep().await);
+    assert_eq!(world.told(), ["d-1", "d-2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_hook_without_a_login() {
     let (world, github) = world().await;
     for (hook, needs) in [
@@ -532,4 +556,36 @@ async fn receiving_goes_on_while_a_sweep_waits() {
     }
     assert!(!sweeping.is_finished());
     fine(&sweeping.await.unwrap());
+}
+
+/// In real time: the spool's disk is not one of these fakes.
+#[tokio::test]
+async fn while_deliveries_wait_in_the_spool_the_log_is_not_believed() {
+    let clock = TokioClock::new();
+    let github = FakeGithub::new(clock.clone());
+    let dir = tempfile::tempdir().unwrap();
+    let (mut world, _) = world().await;
+    let broker: Arc<dyn eventlog::Log> = Arc::new(world.log.clone());
+    let spool = crate::Spool::open(broker.clone(), dir.path(), crate::SpoolLimits::default(), clock.clone());
+    let spool = spool.await.unwrap();
+    let receivers = crate::routes(Arc::new(super::world::receivers()), spool.clone(), clock.clone());
+    world.spools(spool.clone(), &github.router());
+    // The broker is away, and a delivery is on the disk.
+    world.log.fail_after(topic::ISSUES, 0);
+    assert_eq!(deliver(&receivers, Provider::Github, "issues", "d-1", &opened(1)).await, 202);
+    github.sent("issues", "d-1", &opened(1), 504);
+    let trouble = world.sweep().await.trouble.unwrap();
+    assert!(trouble.starts_with("deliveries wait in the spool"), "{trouble}");
+    assert_eq!(world.told().len(), 0);
+    // It is back.
+    world.log.recover();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let forwarding = tokio::spawn(spool.clone().forward(stop.clone()));
+    while spool.report().spooling {
+        sleep(Duration::from_millis(10)).await;
+    }
+    fine(&world.sweep().await);
+    assert_eq!(world.told(), ["d-1"], "it was there, and is not taken in again");
+    stop.cancel();
+    forwarding.await.unwrap().unwrap();
 }

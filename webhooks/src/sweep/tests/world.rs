@@ -88,6 +88,14 @@ impl World {
         Self::sweeper(&self.config, &self.log, self.clock.clone(), &self.provider)
     }
 
+    /// From here on what is taken in goes by a spool.
+    pub(super) fn spools(&mut self, spool: crate::Spool, provider: &Router) {
+        let shared: Arc<dyn Log> = Arc::new(self.log.clone());
+        let wire = |_: &str, _: &reqwest::Url| Ok(Arc::new(Direct(provider.clone())) as Arc<dyn Wire>);
+        let clock = self.clock.clone();
+        self.sweeper = Sweeper::over(&self.config, receivers(), spool.into(), shared, clock, wire).unwrap();
+    }
+
     pub(super) fn restart(&mut self) {
         self.sweeper = self.another();
     }

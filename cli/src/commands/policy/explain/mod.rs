@@ -11,7 +11,6 @@
 mod file;
 mod find;
 mod known;
-mod repeats;
 mod replay;
 mod subject;
 mod unexplained;

@@ -12,22 +12,21 @@
 //! Only the events of one project are folded: no decision about one project looks at another. One policy is in memory for each course,
 //! and of the records those that were read last.
 
-use std::{collections::VecDeque, mem};
+use std::collections::VecDeque;
 
 use ::policy::{
-    Decided, Repeats, Ruleset, State, Timer,
+    Decided, Ruleset, Timer,
     explain::{Case, Explanation, Focus, explain},
-    fire_timers, switch_policy, take_event,
 };
 use chrono::{DateTime, Utc};
 use eventlog::{Bounds, Log};
 use events::{Action, topic};
 
-use super::{check_rule, find::Place, repeats::FiredRepeats, short, subject::Lane, time};
+use super::{check_rule, find::Place, short, subject::Lane, time};
 use crate::{
     commands::inert,
     error::Failure,
-    history::{self, Change, Happened, Policies},
+    history::{self, Change, Course, FiredRepeats, Happened, Look, Policies, Until},
 };
 
 /// How much is said of the way to a decision, in remarks.
@@ -66,7 +65,8 @@ pub(super) async fn replay(
     policies: &Policies,
 ) -> Result<Result<Box<Explanation>, String>, Failure> {
     let partition = place.partition;
-    let fired = async |lane: Lane| FiredRepeats::read(log, lane.topic(), partition, meant.project).await;
+    let fired =
+        async |lane: Lane| FiredRepeats::read(log, lane.topic(), partition, Some(meant.project)).await;
     let mut replay = Replay {
         meant,
         changes: policies.of(partition).iter().cloned().collect(),
@@ -96,7 +96,7 @@ pub(super) async fn replay(
         while let Some(change) = replay.due_change(u64::MAX) {
             replay.change(log, &change, latest).await?;
         }
-        replay.timers(*until, latest);
+        replay.timers(Until { due: *until, latest, before: None });
     }
     match replay.stop {
         Some(Stop::Met(mut explanation)) => {
@@ -145,21 +145,6 @@ enum Stop {
     Unreadable(String),
 }
 
-/// What ends one step of the fold before its decision is applied.
-enum Halt {
-    Stop(Stop),
-    /// The repeat gave way to a later one.
-    GaveWay,
-}
-
-/// A state, the policy by which it goes on, and what is known of its repeats.
-#[derive(Default)]
-struct Course {
-    state: State,
-    ruleset: Option<Ruleset>,
-    repeats: FiredRepeats,
-}
-
 /// A partition's history on its way to one decision.
 struct Replay<'a> {
     meant: Meant<'a>,
@@ -181,7 +166,7 @@ impl Replay<'_> {
     /// A change of the policy takes effect, after the timers that were due before it.
     async fn change(&mut self, log: &dyn Log, change: &Change, latest: DateTime<Utc>) -> Result<(), Failure> {
         if let Some(clock) = change.clock {
-            self.timers(clock, latest);
+            self.timers(Until { due: clock, latest, before: None });
         }
         if self.stop.is_some() || (change.on_trial && self.meant.lane != Lane::OnTrial) {
             return Ok(());
@@ -203,93 +188,37 @@ impl Replay<'_> {
                 &mut self.on_trial
             }
         };
-        // The partition's own time: events of other projects, which are not folded, moved it too.
-        let now = change.clock.or(course.state.clock()).unwrap_or(DateTime::UNIX_EPOCH);
-        let decision = switch_policy(&course.state, now, &ruleset);
-        course.state.apply(decision);
-        course.ruleset = Some(ruleset);
+        course.switch(ruleset, change.clock);
         Ok(())
     }
 
     fn event(&mut self, happened: &Happened) {
-        let now = happened.timestamp;
-        self.timers(now, now);
+        self.timers(Until::event(happened.timestamp));
         if self.stop.is_some() || happened.event.project_id != self.meant.project {
             return;
         }
         let meant = self.meant;
-        for lane in [Lane::InForce, Lane::OnTrial] {
-            let Course { state, ruleset: Some(ruleset), .. } = self.course(lane) else { continue };
+        self.courses(|lane, course, remarks| {
             let is_it =
                 lane == meant.lane && matches!(meant.aim, Aim::Event(offset) if offset == happened.offset);
-            let meet = Meet { meant, lane, ruleset, is_it };
-            let hash = happened.payload_hash.as_deref();
-            // None of the timers is left that this would fire.
-            let taken =
-                take_event(state, &happened.event, hash, now, Repeats::Each, ruleset, &mut |decided| {
-                    meet.look(&decided, now)
-                });
-            if let Err(Halt::Stop(stop)) = taken {
-                self.stop = Some(stop);
-                return;
+            course.event(happened, &mut Meet { meant, lane, is_it, remarks })
+        });
+    }
+
+    fn timers(&mut self, until: Until<'_>) {
+        let meant = self.meant;
+        self.courses(|lane, course, remarks| {
+            course.timers(until, &mut Meet { meant, lane, is_it: false, remarks })
+        });
+    }
+
+    /// Goes on with each course, unless something has ended the replay.
+    fn courses(&mut self, mut go_on: impl FnMut(Lane, &mut Course, &mut Vec<String>) -> Result<(), Stop>) {
+        for (lane, course) in [(Lane::InForce, &mut self.in_force), (Lane::OnTrial, &mut self.on_trial)] {
+            if self.stop.is_none() {
+                self.stop = go_on(lane, course, &mut self.remarks).err();
             }
         }
-    }
-
-    fn course(&mut self, lane: Lane) -> &mut Course {
-        match lane {
-            Lane::InForce => &mut self.in_force,
-            Lane::OnTrial => &mut self.on_trial,
-        }
-    }
-
-    /// Fires what was due by `until`. What a gateway missed lies between two events, so `latest` is the next event's stamp.
-    fn timers(&mut self, until: DateTime<Utc>, latest: DateTime<Utc>) {
-        for lane in [Lane::InForce, Lane::OnTrial] {
-            let mut course = mem::take(self.course(lane));
-            while self.stop.is_none()
-                && let Some(timer) = course.state.next_timer().filter(|timer| timer.due_at <= until)
-                && self.timer(lane, &mut course, &timer, latest)
-            {}
-            *self.course(lane) = course;
-        }
-    }
-
-    /// Decides a timer. A repeat that would make an action which is not on the log gives way: to the next one that made one, else to the
-    /// last one by `latest`. False where there is no policy to decide it.
-    fn timer(&mut self, lane: Lane, course: &mut Course, timer: &Timer, latest: DateTime<Utc>) -> bool {
-        let Course { state, ruleset: Some(ruleset), repeats } = course else { return false };
-        let meet = Meet { meant: self.meant, lane, ruleset, is_it: false };
-        let gave_way = repeats.gave_way(timer);
-        let mut sink = |decided: Decided<'_>| {
-            meet.look(&decided, timer.due_at)?;
-            if gave_way && !decided.decision.actions.is_empty() { Err(Halt::GaveWay) } else { Ok(()) }
-        };
-        match fire_timers(state, timer.due_at, 1, Repeats::Each, ruleset, &mut sink) {
-            Ok(()) => {}
-            Err(Halt::Stop(stop)) => self.stop = Some(stop),
-            Err(Halt::GaveWay) => {
-                let to = repeats.after(timer, latest).unwrap_or(latest);
-                let mut is_made = false;
-                let mut sink = |decided: Decided<'_>| {
-                    is_made = !decided.decision.actions.is_empty();
-                    Ok::<(), Halt>(())
-                };
-                _ = fire_timers(state, to, 1, Repeats::Last, ruleset, &mut sink);
-                let concerns = match self.meant.aim {
-                    Aim::Action(action) => action.issue_ref.as_deref() == Some(timer.issue_ref.as_str()),
-                    Aim::Event(_) => true,
-                };
-                if is_made && self.remarks.len() < MAX_REMARKS && concerns && lane == self.meant.lane {
-                    self.remarks.push(format!(
-                        "rule `{}` would have repeated at {}, of which the log has nothing: what it remembered then may differ",
-                        timer.rule,
-                        time(timer.due_at)
-                    ));
-                }
-            }
-        }
-        true
     }
 }
 
@@ -297,14 +226,16 @@ impl Replay<'_> {
 struct Meet<'a> {
     meant: Meant<'a>,
     lane: Lane,
-    ruleset: &'a Ruleset,
     /// Whether it is the next event's.
     is_it: bool,
+    remarks: &'a mut Vec<String>,
 }
 
-impl Meet<'_> {
-    /// Ends the fold, before the decision is applied, when this is the one. `now` is when it was decided.
-    fn look(&self, decided: &Decided<'_>, now: DateTime<Utc>) -> Result<(), Halt> {
+impl Look for Meet<'_> {
+    type End = Stop;
+
+    /// Ends the fold when this is the one.
+    fn look(&mut self, decided: &Decided<'_>, ruleset: &Ruleset, now: DateTime<Utc>) -> Result<(), Stop> {
         let actions = &decided.decision.actions;
         let again = match self.meant.aim {
             Aim::Action(action) if self.lane == self.meant.lane => {
@@ -315,12 +246,12 @@ impl Meet<'_> {
         if again.is_none() && !self.is_it {
             return Ok(());
         }
-        check_rule(self.meant.rule, self.ruleset).map_err(|failure| Halt::Stop(Stop::Failed(failure)))?;
+        check_rule(self.meant.rule, ruleset).map_err(Stop::Failed)?;
         let issue_ref = again.and_then(|(action, _)| action.issue_ref.as_deref());
         let focus = Focus { rule: self.meant.rule, issue_ref };
-        let mut explanation = explain(decided.before, Case::Input(decided.input), now, self.ruleset, focus);
+        let mut explanation = explain(decided.before, Case::Input(decided.input), now, ruleset, focus);
         if let Some((action, again)) = again {
-            if action.policy_hash.as_deref() != Some(self.ruleset.hash()) {
+            if action.policy_hash.as_deref() != Some(ruleset.hash()) {
                 explanation.remarks.push(format!(
                     "the action says that policy {} decided it",
                     short(action.policy_hash.as_deref().unwrap_or("?"))
@@ -334,7 +265,21 @@ impl Meet<'_> {
                 ));
             }
         }
-        Err(Halt::Stop(Stop::Met(Box::new(explanation))))
+        Err(Stop::Met(Box::new(explanation)))
+    }
+
+    fn gave_way(&mut self, timer: &Timer) {
+        let concerns = match self.meant.aim {
+            Aim::Action(action) => action.issue_ref.as_deref() == Some(timer.issue_ref.as_str()),
+            Aim::Event(_) => true,
+        };
+        if self.remarks.len() < MAX_REMARKS && concerns && self.lane == self.meant.lane {
+            self.remarks.push(format!(
+                "rule `{}` would have repeated at {}, of which the log has nothing: what it remembered then may differ",
+                timer.rule,
+                time(timer.due_at)
+            ));
+        }
     }
 }
 

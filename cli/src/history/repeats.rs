@@ -18,9 +18,9 @@ use crate::{
     error::Failure,
 };
 
-/// The repeats of one project that made an action.
+/// The repeats that made an action.
 #[derive(Debug, Default)]
-pub(super) struct FiredRepeats {
+pub(crate) struct FiredRepeats {
     /// By issue and rule; in milliseconds, as a timer's id has them.
     made: HashMap<[String; 2], BTreeSet<i64>>,
     /// When the first action that is kept was decided.
@@ -30,12 +30,12 @@ pub(super) struct FiredRepeats {
 }
 
 impl FiredRepeats {
-    /// Reads the actions of a project on a topic.
-    pub(super) async fn read(
+    /// Reads the actions of a partition of a topic; of one project, where one is named.
+    pub(crate) async fn read(
         log: &dyn Log,
         topic: &str,
         partition: u32,
-        project: &str,
+        project: Option<&str>,
     ) -> Result<Self, Failure> {
         let mut repeats = Self::default();
         let Some(bounds) = bounds(log, topic).await?.get(partition as usize).copied() else {
@@ -43,8 +43,9 @@ impl FiredRepeats {
         };
         scan(log, topic, &[(partition, bounds.first)], |record| {
             let value = record.value.as_deref().unwrap_or_default();
-            if let Some(action) =
-                serde_json::from_slice::<Action>(value).ok().filter(|it| it.project_id == project)
+            if let Some(action) = serde_json::from_slice::<Action>(value)
+                .ok()
+                .filter(|it| project.is_none_or(|project| it.project_id == project))
             {
                 repeats.hear(&action);
             }
@@ -76,7 +77,7 @@ impl FiredRepeats {
     }
 
     /// Whether a repeat that would make an action gave way to a later one.
-    pub(super) fn gave_way(&self, timer: &Timer) -> bool {
+    pub(crate) fn gave_way(&self, timer: &Timer) -> bool {
         let is_kept = !self.is_cut || self.first_at.is_some_and(|first_at| first_at <= timer.due_at);
         let due_at = timer.due_at.timestamp_millis();
         timer.kind == TimerKind::Repeat
@@ -85,7 +86,7 @@ impl FiredRepeats {
     }
 
     /// The first later one that made an action, by `latest`.
-    pub(super) fn after(&self, timer: &Timer, latest: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(crate) fn after(&self, timer: &Timer, latest: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let due_at = timer.due_at.timestamp_millis();
         let next = *self.of(timer)?.range(due_at + 1..).next()?;
         DateTime::from_timestamp_millis(next).filter(|at| *at <= latest)

@@ -1,0 +1,66 @@
+//! The world at the other end: it keeps what was made under which key, and fails when told to.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use events::ActionKind;
+use executor::{Attempt, Target, Verdict};
+
+use crate::{
+    sabotage::Sabotage,
+    schedule::{CallFault, Role},
+    shared::{Doomed, Shared},
+};
+
+/// One of the two APIs, as one executor calls it.
+pub struct FakeTarget {
+    pub shared: Arc<Shared>,
+    pub role: Role,
+    pub meetings: bool,
+}
+
+#[async_trait]
+impl Target for FakeTarget {
+    fn name(&self) -> &'static str {
+        if self.meetings { "calendar" } else { "notification" }
+    }
+
+    fn carries(&self, kind: &ActionKind) -> bool {
+        self.meetings == (*kind == ActionKind::ScheduleUnblocker)
+    }
+
+    async fn attempt(&self, attempt: &Attempt) -> Verdict {
+        self.shared.pass(self.role).await;
+        let (call, fault) = self.shared.lock().next_call();
+        let action = &attempt.action;
+        self.shared.trace(|| format!("{} calls for {}, {fault:?}, call {call}", self.role, action.event_id));
+        let key = match self.shared.is(Sabotage::NewKeys) {
+            true => format!("{}-{call}", action.event_id),
+            false => action.event_id.clone(),
+        };
+        self.shared.watch(|witness| witness.called(attempt));
+        self.shared.dawdle(self.role).await;
+        let retry = |after| Verdict::Retry { after, reason: "made to fail".into() };
+        match fault {
+            Some(CallFault::Fails) => return retry(None),
+            Some(CallFault::Later(seconds)) => return retry(Some(Duration::from_secs(seconds))),
+            Some(CallFault::Rejects) => return Verdict::Reject { reason: "made to refuse".into() },
+            Some(CallFault::Hangs) => std::future::pending().await,
+            _ => {}
+        }
+        let nothing = self.shared.is(Sabotage::DoesNothing);
+        let made =
+            if nothing { None } else { Some(self.shared.watch(|witness| witness.made(&key, attempt))) };
+        match fault {
+            Some(CallFault::DoneThenFails) => return retry(None),
+            Some(CallFault::DoneThenHangs) => std::future::pending().await,
+            Some(CallFault::DoneThenKill) => {
+                self.shared.doom(Doomed::Member(self.role));
+                std::future::pending().await
+            }
+            _ => {}
+        }
+        self.shared.dawdle(self.role).await;
+        Verdict::Done { reference: made }
+    }
+}
