@@ -222,12 +222,14 @@ async fn no_credential_of_a_target_is_told() {
          [[routes]]\naction = \"escalate_owner\"\ntargets = [\"chat\", \"hooks\", \"pager\", \"code\", \"audit\"]\n",
         dir = dir.path().display(),
     );
-    fs::write(dir.path().join("breakdown.toml"), text).unwrap();
+    fs::write(dir.path().join("breakdown.toml"), sweeps("", "", &unfriendly().await) + &text).unwrap();
     serve_and_look(|command| {
         command
             .env("GITHUB_WEBHOOK_SECRET", format!("{GITHUB},{RETIRED}"))
             .env("JIRA_WEBHOOK_SECRET", JIRA)
             .env("BREAKDOWN_ADMIN_TOKEN", TOKEN)
+            .env("GITHUB_TOKEN", GITHUB_API)
+            .env("JIRA_TOKEN", JIRA_API)
             .env("CHAT", TOKEN)
             .env("CODE", PASSWORD)
             .env("AUDIT", format!("whsec_{hook}"))
