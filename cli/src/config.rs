@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use executor::{Route, TargetConfig};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -40,6 +41,8 @@ struct File {
     jira: sweeps::Jira,
     calendar: Calendar,
     executor: Executor,
+    targets: BTreeMap<String, TargetConfig>,
+    routes: Vec<Route>,
     projects: BTreeMap<String, Project>,
 }
 
@@ -103,12 +106,14 @@ struct Webhooks {
 #[serde(deny_unknown_fields, default)]
 struct Calendar {
     api_base: Option<String>,
+    allow_private: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Executor {
     give_up_after: Option<String>,
+    proxy: Option<SecretString>,
 }
 
 /// What `[projects.NAME]` says.
@@ -222,6 +227,14 @@ pub struct Settings {
     pub sweeps: Option<Sweeps>,
     /// Calendar and notification API; `None`: calendar-mock in the process.
     pub calendar_api_base: Option<String>,
+    /// Whether it may be on a private network.
+    pub calendar_allow_private: bool,
+    /// Through which the executor's targets are reached.
+    pub proxy: Option<SecretString>,
+    /// The executor's targets, by name.
+    pub targets: BTreeMap<String, TargetConfig>,
+    /// Which of them carry which action.
+    pub routes: Vec<Route>,
     /// How long an action is tried.
     pub give_up_after: Duration,
     /// What belongs to which project.
@@ -325,6 +338,14 @@ impl Settings {
             senders,
             sweeps,
             calendar_api_base: pick("CALENDAR_API_BASE", file.calendar.api_base),
+            calendar_allow_private: flag(
+                "CALENDAR_ALLOW_PRIVATE",
+                env("CALENDAR_ALLOW_PRIVATE"),
+                file.calendar.allow_private,
+            )?,
+            proxy: secret("BREAKDOWN_PROXY", file.executor.proxy),
+            targets: file.targets,
+            routes: file.routes,
             give_up_after,
             projects: file.projects,
         })
@@ -395,14 +416,7 @@ fn redpanda(
             "REDPANDA_SASL_MECHANISM: {mechanism:?} is unknown; it is scram-sha-256, scram-sha-512 or plain"
         )));
     }
-    let tls = match env("REDPANDA_TLS").as_deref() {
-        None => file.tls.unwrap_or(false),
-        Some("true" | "1") => true,
-        Some("false" | "0") => false,
-        Some(other) => {
-            return Err(Failure::usage(format!("REDPANDA_TLS: {other:?} is neither true nor false")));
-        }
-    };
+    let tls = flag("REDPANDA_TLS", env("REDPANDA_TLS"), file.tls)?;
     let ca_cert = env("REDPANDA_CA_CERT").or(file.ca_cert).map(PathBuf::from);
     if mechanism == "plain" && sasl.is_some() && !tls {
         return Err(Failure::usage(
@@ -413,6 +427,16 @@ fn redpanda(
         return Err(Failure::usage("REDPANDA_CA_CERT is set and REDPANDA_TLS is not: set REDPANDA_TLS=true"));
     }
     Ok(Redpanda { brokers, sasl, mechanism, tls, ca_cert })
+}
+
+/// A switch; off where nobody says.
+fn flag(name: &str, variable: Option<String>, from_file: Option<bool>) -> Result<bool, Failure> {
+    match variable.as_deref() {
+        None => Ok(from_file.unwrap_or(false)),
+        Some("true" | "1") => Ok(true),
+        Some("false" | "0") => Ok(false),
+        Some(other) => Err(Failure::usage(format!("{name}: {other:?} is neither true nor false"))),
+    }
 }
 
 fn allowed(key: &str, list: Option<&[String]>) -> Result<Option<Vec<IpNet>>, Failure> {
@@ -496,7 +520,11 @@ mod tests {
         let plain: String = example
             .lines()
             .filter_map(|line| match line.strip_prefix("# ") {
-                Some(rest) if rest.contains(" = ") && !rest.starts_with("  ") => Some(format!("{rest}\n")),
+                Some(rest) if rest.starts_with('[') => Some(format!("{rest}\n")),
+                // A key, and no sentence with one in it.
+                Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', ':'])) => {
+                    Some(format!("{rest}\n"))
+                }
                 Some(_) => None,
                 None => Some(format!("{line}\n")),
             })
@@ -508,6 +536,13 @@ mod tests {
         assert_eq!(settings.give_up_after, defaults.give_up_after);
         assert_eq!(settings.partitions, defaults.partitions);
         assert_eq!(settings.spool_max_bytes, defaults.spool_max_bytes);
+        assert_eq!(
+            settings.targets.keys().collect::<Vec<_>>(),
+            ["audit", "chat", "code", "pager", "tracker"]
+        );
+        assert_eq!(settings.routes[0].targets.len(), 5);
+        let unchanged = load(example, &[], Flags::default()).unwrap();
+        assert!(unchanged.targets.is_empty() && unchanged.routes.is_empty());
         assert!(settings.sweeps.is_some() && defaults.sweeps.is_none());
         assert!(settings.redpanda.is_some() && settings.projects.contains_key("alpha"));
         for key in [
@@ -535,6 +570,10 @@ mod tests {
             "repositories",
             "jira",
             "time_zone",
+            "allow_private",
+            "proxy",
+            "webhook_url",
+            "app",
             "sweep_every",
             "hooks",
             "app_id",
@@ -542,7 +581,7 @@ mod tests {
             "email",
             "sweep_after",
         ] {
-            assert!(plain.contains(&format!("{key} = ")), "{key} is missing");
+            assert!(example.contains(&format!("{key} = ")), "{key} is missing");
         }
     }
 

@@ -88,7 +88,12 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         _ => None,
     };
     let executor = match (&log, has(Role::Executor), base) {
-        (Some(log), true, Some(base)) => Some((log.clone(), executor_config(&settings, &args, base))),
+        (Some(log), true, Some(base)) => {
+            let config = executor_config(&settings, &args, base)?;
+            let targets = executor::open(&settings.targets, &config, &variable, &clock);
+            let targets = targets.map_err(|error| Failure::usage(error.to_string()))?;
+            Some((log.clone(), config, targets))
+        }
         (_, true, None) => {
             return Err(Failure::usage(
                 "the executor has nowhere to act: set CALENDAR_API_BASE, or add calendar-mock to --roles",
@@ -160,9 +165,10 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         let mock = CalendarMock::new();
         running.start("calendar-mock", |stop| calendar_mock::serve(listener, mock, stop.cancelled_owned()));
     }
-    if let (Some((log, config)), Some(made)) = (executor, made.clone()) {
+    if let (Some((log, config, targets)), Some(made)) = (executor, made.clone()) {
+        let clock = clock.clone();
         running.start("executor", |stop| {
-            once_made(made, stop.clone(), executor::run(log, clock.clone(), config, moved, stop))
+            once_made(made, stop.clone(), executor::run_with(log, clock, config, targets, moved, stop))
         });
     }
     if let (Some(live), Some(_)) = (live, &reload) {
@@ -218,12 +224,35 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     }
 }
 
-fn executor_config(settings: &Settings, args: &Serve, base: reqwest::Url) -> executor::Config {
-    executor::Config {
+fn executor_config(
+    settings: &Settings,
+    args: &Serve,
+    base: reqwest::Url,
+) -> Result<executor::Config, Failure> {
+    // Not the text itself: a proxy's address may have a password in it.
+    let proxy = settings.proxy.as_ref().map(|text| {
+        reqwest::Url::parse(text.expose_secret())
+            .ok()
+            .filter(|url| url.scheme() == "http" && url.has_host())
+            .ok_or_else(|| {
+                Failure::usage(
+                    "executor.proxy is no address of a proxy; write e.g. http://proxy.example.com:3128",
+                )
+            })
+    });
+    Ok(executor::Config {
         dry_run: args.dry_run,
         give_up_after: settings.give_up_after,
+        calendar_allow_private: settings.calendar_allow_private || settings.calendar_api_base.is_none(),
+        proxy: proxy.transpose()?,
+        routes: settings.routes.clone(),
         ..executor::Config::new(base)
-    }
+    })
+}
+
+/// A variable of the environment that names something; an empty one counts as unset.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The receivers' spool, where there is a broker that can be away.

@@ -198,6 +198,47 @@ async fn no_secret_of_the_file_is_told() {
     .await;
 }
 
+/// Somewhere that takes whatever is sent and says that the credential is not valid.
+async fn refusing() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let refuse = || async { (axum::http::StatusCode::UNAUTHORIZED, "{\"message\": \"Bad credentials\"}") };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(refuse)).await });
+    base
+}
+
+#[tokio::test]
+async fn no_credential_of_a_target_is_told() {
+    let (base, dir) = (refusing().await, tempfile::tempdir().unwrap());
+    let hook = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("{TOKEN}-long-enough"));
+    fs::write(dir.path().join("hooks"), format!("{base}/services/{PASSWORD}")).unwrap();
+    fs::write(dir.path().join("key"), TOKEN).unwrap();
+    let text = format!(
+        "[targets.chat]\nkind = \"slack\"\ntoken = {{ env = \"CHAT\" }}\nchannel = \"C0ALL\"\nbase = \"{base}\"\n\
+         [targets.hooks]\nkind = \"slack\"\nwebhook_url = {{ file = \"{dir}/hooks\" }}\n\
+         [targets.pager]\nkind = \"pagerduty\"\nservice = \"s\"\nservices = {{ s = {{ file = \"{dir}/key\" }} }}\nbase = \"{base}\"\n\
+         [targets.code]\nkind = \"github\"\ntoken = {{ env = \"CODE\" }}\nbase = \"{base}\"\n\
+         [targets.audit]\nkind = \"webhook\"\nsecret = {{ env = \"AUDIT\" }}\nurl = \"{base}\"\n\
+         [[routes]]\naction = \"escalate_owner\"\ntargets = [\"chat\", \"hooks\", \"pager\", \"code\", \"audit\"]\n",
+        dir = dir.path().display(),
+    );
+    fs::write(dir.path().join("breakdown.toml"), sweeps("", "", &unfriendly().await) + &text).unwrap();
+    serve_and_look(|command| {
+        command
+            .env("GITHUB_WEBHOOK_SECRET", format!("{GITHUB},{RETIRED}"))
+            .env("JIRA_WEBHOOK_SECRET", JIRA)
+            .env("BREAKDOWN_ADMIN_TOKEN", TOKEN)
+            .env("GITHUB_TOKEN", GITHUB_API)
+            .env("JIRA_TOKEN", JIRA_API)
+            .env("CHAT", TOKEN)
+            .env("CODE", PASSWORD)
+            .env("AUDIT", format!("whsec_{hook}"))
+            .arg("--config")
+            .arg(dir.path().join("breakdown.toml"))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn no_mistake_in_the_configuration_tells_a_secret() {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -232,6 +273,17 @@ async fn no_mistake_in_the_configuration_tells_a_secret() {
         format!("[github]\nwebhook_secret = \"{GITHUB},,{RETIRED}\"\n"),
         format!("[calendar]\napi_base = \"http://me:{PASSWORD}@127.0.0.1:9/api\"\n"),
         format!("[calendar]\napi_base = \"http://me:{PASSWORD}@:9\"\n"),
+        format!("[executor]\nproxy = \"ftp://me:{PASSWORD}@proxy.test\"\n"),
+        format!("[targets.x]\nkind = \"slack\"\ntoken = \"{TOKEN}\"\n"),
+        format!("[targets.x]\nkind = \"slack\"\ntoken = {NUMBER}\n"),
+        format!("[targets.x]\nkind = \"slack\"\ntoken = {{ env = \"{TOKEN}\" }}\n"),
+        format!("[targets.x]\nkind = \"slack\"\ntoken = {{ env = {NUMBER} }}\n"),
+        format!("[targets.x]\nkind = \"slack\"\ntoken = {{ file = \"{TOKEN}\" }}\n"),
+        format!("[targets.x]\nkind = \"slack\"\ntoken = {{ {TOKEN} = \"x\" }}\n"),
+        format!(
+            "[targets.x]\nkind = \"webhook\"\nurl = \"http://me:{PASSWORD}@127.0.0.1/\"\nsecret = {{ env = \"X\" }}\n"
+        ),
+        format!("[targets.x]\nkind = \"pagerduty\"\nservices = {{ s = \"{PASSWORD}\" }}\n"),
     ] {
         fs::write(file.path(), &text).unwrap();
         let mut command = breakdown();

@@ -33,7 +33,7 @@ pub use dead_letter::{DeadLetter, MAX_ORIGINAL_BYTES, Origin, Original};
 pub use issue_event::{EventType, FieldChange, IssueEvent, IssueState, Source};
 pub use issue_ref::{issue_ref_of_github, issue_ref_of_jira, issue_ref_of_milestone};
 pub use message::Message;
-pub use outcome::{Outcome, Risk};
+pub use outcome::{Carried, Outcome, Risk, Unsent};
 pub use policy_change::PolicyChange;
 pub use recipients::{Person, Recipients, Team};
 pub use record::{MAX_ID_BYTES, Recorded, Unsound};

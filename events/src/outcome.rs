@@ -5,6 +5,7 @@ use std::{borrow::Cow, iter::Sum};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::Value;
 
 use crate::{Action, ActionKind, Message, id, topic};
 
@@ -103,6 +104,40 @@ pub struct Outcome {
     /// The earlier outcome that this one replaces (a redriven action); its risk_delta is then the difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<String>,
+    /// What each target did, where a route of the configuration says which carry the action.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
+}
+
+/// What one target did about an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Carried {
+    /// The target's name in the configuration.
+    pub by: String,
+    /// Whether it was done.
+    pub ack: bool,
+    /// How often it was attempted.
+    pub attempts: u32,
+    /// Why it was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The meeting, comment or message made.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// In a dry run, what would have been sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsent: Vec<Unsent>,
+}
+
+/// A request that a dry run did not make. Its path is left out: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unsent {
+    /// `POST` and so on.
+    pub method: String,
+    /// The host, with its port where that is not the scheme's own.
+    pub host: String,
+    /// The body; its length in words where it is long.
+    pub body: Value,
 }
 
 impl Outcome {
@@ -121,6 +156,7 @@ impl Outcome {
             at: Some(at),
             reference: None,
             supersedes: None,
+            carried: Vec::new(),
         }
     }
 

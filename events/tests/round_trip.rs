@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use events::{
-    Action, ActionKind, Control, DeadLetter, EventType, FieldChange, IssueEvent, IssueState, Letter, Origin,
-    Original, Outcome, PolicyChange, Redone, Redrive, Redriven, Risk, Said, Source, schema,
+    Action, ActionKind, Carried, Control, DeadLetter, EventType, FieldChange, IssueEvent, IssueState, Letter,
+    Origin, Original, Outcome, PolicyChange, Redone, Redrive, Redriven, Risk, Said, Source, Unsent, schema,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -86,11 +86,21 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn carried()(by in ".*", ack: bool, attempts: u32, error in prop::option::of(".*"),
+        reference in prop::option::of(".*"), said in (".*", ".*", json()), dry: bool,
+    ) -> Carried {
+        let unsent = Unsent { method: said.0, host: said.1, body: said.2 };
+        Carried { by, ack, attempts, error, reference, unsent: if dry { vec![unsent] } else { vec![] } }
+    }
+}
+
+prop_compose! {
     fn outcome()(action in action(), thousandths in -1_000_000..1_000_000_i64, ack: bool, at in instant(),
         attempts in prop::option::of(any::<u32>()), error in prop::option::of(".*"),
         reference in prop::option::of(".*"), supersedes in prop::option::of(".*"),
+        carried in prop::collection::vec(carried(), 0..3),
     ) -> Outcome {
-        Outcome { attempts, error, reference, supersedes, ..Outcome::of(&action, Risk(thousandths), ack, at) }
+        Outcome { attempts, error, reference, supersedes, carried, ..Outcome::of(&action, Risk(thousandths), ack, at) }
     }
 }
 

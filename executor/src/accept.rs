@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{Action, ActionKind, DeadLetter, Origin, Redrive, topic};
+use events::{Action, DeadLetter, Origin, Redrive, topic};
 
 use crate::state::{Pending, PendingEntry};
 
@@ -17,7 +17,7 @@ const MAX_ID_BYTES: usize = 128;
 pub(crate) fn read(
     record: &Record,
     now: DateTime<Utc>,
-    target: impl Fn(&ActionKind) -> Option<usize>,
+    target: impl Fn(&Action) -> Option<usize>,
 ) -> Result<Pending, Box<DeadLetter>> {
     let value = record.value.as_deref().unwrap_or_default();
     let redrive = Redrive::from_headers(|name| record.header(name));
@@ -59,9 +59,10 @@ pub(crate) fn read(
         parkings: 0,
         next_attempt_at: now,
         last_error: None,
+        legs: Vec::new(),
         redrive,
         supersedes: None,
         record: text.to_owned(),
     };
-    Ok(Pending { target: target(&action.action), action: Arc::new(action), entry })
+    Ok(Pending { target: target(&action), action: Arc::new(action), entry })
 }

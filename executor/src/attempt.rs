@@ -31,5 +31,6 @@ pub(crate) fn broken_off(error: &JoinError) -> Option<Report> {
         verdict: Verdict::Retry { after: None, reason: "the attempt broke off inside".to_owned() },
         made: 1,
         held_back: None,
+        legs: Vec::new(),
     })
 }

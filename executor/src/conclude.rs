@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{DeadLetter, Outcome, Risk, id};
+use events::{Carried, DeadLetter, Outcome, Risk, id};
 
 use crate::{
     Config, Verdict,
@@ -43,7 +43,7 @@ pub(crate) fn without_attempt(
     if pending.target.is_none() {
         return Some(failed(pending, partition, "no target carries this action", "rejected", now));
     }
-    config.dry_run.then(|| untouched(pending, "dry_run", now))
+    None
 }
 
 /// What an attempt's report means for the action, which has been tried `since` then.
@@ -55,7 +55,10 @@ pub(crate) fn after_attempt(
     config: &Config,
 ) -> Conclusion {
     let attempts = pending.entry.attempts.saturating_add(report.made);
-    let pending = Pending { entry: PendingEntry { attempts, ..pending.entry.clone() }, ..pending.clone() };
+    // None from an attempt that broke off inside: what was known holds.
+    let legs = if report.legs.is_empty() { pending.entry.legs.clone() } else { report.legs };
+    let pending =
+        Pending { entry: PendingEntry { attempts, legs, ..pending.entry.clone() }, ..pending.clone() };
     match report.verdict {
         Verdict::Done { reference } => {
             let mut ended = end(&pending, Risk::of_done(&pending.action.action), true, now);
@@ -113,6 +116,7 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
     let mut outcome = Outcome::of(action, risk, ack, now);
     outcome.event_id = id::outcome(&action.event_id, entry.round());
     outcome.attempts = Some(entry.attempts);
+    outcome.carried = pending.carried();
     if let Some(before) = &entry.supersedes {
         outcome.risk_delta = Risk(risk.0 - before.risk.0);
         outcome.supersedes = Some(before.outcome.clone());
@@ -123,6 +127,13 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
         dead_letter: None,
         cause: action.cause.clone(),
     }
+}
+
+/// The end of an action in a dry run.
+pub(crate) fn rehearsed(pending: &Pending, carried: Vec<Carried>, now: DateTime<Utc>) -> Ended {
+    let mut ended = untouched(pending, "dry_run", now);
+    ended.outcome.carried = carried;
+    ended
 }
 
 fn untouched(pending: &Pending, why: &str, now: DateTime<Utc>) -> Ended {
@@ -181,6 +192,7 @@ mod tests {
             parkings,
             next_attempt_at: DateTime::UNIX_EPOCH,
             last_error: None,
+            legs: Vec::new(),
             redrive: None,
             supersedes: None,
             record: String::new(),

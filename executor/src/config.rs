@@ -4,11 +4,19 @@ use std::{num::NonZeroU32, time::Duration};
 
 use reqwest::Url;
 
+use crate::{Route, http::Place};
+
 /// What can be set. [`Config::new`] gives the defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Base of the calendar and notification API, http or https, e.g. `http://127.0.0.1:7300/api`.
     pub calendar_api_base: Url,
+    /// Also at an address of a private network, and over http there (false).
+    pub calendar_allow_private: bool,
+    /// The proxy through which https goes out; none but this one is used.
+    pub proxy: Option<Url>,
+    /// Which targets carry which action; what fits none goes to the first target that carries it and is on no route.
+    pub routes: Vec<Route>,
     /// Touch nothing: every action ends as `dry_run`.
     pub dry_run: bool,
     /// An action is given up when it has not succeeded so long after it was accepted, or its project was let go (15 min).
@@ -37,6 +45,9 @@ impl Config {
     pub fn new(calendar_api_base: Url) -> Self {
         Self {
             calendar_api_base,
+            calendar_allow_private: false,
+            proxy: None,
+            routes: Vec::new(),
             dry_run: false,
             give_up_after: Duration::from_secs(15 * 60),
             expire_after: Duration::from_secs(24 * 3600),
@@ -47,6 +58,15 @@ impl Config {
             step_wait: Duration::from_millis(500),
             drain_within: Duration::from_secs(10),
             limits: Limits::default(),
+        }
+    }
+
+    pub(crate) fn calendar_place(&self) -> Place {
+        Place {
+            key: "CALENDAR_API_BASE".into(),
+            base: self.calendar_api_base.clone(),
+            allow_private: self.calendar_allow_private,
+            proxy: self.proxy.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is made of whatever stands on the executor's topics. For fuzzing, not for use.
 
 use eventlog::Record;
-use events::ActionKind;
+use events::{Action, ActionKind};
 
 use crate::{ExecutorError, accept, partition::Partition, pauses};
 
@@ -27,6 +27,6 @@ pub fn hears(record: &Record) -> bool {
     pauses::read(record, record.timestamp).is_ok()
 }
 
-fn target(action: &ActionKind) -> Option<usize> {
-    matches!(action, ActionKind::PostNudge).then_some(0)
+fn target(action: &Action) -> Option<usize> {
+    (action.action == ActionKind::PostNudge).then_some(0)
 }

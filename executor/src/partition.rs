@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{Action, ActionKind, Redrive, Risk, id};
+use events::{Action, Redrive, Risk, id};
 
 use crate::{
     ExecutorError, accept,
@@ -210,7 +210,7 @@ impl Partition {
     pub(crate) fn restore(
         &mut self,
         record: &Record,
-        target: impl Fn(&ActionKind) -> Option<usize>,
+        target: impl Fn(&Action) -> Option<usize>,
     ) -> Result<(), ExecutorError> {
         let unreadable = |error: String| ExecutorError::State {
             partition: record.partition,
@@ -244,7 +244,7 @@ impl Partition {
                 if action.event_id != id {
                     return Err(unreadable("its key is not the id of its action".to_owned()));
                 }
-                let target = target(&action.action);
+                let target = target(&action);
                 self.put(id.into(), Pending { action: Arc::new(action), target, entry });
             }
             _ => return Err(unreadable("its key is not one for such an entry".to_owned())),

@@ -12,7 +12,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{Clock, Log, LogError, Polled, Record, Subscription};
-use events::{ActionKind, Recorded, topic};
+use events::{Action, ActionKind, Recorded, topic};
 use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
@@ -25,7 +25,8 @@ use crate::{
     conclude::{self, Conclusion, Ended},
     partition::{Met, Partition},
     pauses,
-    stack::{self, Call, Report, Stack},
+    routes::Routes,
+    stack::{Call, Report},
     stalls::Auditor,
     state::{Entry, Pending},
     step::Draft,
@@ -45,7 +46,7 @@ const PRUNE_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// How long after a failed step a member may be without partitions because it joins again.
 const REJOINS_WITHIN: TimeDelta = TimeDelta::minutes(1);
 
-/// Carries out the actions on `actions`, as a member of the group `executor`, with the targets that `config` names.
+/// Carries out the actions on `actions`, as a member of the group `executor`, with the calendar and notification API.
 ///
 /// Runs until `shutdown` is cancelled; then running attempts get [`Config::drain_within`] to end. Dropping the
 /// future is like a crash: nothing is lost, some calls may be made again. The topics must exist. Returns early only
@@ -57,11 +58,11 @@ pub async fn run(
     progress: Arc<Progress>,
     shutdown: CancellationToken,
 ) -> Result<(), ExecutorError> {
-    let targets = targets::all(&config, &clock)?;
+    let targets = targets::open(&BTreeMap::new(), &config, &|_| None, &clock)?;
     run_with(log, clock, config, targets, progress, shutdown).await
 }
 
-/// [`run`] with other targets; an action goes to the first that carries it.
+/// [`run`] with other targets; `config.routes` say which carries what, else it is the first that does.
 pub async fn run_with(
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -70,16 +71,13 @@ pub async fn run_with(
     progress: Arc<Progress>,
     shutdown: CancellationToken,
 ) -> Result<(), ExecutorError> {
+    let routes = Routes::new(targets, &config, &clock)?;
     let Some(subscription) = join::subscribe(log.as_ref(), &shutdown).await? else { return Ok(()) };
-    let carriers = targets
-        .into_iter()
-        .map(|target| Carrier { stack: stack::around(target.clone(), &config.limits, clock.clone()), target })
-        .collect();
     let executor = Executor {
         clock,
         config,
         progress,
-        carriers,
+        routes,
         subscription,
         held: BTreeMap::new(),
         restoring: BTreeMap::new(),
@@ -99,19 +97,13 @@ pub async fn run_with(
 
 type Parked = (DateTime<Utc>, u32, u64, Arc<str>);
 
-/// A target and the stack around it.
-struct Carrier {
-    target: Arc<dyn Target>,
-    stack: Stack,
-}
-
 /// Invariants: every pending action of a held partition that is informed is either in `parked` or in `running`, never in both;
 /// nothing else is in either.
 struct Executor {
     clock: Arc<dyn Clock>,
     config: Config,
     progress: Arc<Progress>,
-    carriers: Vec<Carrier>,
+    routes: Routes,
     subscription: Box<dyn Subscription>,
     held: BTreeMap<u32, Partition>,
     restoring: BTreeMap<u32, Partition>,
@@ -221,7 +213,7 @@ impl Executor {
             Polled::Revoked { partitions } => partitions.into_iter().for_each(|p| self.lose(p)),
             Polled::Restoring { partition, records } => {
                 let restored = self.restoring.entry(partition).or_default();
-                let target = |kind: &ActionKind| carrier_of(&self.carriers, kind);
+                let target = |action: &Action| self.routes.carrier_of(action);
                 for record in &records {
                     restored.restore(record, target)?;
                 }
@@ -286,7 +278,7 @@ impl Executor {
                 }
                 continue;
             }
-            let target = |kind: &ActionKind| carrier_of(&self.carriers, kind);
+            let target = |action: &Action| self.routes.carrier_of(action);
             let mut pending = match accept::read(record, now, target) {
                 Ok(pending) => pending,
                 Err(letter) => {
@@ -305,7 +297,7 @@ impl Executor {
                     continue;
                 }
             }
-            match conclude::without_attempt(&pending, partition, now, &self.config) {
+            match self.without_attempt(&pending, partition, now) {
                 Some(end) => {
                     draft.end(partition, &id, &end, now)?;
                     ended.push((partition, id, end));
@@ -331,6 +323,13 @@ impl Executor {
         Ok(())
     }
 
+    /// The end of an action that is not to be attempted (any more), or that is rehearsed only.
+    fn without_attempt(&self, pending: &Pending, partition: u32, now: DateTime<Utc>) -> Option<Ended> {
+        conclude::without_attempt(pending, partition, now, &self.config).or_else(|| {
+            self.routes.rehearse(pending).map(|carried| conclude::rehearsed(pending, carried, now))
+        })
+    }
+
     /// Starts whatever is due.
     async fn start_due(&mut self) -> Result<(), ExecutorError> {
         let now = self.clock.now();
@@ -339,15 +338,17 @@ impl Executor {
             let Some((_, partition, _, id)) = self.parked.pop_first() else { break };
             let Some(held) = self.held.get(&partition) else { continue };
             let Some(pending) = held.pending().get(&id) else { continue };
-            if let Some(end) = conclude::without_attempt(pending, partition, now, &self.config) {
+            if let Some(end) = self.without_attempt(pending, partition, now) {
                 draft.end(partition, &id, &end, now)?;
                 ended.push((partition, id, end));
             } else if held.holds_back(pending) {
                 self.park(partition, &id);
-            } else if let Some(carrier) = pending.target.and_then(|target| self.carriers.get(target)) {
+            } else if let Some(carrier) = pending.target.and_then(|target| self.routes.get(target)) {
                 let (action, asked_at) = (pending.action.clone(), pending.entry.asked_at);
-                let call = Call { attempt: Attempt { action, asked_at }, made: 0 };
+                let legs = pending.entry.legs.clone();
                 let called_off = self.draining.child_token();
+                let attempted = Attempt { action, asked_at };
+                let call = Call { attempt: attempted, made: 0, legs, called_off: called_off.clone() };
                 let task = attempt(carrier.stack.clone(), call, called_off.clone());
                 let abort = self.attempts.spawn(task);
                 self.running.insert(abort.id(), Running { partition, id, called_off, abort });
@@ -530,9 +531,9 @@ impl Executor {
         let paused = self.progress.pauses(self.held.values().flat_map(|held| held.pauses().paused()));
         metrics::gauge!("breakdown_paused_projects").set(paused as f64);
         metrics::gauge!("breakdown_held_back").set(held_back as f64);
-        for (index, carrier) in self.carriers.iter().enumerate() {
+        for (index, carrier) in self.routes.iter().enumerate() {
             let waiting: usize = self.held.values().filter_map(|held| held.waiting().get(&index)).sum();
-            metrics::gauge!("breakdown_pending", "target" => carrier.target.name()).set(waiting as f64);
+            metrics::gauge!("breakdown_pending", "target" => carrier.name).set(waiting as f64);
         }
     }
 
@@ -571,11 +572,6 @@ impl Executor {
         self.report();
         Ok(())
     }
-}
-
-/// The first target that carries this kind of action.
-fn carrier_of(carriers: &[Carrier], kind: &ActionKind) -> Option<usize> {
-    carriers.iter().position(|carrier| carrier.target.carries(kind))
 }
 
 fn count_dead_letter(reason: &str) {

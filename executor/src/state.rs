@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use events::{Action, Origin, Redrive, Risk, topic};
+use events::{Action, Carried, Origin, Redrive, Risk, topic};
 use serde::{Deserialize, Serialize};
 
 /// A value in `executor-state`.
@@ -84,6 +84,9 @@ pub(crate) struct PendingEntry {
     /// What the target last said against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_error: Option<String>,
+    /// What is known of its targets, where a route names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) legs: Vec<Leg>,
     /// What its record says of having been redriven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) redrive: Option<Redrive>,
@@ -91,6 +94,15 @@ pub(crate) struct PendingEntry {
     pub(crate) supersedes: Option<Superseded>,
     /// Value of the action's record.
     pub(crate) record: String,
+}
+
+/// One target of an action's route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leg {
+    /// Whether nothing more is to be done there.
+    pub(crate) ended: bool,
+    #[serde(flatten)]
+    pub(crate) carried: Carried,
 }
 
 impl PendingEntry {
@@ -110,6 +122,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// What each of its targets did.
+    pub(crate) fn carried(&self) -> Vec<Carried> {
+        self.entry.legs.iter().map(|leg| leg.carried.clone()).collect()
+    }
+
     /// Where the action's record stands.
     pub(crate) fn origin(&self, partition: u32) -> Origin {
         Origin::Record { topic: topic::ACTIONS.to_owned(), partition, offset: self.entry.offset }

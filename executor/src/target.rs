@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use events::{Action, ActionKind};
+use events::{Action, ActionKind, Unsent};
 
 /// One action on its way to a target.
 #[derive(Debug, Clone)]
@@ -14,6 +14,14 @@ pub struct Attempt {
     /// The instant for which the action was decided, or at the latest when the log took it. The same for every
     /// attempt, so whatever is computed from it stays the same too.
     pub asked_at: DateTime<Utc>,
+}
+
+impl Attempt {
+    /// The earliest instant at which an attempt of the action can have been made: of a redriven one, before it was asked
+    /// for again. Where a target looks for what it did before, it looks from here.
+    pub fn possible_since(&self) -> DateTime<Utc> {
+        self.action.evaluated_at.map_or(self.asked_at, |at| at.min(self.asked_at))
+    }
 }
 
 /// How an attempt ended.
@@ -58,6 +66,22 @@ pub trait Target: Send + Sync + 'static {
 
     /// Whether it carries this kind of action. The first target that does gets it.
     fn carries(&self, kind: &ActionKind) -> bool;
+
+    /// What the API behind it limits by itself, where that is less than all of it: the channel or repository that an
+    /// action goes to. Attempts of one lane are [`Self::lane_every`] apart, and hold up no other lane.
+    fn lane(&self, _action: &Action) -> Option<String> {
+        None
+    }
+
+    /// How far apart attempts of one lane are. Zero: lanes have no limit of their own.
+    fn lane_every(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// What an attempt would send, for a dry run: nothing is touched, not even looked at. `Err`: why it would be refused.
+    fn rehearse(&self, _attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        Ok(Vec::new())
+    }
 
     /// Tries once.
     async fn attempt(&self, attempt: &Attempt) -> Verdict;

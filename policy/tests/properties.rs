@@ -158,6 +158,7 @@ impl Run {
                     at: None,
                     reference: None,
                     supersedes: None,
+                    carried: Vec::new(),
                 };
                 self.take(Input::Outcome(&outcome), now);
             }

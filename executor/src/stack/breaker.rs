@@ -170,7 +170,9 @@ where
             Err(left) => {
                 let reason = format!("{} keeps failing and is left alone for a while", self.breaker.target);
                 let verdict = Verdict::Retry { after: None, reason };
-                Box::pin(async move { Ok(Report { verdict, made: 0, held_back: Some(left) }) })
+                Box::pin(
+                    async move { Ok(Report { verdict, made: 0, held_back: Some(left), legs: Vec::new() }) },
+                )
             }
         }
     }

@@ -1,11 +1,13 @@
-//! The one stack around every target, on tower. From the outside in: quick retries, permits, circuit breaker, rate,
+//! The one stack around every target, on tower. From the outside in: quick retries, lane, permits, circuit breaker, rate,
 //! metrics, timeout, target.
 //!
-//! Permits lie inside the retries, so that an attempt that waits for its next try holds none; the breaker lies outside
-//! the rate, so that a target that is down costs no permits of it.
+//! Permits lie inside the retries and the lanes, so that an attempt that waits for its next try or for its channel holds
+//! none; the breaker lies outside the rate, so that a target that is down costs no permits of it.
 
 mod breaker;
+mod fan_out;
 mod jitter;
+mod lane;
 mod meter;
 mod quick_retry;
 mod rate;
@@ -13,12 +15,14 @@ mod rate;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use eventlog::Clock;
+pub(crate) use fan_out::fan_out;
 use futures::FutureExt;
 pub(crate) use jitter::spread;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, service_fn, util::BoxCloneSyncService};
 
-use crate::{Attempt, Limits, Target, Verdict};
+use crate::{Attempt, Limits, Target, Verdict, state::Leg};
 
 /// An attempt on its way through the stack.
 #[derive(Debug, Clone)]
@@ -26,6 +30,10 @@ pub(crate) struct Call {
     pub(crate) attempt: Attempt,
     /// How often the target was called for it already, in this pass.
     pub(crate) made: u32,
+    /// What is known of its targets from earlier passes, where a route names several.
+    pub(crate) legs: Vec<Leg>,
+    /// Cancelled once what has not begun is not to begin.
+    pub(crate) called_off: CancellationToken,
 }
 
 /// What came back.
@@ -36,6 +44,8 @@ pub(crate) struct Report {
     pub(crate) made: u32,
     /// How long the breaker keeps attempts away, where it held this one back: our own wait, not the target's word.
     pub(crate) held_back: Option<Duration>,
+    /// Each target of a route; none without a route.
+    pub(crate) legs: Vec<Leg>,
 }
 
 /// A target in its stack. Clones share permits, rate and breaker.
@@ -47,6 +57,7 @@ pub(crate) fn around(target: Arc<dyn Target>, limits: &Limits, clock: Arc<dyn Cl
     let within = limits.attempt_timeout;
     let stack = ServiceBuilder::new()
         .retry(quick_retry::QuickRetry::new(limits))
+        .layer(lane::LaneLayer::new(target.clone()))
         .concurrency_limit(limits.concurrency)
         .layer(breaker::BreakerLayer::new(name, limits, clock))
         .layer(rate::RateLayer::new(limits.per_second))
@@ -59,7 +70,7 @@ pub(crate) fn around(target: Arc<dyn Target>, limits: &Limits, clock: Arc<dyn Cl
                     let reason = format!("{name} did not answer within {} ms", within.as_millis());
                     Verdict::Retry { after: None, reason }
                 });
-                Ok::<_, Infallible>(Report { verdict, made: 1, held_back: None })
+                Ok::<_, Infallible>(Report { verdict, made: 1, held_back: None, legs: Vec::new() })
             }
             .boxed()
         }));

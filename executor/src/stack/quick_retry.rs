@@ -58,6 +58,7 @@ impl Policy<Call, Report, Infallible> for QuickRetry {
 mod tests {
     use serde_json::json;
     use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::Attempt;
@@ -69,11 +70,16 @@ mod tests {
             "source_ref": "",
         }));
         let action = std::sync::Arc::new(action.expect("an action"));
-        let mut call = Call { attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH }, made: 0 };
+        let mut call = Call {
+            attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
+            made: 0,
+            legs: Vec::new(),
+            called_off: CancellationToken::new(),
+        };
         let mut policy = QuickRetry::new(&Limits::default());
         let failure = |after| {
             let verdict = Verdict::Retry { after, reason: String::new() };
-            Ok(Report { verdict, made: 1, held_back })
+            Ok(Report { verdict, made: 1, held_back, legs: Vec::new() })
         };
         policy.retry(&mut call, &mut failure(None));
         let before = Instant::now();

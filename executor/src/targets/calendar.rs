@@ -6,17 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use eventlog::Clock;
-use events::{Action, ActionKind};
-use reqwest::{Client, Url};
+use events::{Action, ActionKind, Unsent};
+use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    Attempt, Config, ExecutorError, Target, Verdict,
-    http::{http_client, post, under},
-    plain_text::one_line,
-};
+use crate::{Attempt, Config, ExecutorError, Target, Verdict, http::Api, plain_text::one_line};
 
+pub(crate) const NAME: &str = "calendar";
 const TITLE_MAX: usize = 256;
 const NAME_MAX: usize = 128;
 const PARTICIPANTS_MAX: usize = 50;
@@ -24,15 +21,13 @@ const DEFAULT_DURATION_MIN: u64 = 15;
 
 /// Books meetings.
 pub(crate) struct Calendar {
-    client: Client,
-    url: Url,
-    clock: Arc<dyn Clock>,
+    api: Api,
 }
 
 impl Calendar {
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, ExecutorError> {
-        let client = http_client(&config.calendar_api_base, config.limits.attempt_timeout)?;
-        Ok(Self { client, url: under(&config.calendar_api_base, "meetings")?, clock })
+        let place = config.calendar_place();
+        Ok(Self { api: Api::new(NAME, &place, config.limits.attempt_timeout, clock)? })
     }
 }
 
@@ -97,11 +92,15 @@ fn next_quarter(instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
 #[async_trait]
 impl Target for Calendar {
     fn name(&self) -> &'static str {
-        "calendar"
+        NAME
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
         *kind == ActionKind::ScheduleUnblocker
+    }
+
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        Ok(vec![self.api.unsent(Method::POST, meeting(&attempt.action, attempt.asked_at)?)])
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
@@ -110,9 +109,7 @@ impl Target for Calendar {
             Ok(meeting) => meeting,
             Err(reason) => return Verdict::Reject { reason: reason.to_owned() },
         };
-        let book = async |meeting| {
-            post(&self.client, self.name(), self.url.clone(), key, &meeting, self.clock.now()).await
-        };
+        let book = async |meeting| self.api.post(self.api.url(&["meetings"]), key, &meeting).await;
         if let Some(later) = later(&meeting, asked_at) {
             match book(later).await {
                 // The key may belong to the meeting as it was first asked for: then it was booked, and nobody heard.

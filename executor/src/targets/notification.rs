@@ -5,32 +5,26 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventlog::Clock;
-use events::{Action, ActionKind};
-use reqwest::{Client, Url};
+use events::{Action, ActionKind, Unsent};
+use reqwest::Method;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
-    Attempt, Config, ExecutorError, Target, Verdict,
-    http::{http_client, post, under},
-    plain_text::{one_line, web_url},
+    Attempt, Config, ExecutorError, Target, Verdict, http::Api, message::Message, plain_text::one_line,
 };
 
+pub(crate) const NAME: &str = "notification";
 const NAME_MAX: usize = 128;
-const TITLE_MAX: usize = 256;
-const RATIONALE_MAX: usize = 1024;
 
 /// Sends messages.
 pub(crate) struct Notification {
-    client: Client,
-    url: Url,
-    clock: Arc<dyn Clock>,
+    api: Api,
 }
 
 impl Notification {
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, ExecutorError> {
-        let client = http_client(&config.calendar_api_base, config.limits.attempt_timeout)?;
-        Ok(Self { client, url: under(&config.calendar_api_base, "nudges")?, clock })
+        let place = config.calendar_place();
+        Ok(Self { api: Api::new(NAME, &place, config.limits.attempt_timeout, clock)? })
     }
 }
 
@@ -46,40 +40,28 @@ fn nudge(action: &Action) -> Result<Nudge, &'static str> {
     if to.is_empty() {
         return Err("the action names no target");
     }
-    let what = match &action.action {
-        ActionKind::AssignOwner => format!("{to} is to own this"),
-        ActionKind::EscalateOwner => format!("{to} is needed now"),
-        ActionKind::PostNudge => format!("{to} please look"),
-        ActionKind::ScheduleUnblocker | ActionKind::Other(_) => return Err("this is no message"),
-    };
-    let issue = action.params.get("title").and_then(Value::as_str).unwrap_or_default();
-    let issue = match one_line(issue, TITLE_MAX) {
-        title if title.is_empty() => one_line(action.issue_ref.as_deref().unwrap_or_default(), TITLE_MAX),
-        title => format!("\"{title}\""),
-    };
-    let why = one_line(&action.rationale, RATIONALE_MAX);
-    let parts = [what, why, issue, web_url(&action.source_ref).unwrap_or_default()];
-    let said: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    Ok(Nudge { to, message: said.join(" · ") })
+    let message = Message::of(action).ok_or("this is no message")?.line();
+    Ok(Nudge { to, message })
 }
 
 #[async_trait]
 impl Target for Notification {
     fn name(&self) -> &'static str {
-        "notification"
+        NAME
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
         matches!(kind, ActionKind::PostNudge | ActionKind::AssignOwner | ActionKind::EscalateOwner)
     }
 
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        Ok(vec![self.api.unsent(Method::POST, nudge(&attempt.action)?)])
+    }
+
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
         let action = &attempt.action;
         match nudge(action) {
-            Ok(nudge) => {
-                let (url, now) = (self.url.clone(), self.clock.now());
-                post(&self.client, self.name(), url, &action.event_id, &nudge, now).await
-            }
+            Ok(nudge) => self.api.post(self.api.url(&["nudges"]), &action.event_id, &nudge).await,
             Err(reason) => Verdict::Reject { reason: reason.to_owned() },
         }
     }

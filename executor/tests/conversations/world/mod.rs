@@ -2,13 +2,13 @@
 
 pub mod memory_log;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use calendar_mock::CalendarMock;
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{Clock, Log, ManualClock, NewRecord};
 use events::{Action, Control, DeadLetter, Outcome, Redrive, topic};
-use executor::{Config, ExecutorError, Limits, Progress};
+use executor::{Config, ExecutorError, Limits, Progress, Target};
 use memory_log::MemoryLog;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -62,11 +62,18 @@ impl World {
     }
 
     pub fn start(&mut self) {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let targets = executor::open(&BTreeMap::new(), &self.config, &|_| None, &clock).unwrap();
+        self.start_with(targets);
+    }
+
+    /// With these targets only.
+    pub fn start_with(&mut self, targets: Vec<Arc<dyn Target>>) {
         assert!(self.running.is_none());
         let stop = CancellationToken::new();
         let log: Arc<dyn Log> = Arc::new(self.log.clone());
         let (clock, config, progress) = (self.clock.clone(), self.config.clone(), self.progress.clone());
-        let task = tokio::spawn(executor::run(log, clock, config, progress, stop.clone()));
+        let task = tokio::spawn(executor::run_with(log, clock, config, targets, progress, stop.clone()));
         self.running = Some((stop, task));
     }
 

@@ -1,0 +1,128 @@
+//! The real program, its targets configured, and the fakes that the executor is tested against at the other end.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub, dead_code)]
+
+#[path = "../../executor/tests/targets/fake/mod.rs"]
+mod fake;
+mod program;
+
+use std::{fs, path::Path};
+
+use fake::{
+    Fault,
+    pagerduty::{Pagerduty, TRIAGE},
+    receiver::{KEY, Receiver},
+    slack::Slack,
+};
+use program::{Serve, breakdown, run, tail, until};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// Routes for an escalation, from a file of its own.
+fn configuration(slack: &Slack, pagerduty: &Pagerduty, receiver: &Receiver) -> String {
+    format!(
+        "[targets.chat]\nkind = \"slack\"\ntoken = {{ env = \"TEST_SLACK\" }}\nchannel = \"C0ALL\"\nbase = \"{}/api\"\n\
+         [targets.pager]\nkind = \"pagerduty\"\nservices = {{ triage = {{ file = \"routing-key\" }} }}\nservice = \"triage\"\n\
+         base = \"{}\"\n\
+         [targets.audit]\nkind = \"webhook\"\nurl = \"{}/hook\"\nsecret = {{ env = \"TEST_HOOK\" }}\n\
+         [[routes]]\nproject = \"alpha\"\naction = \"escalate_owner\"\ntargets = [\"chat\", \"pager\", \"audit\"]\n",
+        slack.base, pagerduty.base, receiver.base
+    )
+}
+
+fn credentials<'a>(command: &'a mut Command, dir: &Path) -> &'a mut Command {
+    command
+        .current_dir(dir)
+        .env("TEST_SLACK", "xoxb-1")
+        .env("TEST_HOOK", KEY)
+        .arg("--config")
+        .arg("breakdown.toml")
+}
+
+async fn publish(data: &Path, sample: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples").join(sample);
+    let mut command = breakdown();
+    command.args(["publish", "--topic", "issues", "--data-dir"]).arg(data).arg("--file").arg(file);
+    let (_, err, code) = run(&mut command).await;
+    assert_eq!(code, 0, "{err}");
+}
+
+#[tokio::test]
+async fn a_p0_bug_is_a_message_a_page_and_a_signed_webhook_through_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (slack, pagerduty, receiver) =
+        (Slack::start().await, Pagerduty::start().await, Receiver::start().await);
+    fs::write(dir.path().join("breakdown.toml"), configuration(&slack, &pagerduty, &receiver)).unwrap();
+    fs::write(dir.path().join("routing-key"), format!("{TRIAGE}\n")).unwrap();
+
+    // The program's clock is the machine's; so is Slack's.
+    #[allow(clippy::disallowed_methods)]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    slack.state.lock().unwrap().now = now.as_secs().try_into().unwrap();
+
+    // The page is made, its answer never comes, and the program is killed.
+    pagerduty.way.fault("enqueue", Fault::HangAfter);
+    let serve = Serve::start(&data, |command| credentials(command, dir.path())).await;
+    publish(&data, "issue_bug_p0.json").await;
+    until("all three are called", async || {
+        !pagerduty.alerts().is_empty() && !slack.texts().is_empty() && !receiver.taken().is_empty()
+    })
+    .await;
+    serve.kill().await;
+
+    let serve = Serve::start(&data, |command| credentials(command, dir.path())).await;
+    let outcomes = async || tail("outcomes", |command| command.arg("--data-dir").arg(&data)).await;
+    until("there is an outcome", async || !outcomes().await.is_empty()).await;
+    let outcome = outcomes().await.remove(0);
+    assert_eq!((&outcome["ack"], &outcome["risk_delta"]), (&json!(true), &json!(-0.3)), "{outcome}");
+    let by: Vec<&Value> =
+        outcome["carried"].as_array().unwrap().iter().map(|carried| &carried["by"]).collect();
+    assert_eq!(by, ["chat", "pager", "audit"]);
+    let texts = slack.texts();
+    assert!(texts.len() == 1 && texts[0].1.contains("Refunds are booked twice"), "{texts:?}");
+    let alerts = pagerduty.alerts();
+    assert_eq!(
+        (alerts.len(), alerts[0].0.1.as_str(), alerts[0].1.status),
+        (1, "github:acme/payments#41", "triggered")
+    );
+    assert_eq!(receiver.taken().len(), 1);
+
+    // The same event once more changes nothing; what no route takes goes to the mock.
+    publish(&data, "issue_bug_p0.json").await;
+    publish(&data, "issue_triage.json").await;
+    until("the other has its outcome", async || outcomes().await.len() == 2).await;
+    assert!(outcomes().await[1].get("carried").is_none());
+    assert_eq!((slack.texts().len(), pagerduty.alerts()[0].1.triggers, receiver.taken().len()), (1, 2, 1));
+    serve.stop().await;
+}
+
+#[tokio::test]
+async fn a_mistake_is_said_before_anything_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (slack, pagerduty, receiver) =
+        (Slack::start().await, Pagerduty::start().await, Receiver::start().await);
+    let right = configuration(&slack, &pagerduty, &receiver);
+    fs::write(dir.path().join("routing-key"), TRIAGE).unwrap();
+    for (from, to, why) in [
+        ("\"C0ALL\"", "\"#all\"", "targets.chat.channel: "),
+        ("TEST_SLACK", "TEST_OTHER", "targets.chat.token: the variable TEST_OTHER is not set"),
+        ("\"routing-key\"", "\"missing\"", "targets.pager.services.triage: the file cannot be read"),
+        (", \"audit\"]", "]", "targets.audit: no route names it"),
+        ("\"audit\"]", "\"fax\"]", "there is no [targets.fax]"),
+        (
+            "\"escalate_owner\"",
+            "\"escalate\"",
+            "routes: number 1 (escalate): chat does not carry this action",
+        ),
+        ("kind = \"slack\"", "kind = \"slick\"", "line 2: unknown variant `slick`"),
+        ("http://127.0.0.1", "http://10.0.0.1", "allow_private"),
+    ] {
+        fs::write(dir.path().join("breakdown.toml"), right.replacen(from, to, 1)).unwrap();
+        let mut command = breakdown();
+        command.args(["serve", "--webhooks-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--calendar-listen", "127.0.0.1:0", "--data-dir", "data"]);
+        let (_, err, code) = run(credentials(&mut command, dir.path())).await;
+        assert_eq!(code, 2, "{to}: {err}");
+        assert!(err.contains(why), "{err}");
+    }
+}

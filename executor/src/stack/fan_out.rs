@@ -1,0 +1,82 @@
+//! One action, several targets, at the same time: each in its own stack, so none waits for another. What has ended stays
+//! ended: another attempt of the action goes to those targets only that want to be asked again.
+
+use std::{convert::Infallible, time::Duration};
+
+use events::Carried;
+use futures::{FutureExt, future::join_all};
+use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use super::{Call, Report, Stack};
+use crate::{Verdict, state::Leg};
+
+/// `legs`, by the names of their targets, as one.
+pub(crate) fn fan_out(legs: Vec<(&'static str, Stack)>) -> Stack {
+    BoxCloneSyncService::new(service_fn(move |call: Call| {
+        let legs = legs.clone();
+        async move {
+            let runs = legs.into_iter().map(|(name, stack)| run(name, stack, &call));
+            Ok::<_, Infallible>(together(join_all(runs).await))
+        }
+        .boxed()
+    }))
+}
+
+/// What came of one leg: itself, and its report where it was called.
+async fn run(name: &'static str, stack: Stack, call: &Call) -> (Leg, Option<Report>) {
+    let before = call.legs.iter().find(|leg| leg.carried.by == name);
+    if let Some(leg) = before.filter(|leg| leg.ended) {
+        return (leg.clone(), None);
+    }
+    let report = called(stack, Call { made: 0, legs: Vec::new(), ..call.clone() }).await;
+    let (ack, error, reference) = match &report.verdict {
+        Verdict::Done { reference } => (true, None, reference.clone()),
+        Verdict::Retry { reason, .. } | Verdict::Reject { reason } => (false, Some(reason.clone()), None),
+    };
+    let attempts = before.map_or(0, |leg| leg.carried.attempts).saturating_add(report.made);
+    let carried = Carried { by: name.to_owned(), ack, attempts, error, reference, unsent: Vec::new() };
+    (Leg { ended: !matches!(report.verdict, Verdict::Retry { .. }), carried }, Some(report))
+}
+
+/// One leg's call. Called off while it waits for a permit, it has not begun: it stays as it was, and may be made at once.
+async fn called(mut stack: Stack, call: Call) -> Report {
+    let ready = tokio::select! {
+        biased;
+        () = call.called_off.cancelled() => {
+            let verdict = Verdict::Retry { after: None, reason: "called off before it began".to_owned() };
+            return Report { verdict, made: 0, held_back: Some(Duration::ZERO), legs: Vec::new() };
+        }
+        Ok(ready) = stack.ready() => ready,
+    };
+    let Ok(report) = ready.call(call).await;
+    report
+}
+
+/// All legs as one report: to be tried again while one of them is, at the earliest when all of those want to be asked; done
+/// when all are done.
+fn together(runs: Vec<(Leg, Option<Report>)>) -> Report {
+    let made = runs.iter().filter_map(|(_, report)| report.as_ref()).map(|report| report.made).sum();
+    let open: Vec<&Report> =
+        runs.iter().filter(|(leg, _)| !leg.ended).filter_map(|(_, report)| report.as_ref()).collect();
+    let held: Vec<Duration> = open.iter().filter_map(|report| report.held_back).collect();
+    // Where one was called and failed, it is its wait that counts, not a breaker's.
+    let held_back = if held.len() == open.len() { held.into_iter().min() } else { None };
+    let after = open.iter().filter_map(|report| match &report.verdict {
+        Verdict::Retry { after, .. } => *after,
+        _ => None,
+    });
+    let after = after.max();
+    let errors = |wanted: fn(&Leg) -> bool| {
+        let of = runs.iter().map(|(leg, _)| leg).filter(|leg| wanted(leg));
+        of.filter_map(|leg| leg.carried.error.clone()).collect::<Vec<_>>().join("; ")
+    };
+    let verdict = match () {
+        () if !open.is_empty() => Verdict::Retry { after, reason: errors(|leg| !leg.carried.ack) },
+        () if runs.iter().all(|(leg, _)| leg.carried.ack) => {
+            let reference = runs.iter().find_map(|(leg, _)| leg.carried.reference.clone());
+            Verdict::Done { reference }
+        }
+        () => Verdict::Reject { reason: errors(|leg| !leg.carried.ack) },
+    };
+    Report { verdict, made, held_back, legs: runs.into_iter().map(|(leg, _)| leg).collect() }
+}

@@ -1,0 +1,121 @@
+//! The token of a request: a personal one, or an installation's, which an App gets for an hour at a time.
+//!
+//! An App proves itself by a JWT (RS256) of at most ten minutes. rustls, which is here anyway, signs it: it takes the key as
+//! GitHub gives it (PKCS#1, PEM), and no second implementation of RSA comes along.
+
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::Method;
+use rustls::{
+    SignatureScheme,
+    pki_types::{PrivateKeyDer, pem::PemObject},
+    sign::SigningKey,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::{config, response};
+use crate::{
+    Verdict,
+    http::{Api, ONE},
+};
+
+/// How far back a JWT is dated: their clock may be behind ours.
+const BACKDATED: TimeDelta = TimeDelta::seconds(60);
+/// How long it holds from now; ten minutes from its date are allowed.
+const HOLDS: TimeDelta = TimeDelta::minutes(8);
+/// How long before its end an installation's token is renewed.
+const RENEWED: TimeDelta = TimeDelta::minutes(5);
+
+/// Whom we are.
+pub(super) enum Token {
+    Personal(SecretString),
+    App(App),
+}
+
+pub(super) struct App {
+    id: String,
+    installation: String,
+    key: Arc<dyn SigningKey>,
+    /// The installation's token and its end.
+    held: Mutex<Option<(SecretString, DateTime<Utc>)>>,
+}
+
+#[derive(Deserialize)]
+struct Issued {
+    token: SecretString,
+    expires_at: DateTime<Utc>,
+}
+
+impl App {
+    /// `None` when this is no RSA key in PEM.
+    pub(super) fn new(config: &config::App, private_key: &SecretString) -> Option<Self> {
+        let key = PrivateKeyDer::from_pem_slice(private_key.expose_secret().as_bytes()).ok()?;
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).ok()?;
+        key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?;
+        let (id, installation) = (config.id.clone(), config.installation.to_string());
+        Some(Self { id, installation, key, held: Mutex::new(None) })
+    }
+
+    /// The JWT with which the App speaks for itself.
+    fn jwt(&self, now: DateTime<Utc>) -> Option<SecretString> {
+        let claims = json!({
+            "iat": (now - BACKDATED).timestamp(), "exp": (now + HOLDS).timestamp(), "iss": self.id,
+        });
+        let parts = [json!({ "alg": "RS256", "typ": "JWT" }), claims];
+        let signed = parts.map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let signer = self.key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?;
+        let signature = signer.sign(signed.as_bytes()).ok()?;
+        Some(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)).into())
+    }
+
+    async fn issue(&self, api: &Api) -> Result<Issued, Verdict> {
+        let url = api.url(&["app", "installations", &self.installation, "access_tokens"]);
+        let Some(jwt) = self.jwt(api.now()) else {
+            return Err(Verdict::Reject { reason: format!("{}: the App's key does not sign", api.name) });
+        };
+        let request = super::headers(api.request(Method::POST, url)).bearer_auth(jwt.expose_secret());
+        let reply = api.send(request).await?;
+        match reply.status().as_u16() {
+            201 => reply.readable(ONE).await,
+            401 => {
+                Err(reply
+                    .reject("the App's id and key do not belong together, or this machine's clock is wrong"))
+            }
+            404 => Err(reply.reject("there is no such installation of the App")),
+            _ => Err(response::refused(reply).await),
+        }
+    }
+}
+
+impl Token {
+    /// A token that holds now.
+    pub(super) async fn get(&self, api: &Api) -> Result<SecretString, Verdict> {
+        let app = match self {
+            Self::Personal(token) => return Ok(token.clone()),
+            Self::App(app) => app,
+        };
+        // Held while it is renewed: whoever else needs one waits for this one.
+        let mut held = app.held.lock().await;
+        match &*held {
+            Some((token, until)) if *until - RENEWED > api.now() => Ok(token.clone()),
+            _ => {
+                let Issued { token, expires_at } = app.issue(api).await?;
+                *held = Some((token.clone(), expires_at));
+                Ok(token)
+            }
+        }
+    }
+
+    /// It was refused: an App gets another, true; a personal one is what it is.
+    pub(super) async fn refused(&self) -> bool {
+        match self {
+            Self::Personal(_) => false,
+            Self::App(app) => app.held.lock().await.take().is_some(),
+        }
+    }
+}

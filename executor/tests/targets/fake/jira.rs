@@ -1,0 +1,210 @@
+//! Jira's REST API as far as it is called: v3 of Cloud, v2 of Data Center.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, put},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+
+use super::Way;
+
+#[derive(Clone)]
+pub struct Jira {
+    pub way: Way,
+    pub base: String,
+    pub state: Arc<Mutex<Site>>,
+}
+
+pub struct Site {
+    cloud: bool,
+    pub authorization: String,
+    pub users: Vec<String>,
+    pub issues: BTreeMap<String, Issue>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Issue {
+    pub assignee: Option<String>,
+    pub labels: Vec<String>,
+    pub status: String,
+    pub comments: Vec<Value>,
+    pub transitions_made: usize,
+}
+
+impl Jira {
+    pub async fn start(cloud: bool) -> Self {
+        let basic = BASE64_STANDARD.encode("bot@acme.test:atl-1");
+        let authorization = if cloud { format!("Basic {basic}") } else { "Bearer pat-1".into() };
+        let issue = Issue { status: "To Do".into(), ..Issue::default() };
+        let state = Arc::new(Mutex::new(Site {
+            cloud,
+            authorization,
+            users: vec!["5b10a2844c20165700ede21g".into(), "bo".into()],
+            issues: [("OPS-7".to_owned(), issue)].into(),
+        }));
+        let issue = "/rest/api/{version}/issue/{key}";
+        let router = Router::new()
+            .route(issue, get(show).put(edit))
+            .route(&format!("{issue}/assignee"), put(assign))
+            .route(&format!("{issue}/comment"), get(comments).post(comment))
+            .route(&format!("{issue}/transitions"), get(transitions).post(transition))
+            .with_state(state.clone());
+        let way = Way::default();
+        let base = way.serve(router).await;
+        Self { way, base, state }
+    }
+
+    pub fn issue(&self) -> Issue {
+        self.state.lock().unwrap().issues["OPS-7"].clone()
+    }
+
+    pub fn host(&self) -> &str {
+        self.base.strip_prefix("http://").unwrap()
+    }
+}
+
+type Shared = State<Arc<Mutex<Site>>>;
+type Of = Path<(String, String)>;
+
+fn problem(status: u16, message: &str) -> Response {
+    let body = json!({ "errorMessages": [message], "errors": {} });
+    (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+}
+
+impl Site {
+    fn issue(
+        &mut self,
+        headers: &HeaderMap,
+        (version, key): &(String, String),
+    ) -> Result<&mut Issue, Box<Response>> {
+        assert_eq!(version, if self.cloud { "3" } else { "2" });
+        if headers.get("authorization").is_none_or(|said| *said != self.authorization) {
+            return Err(problem(401, "Client must be authenticated to access this resource.").into());
+        }
+        let missing = "Issue does not exist or you do not have permission to see it.";
+        self.issues.get_mut(key).ok_or_else(|| problem(404, missing).into())
+    }
+}
+
+macro_rules! issue {
+    ($state:ident, $headers:ident, $of:ident) => {
+        match $state.issue(&$headers, &$of) {
+            Ok(issue) => issue,
+            Err(refused) => return *refused,
+        }
+    };
+}
+
+async fn show(State(state): Shared, Path(of): Of, headers: HeaderMap) -> Response {
+    let mut state = state.lock().unwrap();
+    let issue = issue!(state, headers, of);
+    Json(json!({ "key": of.1, "fields": { "status": { "name": issue.status } } })).into_response()
+}
+
+async fn edit(State(state): Shared, Path(of): Of, headers: HeaderMap, Json(asked): Json<Value>) -> Response {
+    let mut state = state.lock().unwrap();
+    let issue = issue!(state, headers, of);
+    for change in asked["update"]["labels"].as_array().unwrap() {
+        if let Some(label) = change["add"].as_str().filter(|label| !issue.labels.iter().any(|l| l == label)) {
+            issue.labels.push(label.to_owned());
+        }
+        if let Some(label) = change["remove"].as_str() {
+            issue.labels.retain(|known| known != label);
+        }
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn assign(
+    State(state): Shared,
+    Path(of): Of,
+    headers: HeaderMap,
+    Json(asked): Json<Value>,
+) -> Response {
+    let mut state = state.lock().unwrap();
+    let (cloud, users) = (state.cloud, state.users.clone());
+    let issue = issue!(state, headers, of);
+    let account = asked[if cloud { "accountId" } else { "name" }].as_str().unwrap_or_default();
+    if !users.iter().any(|known| known == account) {
+        return problem(400, "User cannot be assigned issues.");
+    }
+    issue.assignee = Some(account.to_owned());
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn comments(
+    State(state): Shared,
+    Path(of): Of,
+    headers: HeaderMap,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let mut state = state.lock().unwrap();
+    let issue = issue!(state, headers, of);
+    assert_eq!(query["orderBy"], "-created");
+    let (from, size): (usize, usize) =
+        (query["startAt"].parse().unwrap(), query["maxResults"].parse().unwrap());
+    let total = issue.comments.len();
+    let all =
+        issue.comments.iter().enumerate().rev().map(|(n, body)| json!({ "id": n.to_string(), "body": body }));
+    let page: Vec<Value> = all.skip(from).take(size).collect();
+    Json(json!({ "startAt": from, "maxResults": size, "total": total, "comments": page })).into_response()
+}
+
+async fn comment(
+    State(state): Shared,
+    Path(of): Of,
+    headers: HeaderMap,
+    Json(asked): Json<Value>,
+) -> Response {
+    let mut state = state.lock().unwrap();
+    let cloud = state.cloud;
+    let issue = issue!(state, headers, of);
+    let body = &asked["body"];
+    let fits = if cloud { body["type"] == "doc" && body["version"] == 1 } else { body.is_string() };
+    if !fits {
+        return problem(400, "Comment body is not valid!");
+    }
+    issue.comments.push(body.clone());
+    let id = (issue.comments.len() - 1).to_string();
+    (StatusCode::CREATED, Json(json!({ "id": id, "body": body }))).into_response()
+}
+
+/// Transition, its name, the status it leads from, and to.
+const WORKFLOW: [(&str, &str, &str, &str); 3] = [
+    ("11", "Start progress", "To Do", "In Progress"),
+    ("21", "Close", "In Progress", "Done"),
+    ("31", "Reopen", "Done", "To Do"),
+];
+
+async fn transitions(State(state): Shared, Path(of): Of, headers: HeaderMap) -> Response {
+    let mut state = state.lock().unwrap();
+    let issue = issue!(state, headers, of);
+    let open = WORKFLOW.iter().filter(|(_, _, from, _)| *from == issue.status);
+    let shown = open.map(|(id, name, _, to)| json!({ "id": id, "name": name, "to": { "name": to } }));
+    Json(json!({ "transitions": shown.collect::<Vec<_>>() })).into_response()
+}
+
+async fn transition(
+    State(state): Shared,
+    Path(of): Of,
+    headers: HeaderMap,
+    Json(asked): Json<Value>,
+) -> Response {
+    let mut state = state.lock().unwrap();
+    let issue = issue!(state, headers, of);
+    let found =
+        WORKFLOW.iter().find(|(id, _, from, _)| asked["transition"]["id"] == *id && *from == issue.status);
+    let Some((.., to)) = found else { return problem(400, "It is not possible to make this transition.") };
+    issue.status = (*to).to_owned();
+    issue.transitions_made += 1;
+    StatusCode::NO_CONTENT.into_response()
+}

@@ -1,0 +1,167 @@
+use serde_json::{Value, json};
+
+use super::{
+    HOSTILE, attempt, clock,
+    fake::{Fault, inert, jira::Jira},
+    open, reference, rejected,
+};
+
+fn said(jira: &Jira, cloud: bool) -> Value {
+    match cloud {
+        true => json!({ "kind": "jira", "base": jira.base, "edition": "cloud", "user": "bot@acme.test",
+                        "token": { "env": "JIRA_TOKEN" } }),
+        false => {
+            json!({ "kind": "jira", "base": jira.base, "edition": "data-center", "token": { "env": "JIRA_PAT" } })
+        }
+    }
+}
+
+fn action(jira: &Jira, id: &str, kind: &str, account: &str) -> Value {
+    let mut action = super::action(id, kind);
+    action["issue_ref"] = json!(format!("jira:{}/OPS-7", jira.host()));
+    action["params"]["to"]["people"] = json!([{ "name": "alice", "jira": account }]);
+    action
+}
+
+const ALICE: &str = "5b10a2844c20165700ede21g";
+
+#[tokio::test]
+async fn an_issue_of_cloud_gets_its_owner_and_the_reason() {
+    let jira = Jira::start(true).await;
+    let target = open("jira", said(&jira, true), &clock());
+    assert_eq!(reference(&attempt(&target, &action(&jira, "a-1", "assign_owner", ALICE)).await), Some("0"));
+    let issue = jira.issue();
+    assert_eq!(issue.assignee.as_deref(), Some(ALICE));
+    assert_eq!(
+        issue.comments[0],
+        json!({ "type": "doc", "version": 1, "content": [
+        { "type": "paragraph", "content": [
+            { "type": "mention", "attrs": { "id": ALICE } },
+            { "type": "text", "text": " " },
+            { "type": "text", "text": "team:triage is to own this · New issue needs triage" },
+        ] },
+        { "type": "paragraph", "content": [{ "type": "text", "text": "breakdown:a-1" }] },
+    ] })
+    );
+}
+
+#[tokio::test]
+async fn an_issue_of_data_center_too_by_user_name_and_in_wiki_text() {
+    let jira = Jira::start(false).await;
+    let target = open("jira", said(&jira, false), &clock());
+    assert!(reference(&attempt(&target, &action(&jira, "a-1", "assign_owner", "bo")).await).is_some());
+    let issue = jira.issue();
+    assert_eq!(issue.assignee.as_deref(), Some("bo"));
+    let body = "[~bo] team&#58;triage is to own this · New issue needs triage\n\n{{breakdown:a-1}}";
+    assert_eq!(issue.comments, [json!(body)]);
+}
+
+#[tokio::test]
+async fn who_cannot_be_assigned_is_named() {
+    for (cloud, stranger) in [(true, "5b10000000000000"), (false, "mallory")] {
+        let jira = Jira::start(cloud).await;
+        let target = open("jira", said(&jira, cloud), &clock());
+        let reason = rejected(attempt(&target, &action(&jira, "a-1", "assign_owner", stranger)).await);
+        assert!(reason.contains(&format!("{stranger} cannot be assigned there")), "{reason}");
+        assert!(jira.issue().comments.is_empty());
+        let nobody = action(&jira, "a-2", "assign_owner", "no account\n");
+        assert!(rejected(attempt(&target, &nobody).await).contains("alice: no jira account in the policy"));
+    }
+}
+
+#[tokio::test]
+async fn a_transition_is_made_once_and_by_either_name() {
+    let jira = Jira::start(true).await;
+    let mut moving = said(&jira, true);
+    moving["transitions"] =
+        json!({ "assign_owner": "in progress", "resolve": "Close", "post_nudge": "Reopen" });
+    let target = open("jira", moving, &clock());
+    let made = || (jira.issue().status, jira.issue().transitions_made);
+    let assign = action(&jira, "a-1", "assign_owner", ALICE);
+    for _ in 0..2 {
+        assert!(reference(&attempt(&target, &assign).await).is_some());
+        assert_eq!(made(), ("In Progress".into(), 1));
+    }
+    // It is made, and the answer lost.
+    jira.way.fault("POST /rest/api/3/issue/OPS-7/transitions", Fault::BrokenAfter);
+    let resolve = action(&jira, "a-2", "resolve", ALICE);
+    assert!(matches!(attempt(&target, &resolve).await, executor::Verdict::Retry { .. }));
+    assert_eq!(made(), ("Done".into(), 2));
+    let reason = rejected(attempt(&target, &action(&jira, "a-3", "assign_owner", ALICE)).await);
+    assert!(reason.contains("OPS-7 has no transition \"in progress\""), "{reason}");
+}
+
+#[tokio::test]
+async fn an_escalated_issue_bears_a_label_until_it_is_resolved() {
+    for cloud in [true, false] {
+        let jira = Jira::start(cloud).await;
+        let target = open("jira", said(&jira, cloud), &clock());
+        attempt(&target, &action(&jira, "a-1", "escalate_owner", "bo")).await;
+        assert_eq!((jira.issue().labels, jira.issue().comments.len()), (vec!["escalated".to_owned()], 1));
+        for _ in 0..2 {
+            assert_eq!(reference(&attempt(&target, &action(&jira, "a-2", "resolve", "bo")).await), None);
+            assert!(jira.issue().labels.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_comment_is_found_among_many() {
+    for cloud in [true, false] {
+        let jira = Jira::start(cloud).await;
+        let target = open("jira", said(&jira, cloud), &clock());
+        let nudge = action(&jira, "a-1", "post_nudge", "bo");
+        let first = attempt(&target, &nudge).await;
+        let quoting = json!("somebody says breakdown:a-2");
+        jira.state.lock().unwrap().issues.get_mut("OPS-7").unwrap().comments.extend(vec![quoting; 120]);
+        assert_eq!(attempt(&target, &nudge).await, first);
+        assert_eq!(jira.issue().comments.len(), 121);
+        attempt(&target, &action(&jira, "a-2", "post_nudge", "bo")).await;
+        assert_eq!(jira.issue().comments.len(), 122);
+    }
+}
+
+#[tokio::test]
+async fn another_site_or_a_revoked_token_is_refused() {
+    let jira = Jira::start(true).await;
+    let target = open("jira", said(&jira, true), &clock());
+    let mut elsewhere = action(&jira, "a-1", "post_nudge", ALICE);
+    elsewhere["issue_ref"] = json!("jira:other.atlassian.net/OPS-7");
+    assert!(rejected(attempt(&target, &elsewhere).await).contains("no issue of this site"));
+    let mut named = said(&jira, true);
+    named["host"] = json!("other.atlassian.net");
+    assert!(reference(&attempt(&open("jira", named, &clock()), &elsewhere).await).is_some());
+    let mut missing = action(&jira, "a-1", "post_nudge", ALICE);
+    missing["issue_ref"] = json!(format!("jira:{}/OPS-8", jira.host()));
+    assert!(rejected(attempt(&target, &missing).await).contains("not visible"));
+    jira.state.lock().unwrap().authorization = "Basic other".into();
+    assert!(
+        rejected(attempt(&target, &action(&jira, "a-2", "post_nudge", ALICE)).await)
+            .contains("token is not valid")
+    );
+}
+
+#[tokio::test]
+async fn text_is_data() {
+    for cloud in [true, false] {
+        let jira = Jira::start(cloud).await;
+        let target = open("jira", said(&jira, cloud), &clock());
+        let mut hostile = action(&jira, "{quote}", "post_nudge", "bo|x]");
+        hostile["rationale"] = json!(HOSTILE);
+        assert!(reference(&attempt(&target, &hostile).await).is_some());
+        let body = jira.issue().comments[0].clone();
+        match &body {
+            Value::String(wiki) => {
+                inert(wiki);
+                let said = wiki.lines().next().unwrap();
+                assert!(!said.contains(['{', '}', '[', ']', '*', '|', '@', '<']), "{said}");
+            }
+            document => {
+                let line = document["content"][0]["content"].as_array().unwrap();
+                assert_eq!(line.len(), 1, "text, and no mention of nobody");
+                assert_eq!(line[0]["type"], "text");
+                inert(line[0]["text"].as_str().unwrap());
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Each target and a fake of the API behind it: conversations, and one suite that all of them hold.
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, dead_code)]
+
+mod every;
+mod fake;
+mod github;
+mod jira;
+mod pagerduty;
+mod routes;
+mod slack;
+mod webhook;
+#[path = "../conversations/world/mod.rs"]
+mod world;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use eventlog::{Clock, ManualClock};
+use executor::{Attempt, Config, ExecutorError, Target, TargetConfig, Verdict};
+use fake::{pagerduty as pd, receiver};
+use serde_json::{Value, json};
+
+const APP_KEY: &str = include_str!("app.pem");
+
+/// What stands in the environment of every test.
+fn environment(name: &str) -> Option<String> {
+    let value = match name {
+        "SLACK_TOKEN" => "xoxb-1",
+        "PD_PLATFORM" => pd::PLATFORM,
+        "PD_TRIAGE" => pd::TRIAGE,
+        "GITHUB_TOKEN" => "ghp_1",
+        "GITHUB_APP_KEY" => APP_KEY,
+        "JIRA_TOKEN" => "atl-1",
+        "JIRA_PAT" => "pat-1",
+        "HOOK_SECRET" => receiver::KEY,
+        "NEXT_HOOK_SECRET" => receiver::NEXT_KEY,
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new("2026-03-02T10:00:00Z".parse().unwrap()))
+}
+
+/// The target that a table `[targets.NAME]` of the configuration opens.
+fn try_open(name: &str, said: Value, clock: &Arc<ManualClock>) -> Result<Arc<dyn Target>, ExecutorError> {
+    let target: TargetConfig = serde_json::from_value(said).expect("a table of a target");
+    let mut config = Config::new("http://127.0.0.1:9/api".parse().unwrap());
+    config.limits.attempt_timeout = Duration::from_secs(2);
+    let (action, targets) = ("escalate_owner".to_owned(), vec![name.to_owned()]);
+    config.routes = vec![executor::Route { project: None, action, targets, mode: executor::Mode::Live }];
+    let clock: Arc<dyn Clock> = clock.clone();
+    executor::open(&BTreeMap::from([(name.to_owned(), target)]), &config, &environment, &clock)
+        .map(|mut targets| targets.remove(0))
+}
+
+fn open(name: &str, said: Value, clock: &Arc<ManualClock>) -> Arc<dyn Target> {
+    try_open(name, said, clock).expect("a target")
+}
+
+/// An action for Alice, of the team triage, as the gateway writes it.
+fn action(id: &str, kind: &str) -> Value {
+    let mut action = world::action(id, kind);
+    action["params"]["to"] = json!({
+        "people": [{
+            "name": "alice", "github": "alice", "jira": "5b10a2844c20165700ede21g", "slack": "U0ALICE",
+            "pagerduty": "platform",
+        }],
+        "team": { "name": "triage", "slack": "C0TRIAGE", "pagerduty": "triage" },
+    });
+    action
+}
+
+/// One attempt.
+async fn attempt(target: &Arc<dyn Target>, action: &Value) -> Verdict {
+    attempt_later(target, action, chrono::TimeDelta::zero()).await
+}
+
+/// One attempt of an action that was redriven so long after it was decided.
+async fn attempt_later(target: &Arc<dyn Target>, action: &Value, later: chrono::TimeDelta) -> Verdict {
+    let action: events::Action = serde_json::from_value(action.clone()).unwrap();
+    let asked_at = action.evaluated_at.unwrap() + later;
+    target.attempt(&Attempt { action: Arc::new(action), asked_at }).await
+}
+
+#[track_caller]
+fn reference(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Done { reference } => reference.as_deref(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why it was refused.
+#[track_caller]
+fn rejected(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Reject { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Seconds after which it is to be tried again, and why.
+#[track_caller]
+fn later(verdict: Verdict) -> (Option<u64>, String) {
+    match verdict {
+        Verdict::Retry { after, reason } => (after.map(|after| after.as_secs()), reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a stranger writes into a title.
+const HOSTILE: &str = "<!channel> <@U0BO> @channel @bo {color:red} [~admin] `x` \r\nATTENDEE:mailto:x@y\u{202e}\u{7} <https://evil.test|click> **b** #1 & ]]>";
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused_before_anything_runs() {
+    let (clock, base) = (clock(), "http://127.0.0.1:9");
+    let token = json!({ "env": "SLACK_TOKEN" });
+    for (name, said, why) in [
+        ("slack", json!({ "kind": "slack" }), "targets.slack.token: Slack needs a token"),
+        ("slack", json!({ "kind": "slack", "token": { "env": "NONE" } }), "the variable NONE is not set"),
+        ("slack", json!({ "kind": "slack", "token": token, "channel": "#general" }), "targets.slack.channel"),
+        ("slack", json!({ "kind": "slack", "token": token, "base": "http://slack.com/api" }), "https"),
+        ("slack", json!({ "kind": "slack", "token": token, "base": "https://10.0.0.1/" }), "allow_private"),
+        ("slack", json!({ "kind": "slack", "webhook_url": token }), "targets.slack.webhook_url"),
+        ("Slack", json!({ "kind": "slack", "token": token }), "lower-case"),
+        ("calendar", json!({ "kind": "slack", "token": token }), "choose another"),
+        ("pd", json!({ "kind": "pagerduty", "services": {}, "service": "x" }), "targets.pd.service"),
+        ("gh", json!({ "kind": "github" }), "targets.gh.token: GitHub needs"),
+        (
+            "gh",
+            json!({ "kind": "github", "app": { "id": "1", "installation": 1, "private_key": token } }),
+            "no RSA key",
+        ),
+        ("j", json!({ "kind": "jira", "base": base, "edition": "cloud", "token": token }), "targets.j.user"),
+        (
+            "j",
+            json!({ "kind": "jira", "base": base, "edition": "data-center", "token": token, "label": "a b" }),
+            "targets.j.label",
+        ),
+        (
+            "j",
+            json!({ "kind": "jira", "base": base, "edition": "data-center", "token": token,
+                    "transitions": { "dance": "x" } }),
+            "targets.j.transitions.dance",
+        ),
+        ("hook", json!({ "kind": "webhook", "url": base, "secret": token }), "whsec_"),
+        ("hook", json!({ "kind": "webhook", "url": "xoxb-1", "secret": token }), "targets.hook.url"),
+    ] {
+        let error = try_open(name, said, &clock).err().expect("refused").to_string();
+        assert!(error.contains(why), "{error}");
+        assert!(!error.contains("xoxb"), "{error}");
+    }
+    for said in [
+        json!({ "kind": "fax" }),
+        json!({ "kind": "slack", "token": token, "colour": "red" }),
+        json!({ "kind": "slack", "token": "xoxb-1" }),
+    ] {
+        assert!(serde_json::from_value::<TargetConfig>(said.clone()).is_err(), "{said}");
+    }
+}

@@ -1,0 +1,269 @@
+//! Several targets, one action: one outcome.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use eventlog::Clock;
+use executor::{ExecutorError, Mode, Route, Target};
+use serde_json::{Value, json};
+
+use super::{
+    action, environment,
+    fake::{Fault, pagerduty::Pagerduty, receiver::Receiver, slack::Slack},
+    world::World,
+};
+
+struct Team {
+    world: World,
+    slack: Slack,
+    pagerduty: Pagerduty,
+    receiver: Receiver,
+    /// An incoming webhook of Slack's: it posts again whenever it is called.
+    hook: tempfile::NamedTempFile,
+}
+
+fn route(project: Option<&str>, action: &str, targets: &[&str]) -> Route {
+    let targets = targets.iter().map(|name| (*name).to_owned()).collect();
+    Route { project: project.map(ToOwned::to_owned), action: action.to_owned(), targets, mode: Mode::Live }
+}
+
+impl Team {
+    async fn new(routes: Vec<Route>) -> Self {
+        let mut world = World::new().await;
+        world.config.limits.attempt_timeout = Duration::from_secs(2);
+        world.config.routes = routes;
+        let slack = Slack::start().await;
+        let hook = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(hook.path(), format!("{}/services/T0/B0/secret", slack.base)).unwrap();
+        Self { world, slack, pagerduty: Pagerduty::start().await, receiver: Receiver::start().await, hook }
+    }
+
+    fn targets(&self) -> Result<Vec<Arc<dyn Target>>, ExecutorError> {
+        let named: BTreeMap<&str, Value> = [
+            ("slack", json!({ "kind": "slack", "webhook_url": { "file": self.hook.path() } })),
+            (
+                "pager",
+                json!({ "kind": "pagerduty", "base": self.pagerduty.base,
+                              "services": { "triage": { "env": "PD_TRIAGE" } } }),
+            ),
+            (
+                "hook",
+                json!({ "kind": "webhook", "url": format!("{}/hook", self.receiver.base),
+                             "secret": { "env": "HOOK_SECRET" } }),
+            ),
+        ]
+        .into();
+        let routed =
+            |name: &&str| self.world.config.routes.iter().any(|r| r.targets.iter().any(|t| t == name));
+        let named = named.into_iter().filter(|(name, _)| routed(name));
+        let named =
+            named.map(|(name, said)| (name.to_owned(), serde_json::from_value(said).unwrap())).collect();
+        let clock: Arc<dyn Clock> = self.world.clock.clone();
+        executor::open(&named, &self.world.config, &environment, &clock)
+    }
+
+    fn start(&mut self) {
+        self.world.start_with(self.targets().unwrap());
+    }
+
+    fn posted(&self) -> usize {
+        self.slack.state.lock().unwrap().hooked.len()
+    }
+}
+
+#[tokio::test]
+async fn an_action_goes_to_all_targets_of_its_route_and_has_one_outcome() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["slack", "pager", "hook"])]).await;
+    team.start();
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    let outcome = team.world.outcome().await;
+    assert!(outcome.ack && outcome.attempts == Some(3) && outcome.error.is_none(), "{outcome:?}");
+    assert_eq!((outcome.risk_delta.0, outcome.reference.as_deref()), (-300, Some("github:o/r#1")));
+    let carried = serde_json::to_value(&outcome.carried).unwrap();
+    assert_eq!(
+        carried,
+        json!([
+            { "by": "slack", "ack": true, "attempts": 1 },
+            { "by": "pager", "ack": true, "attempts": 1, "ref": "github:o/r#1" },
+            { "by": "hook", "ack": true, "attempts": 1 },
+        ])
+    );
+    assert_eq!((team.posted(), team.pagerduty.alerts().len(), team.receiver.taken().len()), (1, 1, 1));
+    assert!(team.world.mock.nudges().is_empty());
+    // What no route takes goes where it went before, and to none of the routes' targets.
+    team.world.publish(&action("a-2", "post_nudge")).await;
+    let outcomes = team.world.outcomes_of(2).await;
+    assert!(outcomes[1].ack && outcomes[1].carried.is_empty());
+    assert_eq!((team.world.mock.nudges().len(), team.posted()), (1, 1));
+    team.world.publish(&action("a-3", "resolve")).await;
+    let outcomes = team.world.outcomes_of(3).await;
+    assert_eq!(outcomes[2].error.as_deref(), Some("no target carries this action"));
+}
+
+#[tokio::test]
+async fn a_target_that_is_down_is_asked_again_alone_also_after_a_restart() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["slack", "pager"])]).await;
+    team.start();
+    for _ in 0..3 {
+        team.pagerduty.way.fault("enqueue", Fault::status(503));
+    }
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    let due = team.world.parked_until("a-1").await;
+    assert_eq!((team.posted(), team.pagerduty.alerts().len()), (1, 0), "the other did not wait");
+    let state = team.world.state()["a-1"].clone();
+    assert_eq!(
+        state["legs"],
+        json!([
+            { "ended": true, "by": "slack", "ack": true, "attempts": 1 },
+            { "ended": false, "by": "pager", "ack": false, "attempts": 3, "error": "pager answered 503" },
+        ])
+    );
+    team.world.kill().await;
+    team.start();
+    let wait = (due - team.world.clock.now()).num_seconds() + 1;
+    team.world.advance(wait);
+    let outcome = team.world.outcome().await;
+    assert!(outcome.ack && outcome.attempts == Some(5), "{outcome:?}");
+    let attempts: Vec<u32> = outcome.carried.iter().map(|carried| carried.attempts).collect();
+    assert_eq!((attempts, team.posted()), (vec![1, 4], 1), "nobody twice");
+}
+
+#[tokio::test]
+async fn what_one_target_refuses_the_other_does_all_the_same() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["slack", "pager"])]).await;
+    team.start();
+    team.pagerduty.state.lock().unwrap().revoked = true;
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    let outcome = team.world.outcome().await;
+    assert!(!outcome.ack && outcome.risk_delta.0 == 100);
+    assert!(outcome.error.as_ref().unwrap().starts_with("pager answered 400"), "{outcome:?}");
+    let acks: Vec<(&str, bool)> = outcome.carried.iter().map(|carried| (&*carried.by, carried.ack)).collect();
+    assert_eq!(acks, [("slack", true), ("pager", false)]);
+    assert_eq!((team.posted(), team.world.dead_letters().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_target_that_hangs_delays_no_other() {
+    let mut team = Team::new(vec![
+        route(None, "escalate_owner", &["pager", "hook"]),
+        route(None, "post_nudge", &["hook"]),
+    ])
+    .await;
+    // Longer than the test may take.
+    team.world.config.limits.attempt_timeout = Duration::from_secs(60);
+    team.start();
+    let count = 40;
+    for n in 0..count {
+        team.pagerduty.way.fault("enqueue", Fault::Hang);
+        team.world.publish(&action(&format!("a-page-{n}"), "escalate_owner")).await;
+    }
+    for n in 0..count {
+        team.world.publish(&action(&format!("a-{n}"), "post_nudge")).await;
+    }
+    team.world.until("the others are done", || team.receiver.taken().len() == 2 * count).await;
+    let outcomes = team.world.outcomes_of(count).await;
+    assert!(outcomes.iter().all(|outcome| outcome.ack && outcome.carried.len() == 1), "{outcomes:?}");
+    team.world.kill().await;
+}
+
+#[tokio::test]
+async fn the_first_route_that_fits_decides() {
+    let mut team = Team::new(vec![
+        route(Some("beta"), "post_nudge", &["slack"]),
+        route(None, "post_nudge", &["hook"]),
+        route(Some("alpha"), "post_nudge", &["slack"]),
+        route(Some("beta"), "assign_owner", &["notification", "hook"]),
+    ])
+    .await;
+    team.start();
+    for (n, (project, kind)) in
+        [("alpha", "post_nudge"), ("beta", "post_nudge"), ("beta", "assign_owner")].into_iter().enumerate()
+    {
+        let mut action = action(&format!("a-{n}"), kind);
+        action["project_id"] = json!(project);
+        team.world.publish(&action).await;
+    }
+    let mut outcomes = team.world.outcomes_of(3).await;
+    outcomes.sort_by(|a, b| a.action_id.cmp(&b.action_id));
+    let by = |n: usize| outcomes[n].carried.iter().map(|carried| carried.by.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (by(0), by(1), by(2)),
+        (vec!["hook".into()], vec!["slack".into()], vec!["notification".into(), "hook".into()])
+    );
+    assert_eq!(team.world.mock.nudges().len(), 1);
+}
+
+#[tokio::test]
+async fn a_route_that_leads_nowhere_is_refused() {
+    for (action, targets, why) in [
+        ("post_nudge", &[][..], "targets is empty"),
+        ("post_nudge", &["fax"], "there is no [targets.fax]"),
+        ("launch_rocket", &["pager"], "pager does not carry this action"),
+        ("schedule_unblocker", &["notification"], "notification does not carry"),
+        ("post_nudge", &["hook", "hook"], "hook is named twice"),
+    ] {
+        let team = Team::new(vec![route(None, action, targets)]).await;
+        let error = team.targets().err().unwrap().to_string();
+        assert!(error.starts_with("routes: number 1") && error.contains(why), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_sent_and_to_whom_and_touches_nothing() {
+    let dry = Route { mode: Mode::DryRun, ..route(None, "escalate_owner", &["slack", "pager", "hook"]) };
+    let mut team = Team::new(vec![dry, route(None, "post_nudge", &["slack"])]).await;
+    team.start();
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    let outcome = team.world.outcome().await;
+    assert_eq!((outcome.ack, outcome.risk_delta.0, outcome.error.as_deref()), (false, 0, Some("dry_run")));
+    let [slack, pager, hook] = outcome.carried.as_slice() else { panic!("{outcome:?}") };
+    for (carried, base) in
+        [(slack, &team.slack.base), (pager, &team.pagerduty.base), (hook, &team.receiver.base)]
+    {
+        let [unsent] = carried.unsent.as_slice() else { panic!("{carried:?}") };
+        assert_eq!((unsent.method.as_str(), format!("http://{}", unsent.host)), ("POST", base.clone()));
+        assert!(!carried.ack && carried.attempts == 0);
+    }
+    assert!(slack.unsent[0].body["text"].as_str().unwrap().contains("is needed now"));
+    assert_eq!(pager.unsent[0].body["dedup_key"], "github:o/r#1");
+    assert_eq!(hook.unsent[0].body["data"], action("a-1", "escalate_owner"));
+    let told = serde_json::to_string(&outcome).unwrap();
+    assert!(!told.contains("secret") && !told.contains(super::pd::TRIAGE), "{told}");
+    assert!(team.world.dead_letters().is_empty());
+
+    // The route beside it is live; with a dry run of all, it is none.
+    team.world.publish(&action("a-2", "post_nudge")).await;
+    assert!(team.world.outcomes_of(2).await[1].ack);
+    team.world.kill().await;
+    team.world.config.dry_run = true;
+    team.start();
+    team.world.publish(&action("a-3", "post_nudge")).await;
+    let outcome = team.world.outcomes_of(3).await.remove(2);
+    assert_eq!((outcome.error.as_deref(), outcome.carried[0].unsent.len()), (Some("dry_run"), 1));
+    assert_eq!((team.posted(), team.pagerduty.way.seen().len(), team.receiver.way.seen().len()), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn what_has_not_begun_at_a_stop_does_not_begin_and_what_is_done_is_kept() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["pager", "hook"])]).await;
+    team.world.config.limits.attempt_timeout = Duration::from_secs(60);
+    team.world.config.drain_within = Duration::from_millis(300);
+    let (count, permits) = (40, team.world.config.limits.concurrency);
+    team.start();
+    for n in 0..count {
+        team.pagerduty.way.fault("enqueue", Fault::Hang);
+        team.world.publish(&action(&format!("a-{n}"), "escalate_owner")).await;
+    }
+    team.world.until("the others are told", || team.receiver.taken().len() == count).await;
+    team.world.stop().await;
+    assert_eq!(team.pagerduty.way.seen().len(), permits);
+    let told = team.world.state().values().filter(|entry| entry["legs"][1]["ended"] == true).count();
+    assert_eq!(told, count - permits, "those that wait for the pager know that the other is told");
+
+    // Whoever comes next tells only those again of which nobody wrote down that they were told.
+    team.pagerduty.way.forget_faults();
+    team.world.advance(1);
+    team.start();
+    let outcomes = team.world.outcomes_of(count).await;
+    assert!(outcomes.iter().all(|outcome| outcome.ack));
+    assert_eq!(team.receiver.way.seen().len(), count + permits);
+}
