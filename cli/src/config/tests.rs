@@ -39,7 +39,7 @@ fn an_unknown_key_is_refused_with_its_line_and_without_its_text() {
 
 #[test]
 fn the_example_shows_every_key_and_holds_the_defaults() {
-    let example = include_str!("../../breakdown.example.toml");
+    let example = include_str!("../../../breakdown.example.toml");
     // With the comment marks taken off, the example is a whole configuration.
     let plain: String = example
         .lines()
