@@ -221,7 +221,7 @@ mod tests {
             ("issue.labels.exists(l, issue.url.contains(l))", 1 + 256 * (1 + 4 + 4160 / 4)),
             // Three letters, two classes, and two places that every search is at.
             (r#"issue.title.matches("fix.[0-9a-zA-Z_]")"#, 2 + 16 + 4096 * (3 + 1 + 1 + 2) / 2),
-            (r#"issue.title.matches("(?:a|bc){3}")"#, 2 + 16 + 4096 * (3 * 3 + 2) / 2),
+            (r#"issue.title.matches("(?:a|bc){3}")"#, 2 + 16 + 4096 * ((1 + 1 + 2 + 1) * 3 + 2) / 2),
             (r#"issue.title.matches("a{2,4}?")"#, 2 + 16 + 4096 * ((1 + 2) * 4 + 2) / 2),
         ] {
             assert_eq!(steps(condition), counted, "{condition}");

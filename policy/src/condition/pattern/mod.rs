@@ -195,10 +195,11 @@ impl Pattern {
     }
 }
 
-/// The characters, classes and assertions of a pattern, each as often as it is repeated.
+/// The characters, classes, assertions and branches of a pattern, each as often as it is repeated. What matches nothing is a way to go
+/// on all the same.
 fn positions(it: &Hir) -> u64 {
     match it.kind() {
-        HirKind::Empty => 0,
+        HirKind::Empty => 1,
         HirKind::Literal(literal) => literal.0.len() as u64,
         HirKind::Look(_) => 1,
         // A character is looked for among the ranges of its class.
@@ -208,11 +209,12 @@ fn positions(it: &Hir) -> u64 {
             let times = repetition.max.unwrap_or(repetition.min.saturating_add(1));
             // Going on without one more is a way besides, at each of them.
             let ways = if repetition.max == Some(repetition.min) { 0 } else { 2 };
-            positions(&repetition.sub).saturating_add(ways).saturating_mul(u64::from(times))
+            positions(&repetition.sub).saturating_add(ways).saturating_mul(u64::from(times)).max(1)
         }
         HirKind::Capture(capture) => positions(&capture.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
-            parts.iter().map(positions).fold(0, u64::saturating_add)
+        HirKind::Concat(parts) => parts.iter().map(positions).fold(0, u64::saturating_add),
+        HirKind::Alternation(parts) => {
+            parts.iter().map(|part| positions(part).saturating_add(1)).fold(0, u64::saturating_add)
         }
     }
 }
@@ -247,6 +249,14 @@ mod tests {
 
     fn made(text: &str, caseless: bool) -> Result<Arc<Pattern>, PatternError> {
         Patterns::default().get(text, caseless)
+    }
+
+    #[test]
+    fn what_matches_nothing_is_counted() {
+        let positions = |text: &str| made(text, false).map(|pattern| pattern.positions());
+        for (text, at_least) in [("(?:||||||||)zz", 9), ("(?:a?|b*|){100}", 400), ("", 1)] {
+            assert!(positions(text).is_ok_and(|found| found >= at_least), "{text}: {:?}", positions(text));
+        }
     }
 
     #[test]

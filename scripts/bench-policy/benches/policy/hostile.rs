@@ -54,6 +54,11 @@ fn conditions() -> Vec<(&'static str, String)> {
         ("short list in a loop", r#"issue.labels.exists(l, ["x"].exists(s, s == l))"#.into()),
         ("pattern over elements", r#"issue.labels.exists(l, l.matches("^area/.*x"))"#.into()),
         ("word boundaries", r#"issue.title.matches("(?i)\\bcrash\\b")"#.into()),
+        ("empty alternatives", format!(r#"issue.title.matches("(?:{})\\bzz")"#, "|".repeat(7_000))),
+        (
+            "empty alternatives in a loop",
+            format!(r#"issue.labels.exists(l, issue.title.matches("(?:{})\\bzz"))"#, "|".repeat(20)),
+        ),
         ("alternatives", r#"issue.title.matches("😀x|😀y|😀z|😁x|😁y|😁z|[😀😁]{8}w")"#.into()),
         ("repetitions", r#"issue.title.matches("(?:.?){40}\\bb")"#.into()),
         ("repetitions of a class", r#"issue.priority.matches("(?:\\w?){20}\\b#")"#.into()),
