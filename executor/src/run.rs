@@ -6,7 +6,7 @@ mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -131,8 +131,10 @@ struct Executor {
 struct Running {
     partition: u32,
     id: Arc<str>,
-    /// Cancelled, it does not begin any more.
+    /// Cancelled, it calls no target any more.
     called_off: CancellationToken,
+    /// When it first had a permit.
+    begun_at: Arc<OnceLock<DateTime<Utc>>>,
     abort: AbortHandle,
 }
 
@@ -309,6 +311,8 @@ impl Executor {
             }
         }
         let words = self.news(words, &mut draft)?;
+        // Before the step: once it is made, whoever said it takes it for heard.
+        self.call_off(&words);
         if !self.commit(draft).await? {
             return Ok(());
         }
@@ -347,11 +351,10 @@ impl Executor {
                 let (action, asked_at) = (pending.action.clone(), pending.entry.asked_at);
                 let legs = pending.entry.legs.clone();
                 let called_off = self.draining.child_token();
-                let attempted = Attempt { action, asked_at };
-                let call = Call { attempt: attempted, made: 0, legs, called_off: called_off.clone() };
-                let task = attempt(carrier.stack.clone(), call, called_off.clone());
-                let abort = self.attempts.spawn(task);
-                self.running.insert(abort.id(), Running { partition, id, called_off, abort });
+                let call = Call::new(Attempt { action, asked_at }, legs, called_off.clone());
+                let begun_at = call.begun_at.clone();
+                let abort = self.attempts.spawn(attempt(carrier.stack.clone(), call));
+                self.running.insert(abort.id(), Running { partition, id, called_off, begun_at, abort });
             }
         }
         if self.commit(draft).await? {

@@ -25,9 +25,9 @@ impl Executor {
             };
             Some((due_at, *partition, id.clone()))
         });
-        let running = self.running.values().filter_map(|Running { partition, id, .. }| {
-            let held = self.held.get(partition)?;
-            Some((held.tried_since(held.pending().get(id)?, now) + patience, *partition, id.clone()))
+        // What waits for a permit is late through others.
+        let running = self.running.values().filter_map(|Running { partition, id, begun_at, .. }| {
+            Some((*begun_at.get()? + patience, *partition, id.clone()))
         });
         let (actions, overdue) = stalls::overdue(parked.chain(running), now, STALLED_AFTER);
         let first = overdue.first();

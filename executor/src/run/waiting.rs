@@ -70,18 +70,28 @@ impl Executor {
         Ok(news)
     }
 
-    /// Holds back or lets go; the step that says so was made. Attempts that have not begun are called off.
+    /// Calls off the attempts of what is to be held back: they call no target from here on. Where the step that says so is not
+    /// made, all of them are void.
+    pub(super) fn call_off(&self, words: &[(u32, String, Word)]) {
+        let paused = words.iter().filter(|(.., word)| matches!(word, Word::Paused(_)));
+        for (partition, project, _) in paused {
+            let Some(held) = self.held.get(partition) else { continue };
+            for running in self.running.values().filter(|running| running.partition == *partition) {
+                let of = |pending: &Pending| project.is_empty() || pending.action.project_id == *project;
+                if held.pending().get(&running.id).is_some_and(of) {
+                    running.called_off.cancel();
+                }
+            }
+        }
+    }
+
+    /// Holds back or lets go; the step that says so was made.
     pub(super) fn heed(&mut self, words: Vec<(u32, String, Word)>) {
         for (partition, project, word) in words {
             let Some(held) = self.held.get_mut(&partition) else { continue };
             held.heed(&project, word);
             let scope = if project.is_empty() { "all projects" } else { &project };
             tracing::info!(partition, project = scope, ?word, "effects are paused or go on");
-            for running in self.running.values().filter(|running| running.partition == partition) {
-                if held.pending().get(&running.id).is_some_and(|pending| held.holds_back(pending)) {
-                    running.called_off.cancel();
-                }
-            }
             self.park_all(partition);
         }
     }

@@ -189,6 +189,50 @@ async fn a_word_is_heard_while_a_slow_target_holds_up_the_actions() {
 }
 
 #[tokio::test]
+async fn nothing_begins_between_the_step_that_says_it_is_paused_and_its_end() {
+    let mut world = World::new().await;
+    world.config.limits.concurrency = 1;
+    world.config.limits.attempt_timeout = Duration::from_secs(3600);
+    world.start();
+    world.mock.inject(Fault::delay(Duration::from_millis(500)));
+    world.publish(&action("a-1", "post_nudge")).await;
+    world.until("a call is under way", || world.mock.faults().is_empty()).await;
+    world.publish(&action("a-2", "post_nudge")).await;
+    world.publish(&neighbours("a-3", "post_nudge")).await;
+    world.pending(3).await;
+    world.log.hold_commits(true);
+    world.say(PROJECT, true).await;
+    world.until("the step is under way", || world.log.commits_waiting() == 1).await;
+    // The next permit goes to the neighbour, though the other waited for it first.
+    world.until("two calls were made", || world.mock.nudges().len() == 2).await;
+    let keys = world.mock.nudges().into_iter().map(|nudge| nudge.idempotency_key.unwrap());
+    assert_eq!(keys.collect::<Vec<_>>(), ["a-1", "a-3"]);
+    world.log.hold_commits(false);
+    world.until("two are done", || world.concluded().len() == 2).await;
+    world.settle().await;
+    assert_eq!(world.mock.nudges().len(), 2);
+    world.say(PROJECT, false).await;
+    world.until("all are done", || world.concluded().len() == 3).await;
+}
+
+#[tokio::test]
+async fn what_fails_while_paused_is_not_tried_again_at_once() {
+    let mut world = World::new().await;
+    world.config.limits.attempt_timeout = Duration::from_secs(1);
+    world.start();
+    world.mock.inject(Fault::hang());
+    world.publish(&action("a-1", "post_nudge")).await;
+    world.until("a call is under way", || world.mock.faults().is_empty()).await;
+    world.paused(PROJECT).await;
+    world.until("it was parked", || world.state()["a-1"]["parkings"] == 1).await;
+    assert_eq!(world.state()["a-1"]["attempts"], 1);
+    assert!(world.mock.nudges().is_empty());
+    world.say(PROJECT, false).await;
+    world.advance(10);
+    world.until("it is done", || world.concluded() == ["a-1"]).await;
+}
+
+#[tokio::test]
 async fn the_time_to_give_up_begins_when_the_project_is_let_go() {
     let mut world = World::new().await;
     world.config.limits.quick_attempts = 1;
