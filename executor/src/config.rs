@@ -19,7 +19,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Touch nothing: every action ends as `dry_run`.
     pub dry_run: bool,
-    /// An action is given up when it has not succeeded so long after it was accepted, or its project was let go (15 min).
+    /// An action is given up when it has not succeeded so long after it was accepted, or, where its project was paused meanwhile,
+    /// after the first call that was made for it since that was let go (15 min).
     pub give_up_after: Duration,
     /// An action that is older than this before its attempt ends as `expired` (24 h).
     pub expire_after: Duration,

@@ -379,8 +379,10 @@ impl Executor {
                 && let Some(held) = self.held.get(&partition)
                 && let Some(pending) = held.pending().get(&id)
             {
-                let times = (held.tried_since(pending, now), now);
-                let end = report.map(|r| conclude::after_attempt(pending, partition, r, times, &self.config));
+                let end = report.map(|report| {
+                    let times = (held.tried_since(pending, report.made > 0, now), now);
+                    conclude::after_attempt(pending, partition, report, times, &self.config)
+                });
                 match end {
                     Some(Conclusion::Ended(end)) => {
                         draft.end(partition, &id, &end, now)?;

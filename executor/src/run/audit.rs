@@ -21,7 +21,7 @@ impl Executor {
             // What was held back is not late before it was let go.
             let due_at = match held.holds_back(pending) {
                 true => *at,
-                false => (*at).max(held.tried_since(pending, now)),
+                false => held.let_go_at(pending).map_or(*at, |let_go_at| let_go_at.max(*at)),
             };
             Some((due_at, *partition, id.clone()))
         });

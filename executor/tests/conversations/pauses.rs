@@ -1,11 +1,20 @@
 //! Effects that an operator pauses: each test is one conversation.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use crate::world::{World, action, memory_log::PARTITIONS};
+use async_trait::async_trait;
 use calendar_mock::{Collection, Fault};
-use eventlog::partition_of;
-use events::Outcome;
+use chrono::{DateTime, TimeDelta, Utc};
+use eventlog::{Clock, ManualClock, partition_of};
+use events::{ActionKind, Outcome};
+use executor::{Attempt, Target, Verdict};
 use serde_json::{Value, json};
 
 const PROJECT: Option<&str> = Some("alpha");
@@ -263,9 +272,74 @@ async fn the_time_to_give_up_begins_when_the_project_is_let_go() {
     world.advance(3600);
     world.say(PROJECT, false).await;
     world.until("it is tried again", || world.state()["a-2"]["parkings"] == 2).await;
+    world.kill().await;
+    world.start();
     world.advance(15 * 60);
     world.until("it is given up", || world.concluded().len() == 2).await;
     assert_eq!(world.dead_letters().len(), 1);
+}
+
+/// Every call takes half a minute of the manual clock; the 33rd, after a quarter of an hour, fails.
+struct Slow {
+    clock: Arc<ManualClock>,
+    calls: AtomicUsize,
+    after: Option<Duration>,
+}
+
+#[async_trait]
+impl Target for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn carries(&self, _: &ActionKind) -> bool {
+        true
+    }
+
+    async fn attempt(&self, _: &Attempt) -> Verdict {
+        self.clock.advance(TimeDelta::seconds(30));
+        match self.calls.fetch_add(1, Relaxed) {
+            32 => Verdict::Retry { after: self.after, reason: "busy".into() },
+            _ => Verdict::Done { reference: None },
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_that_takes_longer_than_the_time_to_give_up_is_done_whole() {
+    // It opens the breaker on all that wait; or says itself when to come back.
+    for after in [None, Some(Duration::from_secs(60))] {
+        let mut world = World::new().await;
+        world.config.limits.concurrency = 1;
+        world.config.limits.quick_attempts = 1;
+        world.config.limits.breaker_failures = 1;
+        let slow = Arc::new(Slow { clock: world.clock.clone(), calls: AtomicUsize::new(0), after });
+        world.start_with(vec![slow.clone()]);
+        world.paused(PROJECT).await;
+        for n in 0..40 {
+            world.publish(&action(&format!("a-{n}"), "post_nudge")).await;
+        }
+        world.pending(40).await;
+        world.advance(3600);
+        let let_go_at = world.clock.now();
+        world.say(PROJECT, false).await;
+        while world.outcomes().len() < 40 {
+            let state = world.state();
+            let due = |entry: &Value| entry["next_attempt_at"].as_str()?.parse::<DateTime<Utc>>().ok();
+            let due = state.values().filter_map(due).min();
+            // Nothing is under way, and everything waits for the clock.
+            if let Some(wait) =
+                due.map(|due| due - world.clock.now()).filter(|wait| *wait > TimeDelta::zero())
+            {
+                world.clock.advance(wait);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(world.clock.now() - let_go_at > TimeDelta::minutes(20));
+        assert!(world.outcomes().iter().all(|outcome| outcome.ack), "{:?}", world.outcomes());
+        assert!(world.dead_letters().is_empty());
+        assert_eq!(slow.calls.load(Relaxed), 41);
+    }
 }
 
 #[tokio::test]
