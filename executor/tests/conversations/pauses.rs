@@ -173,6 +173,38 @@ async fn what_is_held_back_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn what_is_held_back_is_bounded_and_the_word_that_lets_it_go_is_heard() {
+    let mut world = World::new().await;
+    world.config.held_back_max = 20;
+    world.config.pending_max = 10;
+    world.config.batch_max = 10;
+    world.config.limits.concurrency = 1;
+    world.start();
+    world.paused(PROJECT).await;
+    for n in 0..100 {
+        world.publish(&action(&format!("a-{n:02}"), "post_nudge")).await;
+    }
+    for _ in 0..2 {
+        world.until("no more is read", || !world.log.paused().is_empty()).await;
+        assert!(world.log.paused().iter().all(|(topic, _)| topic == "actions"));
+        // Also for the next holder.
+        world.kill().await;
+        world.start();
+        world.until("it is restored", || world.progress.held_back() >= 20).await;
+    }
+    world.until("no more is read", || !world.log.paused().is_empty()).await;
+    let pending = || world.state().values().filter(|entry| entry["state"] == "pending").count();
+    assert!((20..60).contains(&pending()), "{}", pending());
+    assert!(world.mock.nudges().is_empty());
+    world.say(PROJECT, false).await;
+    world.until("all are done", || world.concluded().len() == 100).await;
+    // One after the other they keep their order, however few of them run at a time.
+    let keys = world.mock.nudges().into_iter().map(|nudge| nudge.idempotency_key.unwrap());
+    assert!(keys.is_sorted_by(|a, b| a < b));
+    world.until("it goes on", || world.log.paused().is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_word_is_heard_while_a_slow_target_holds_up_the_actions() {
     let mut world = World::new().await;
     world.config.pending_max = 10;
