@@ -58,6 +58,7 @@ pub(crate) fn read(
         attempts: 0,
         parkings: 0,
         next_attempt_at: now,
+        tried_since: None,
         last_error: None,
         legs: Vec::new(),
         redrive,

@@ -1,7 +1,6 @@
 //! One attempt, in a task of its own.
 
 use tokio::task::JoinError;
-use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
 use crate::{
@@ -9,8 +8,9 @@ use crate::{
     stack::{Call, Report, Stack},
 };
 
-/// Makes one attempt; `None` where it was called off while it waited for a permit, and so never began.
-pub(crate) async fn attempt(mut stack: Stack, call: Call, called_off: CancellationToken) -> Option<Report> {
+/// Makes one attempt; `None` where it was called off before it called a target, and so never began.
+pub(crate) async fn attempt(mut stack: Stack, call: Call) -> Option<Report> {
+    let called_off = call.called_off.clone();
     let ready = tokio::select! {
         biased;
         () = called_off.cancelled() => return None,
@@ -18,7 +18,7 @@ pub(crate) async fn attempt(mut stack: Stack, call: Call, called_off: Cancellati
     };
     match ready {
         Ok(ready) => match ready.call(call).await {
-            Ok(report) => Some(report),
+            Ok(report) => Some(report).filter(|report| report.made > 0 || !called_off.is_cancelled()),
             Err(never) => match never {},
         },
         Err(never) => match never {},

@@ -46,12 +46,12 @@ pub(crate) fn without_attempt(
     None
 }
 
-/// What an attempt's report means for the action, which has been tried `since` then.
+/// What an attempt's report means for the action, which has been tried `since` then; while that is `None`, it is not given up.
 pub(crate) fn after_attempt(
     pending: &Pending,
     partition: u32,
     report: Report,
-    (since, now): (DateTime<Utc>, DateTime<Utc>),
+    (since, now): (Option<DateTime<Utc>>, DateTime<Utc>),
     config: &Config,
 ) -> Conclusion {
     let attempts = pending.entry.attempts.saturating_add(report.made);
@@ -78,7 +78,13 @@ pub(crate) fn after_attempt(
                 Some(next_attempt_at) => {
                     let parkings = pending.entry.parkings.saturating_add(1);
                     let last_error = Some(reason);
-                    let entry = PendingEntry { next_attempt_at, parkings, last_error, ..pending.entry };
+                    let entry = PendingEntry {
+                        next_attempt_at,
+                        parkings,
+                        tried_since: since,
+                        last_error,
+                        ..pending.entry
+                    };
                     Conclusion::Parked(Pending { entry, ..pending })
                 }
                 None => Conclusion::Ended(failed(&pending, partition, &reason, "given up", now)),
@@ -94,20 +100,20 @@ fn next_attempt(
     pending: &Pending,
     after: Option<Duration>,
     held_back: Option<Duration>,
-    (since, now): (DateTime<Utc>, DateTime<Utc>),
+    (since, now): (Option<DateTime<Utc>>, DateTime<Utc>),
     config: &Config,
 ) -> Option<DateTime<Utc>> {
     let entry = &pending.entry;
-    let deadline = since + delta(config.give_up_after);
+    let deadline = since.map(|since| since + delta(config.give_up_after));
     let after = after.unwrap_or_default();
-    if now >= deadline || now + delta(after) > deadline {
+    if deadline.is_some_and(|deadline| now >= deadline || now + delta(after) > deadline) {
         return None;
     }
     let limits = &config.limits;
     let doubled = limits.park_wait.saturating_mul(1 << entry.parkings.min(16)).min(limits.park_wait_max);
     let wait = held_back.unwrap_or(doubled).max(after);
     let at = now + delta(spread(wait, &pending.action.event_id, entry.parkings));
-    Some(at.min(deadline))
+    Some(deadline.map_or(at, |deadline| at.min(deadline)))
 }
 
 /// The end of an action that did this to the project's risk, over all rounds.
@@ -191,6 +197,7 @@ mod tests {
             attempts: 0,
             parkings,
             next_attempt_at: DateTime::UNIX_EPOCH,
+            tried_since: None,
             last_error: None,
             legs: Vec::new(),
             redrive: None,
@@ -206,7 +213,7 @@ mod tests {
         let held_back = held_back.map(Duration::from_secs);
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(at);
         let pending = pending(parkings);
-        let since = pending.entry.accepted_at;
+        let since = Some(pending.entry.accepted_at);
         next_attempt(&pending, after, held_back, (since, now), &config).map(|at| at.timestamp())
     }
 
@@ -234,6 +241,17 @@ mod tests {
         assert_eq!(next(890, 9, seconds(10), None), Some(900), "the target may be asked by then");
         assert_eq!(next(890, 9, seconds(11), None), None, "the target wants to be left alone for longer");
         assert_eq!(next(900, 0, None, None), None, "that was the last");
+    }
+
+    #[test]
+    fn what_was_not_tried_since_it_was_let_go_is_not_given_up() {
+        let config = Config::new("http://h/".parse().expect("a url"));
+        let now = DateTime::UNIX_EPOCH + TimeDelta::hours(20);
+        let next = |after, held_back| next_attempt(&pending(9), after, held_back, (None, now), &config);
+        assert!(next(None, seconds(30)).is_some_and(|at| at > now));
+        for endless in [Duration::from_secs(3600), Duration::MAX] {
+            assert!(next(Some(endless), None).is_some_and(|at| at - now >= TimeDelta::hours(1)));
+        }
     }
 
     #[test]

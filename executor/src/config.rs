@@ -19,15 +19,20 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Touch nothing: every action ends as `dry_run`.
     pub dry_run: bool,
-    /// An action is given up when it has not succeeded so long after it was accepted, or its project was let go (15 min).
+    /// An action is given up when it has not succeeded so long after it was accepted, or, where its project was paused meanwhile,
+    /// after the first call that was made for it since that was let go (15 min).
     pub give_up_after: Duration,
     /// An action that is older than this before its attempt ends as `expired` (24 h).
     pub expire_after: Duration,
     /// How long it is remembered that an action is done (7 days).
     pub remember_for: Duration,
     /// Pending actions of one partition for one target at which no more of its actions are read (1,000); it goes on at half. Those of
-    /// paused projects do not count.
+    /// paused projects do not count. Also the attempts of one partition at one target that run or wait for a permit; the rest of a
+    /// backlog follows as they end.
     pub pending_max: usize,
+    /// Actions of paused projects of one partition at which no more of its actions are read (10,000), whichever project they are of; it
+    /// goes on at half. They are kept in memory.
+    pub held_back_max: usize,
     /// Records taken in one step (500).
     pub batch_max: usize,
     /// How long the log is waited for before the clock is looked at again (500 ms).
@@ -53,6 +58,7 @@ impl Config {
             expire_after: Duration::from_secs(24 * 3600),
             remember_for: Duration::from_secs(7 * 24 * 3600),
             pending_max: 1000,
+            held_back_max: 10_000,
             batch_max: 500,
             idle_wait: Duration::from_millis(500),
             step_wait: Duration::from_millis(500),

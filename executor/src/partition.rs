@@ -101,15 +101,28 @@ impl Partition {
         self.pending.len().saturating_sub(self.waiting.values().sum())
     }
 
-    /// Since when an action has been tried: what counts is when it could be.
-    pub(crate) fn tried_since(&self, pending: &Pending, now: DateTime<Utc>) -> DateTime<Utc> {
-        let accepted_at = pending.entry.accepted_at;
-        match self.holds_back(pending) {
-            true => now,
-            false => self
-                .pauses
-                .resumed_at(&pending.action.project_id)
-                .map_or(accepted_at, |at| at.max(accepted_at)),
+    /// When an action that was accepted before was last let go.
+    pub(crate) fn let_go_at(&self, pending: &Pending) -> Option<DateTime<Utc>> {
+        let resumed_at = self.pauses.resumed_at(&pending.action.project_id);
+        resumed_at.filter(|at| *at > pending.entry.accepted_at)
+    }
+
+    /// Since when an action has been tried, of which an attempt, that `called` a target or not, ended `now`: since it was accepted;
+    /// one that was let go since a target was first called for it after that, however many went before it. `None` while it is held
+    /// back, and before that call.
+    pub(crate) fn tried_since(
+        &self,
+        pending: &Pending,
+        called: bool,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let entry = &pending.entry;
+        match self.let_go_at(pending) {
+            _ if self.holds_back(pending) => None,
+            None => Some(entry.accepted_at),
+            Some(let_go_at) => {
+                entry.tried_since.filter(|at| *at >= let_go_at).or_else(|| called.then_some(now))
+            }
         }
     }
 

@@ -2,11 +2,12 @@
 
 mod audit;
 mod join;
+mod parking;
 mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::parking::Parking;
 use crate::{
     Attempt, Config, ExecutorError, Progress, Target, accept,
     attempt::{attempt, broken_off},
@@ -73,6 +75,7 @@ pub async fn run_with(
 ) -> Result<(), ExecutorError> {
     let routes = Routes::new(targets, &config, &clock)?;
     let Some(subscription) = join::subscribe(log.as_ref(), &shutdown).await? else { return Ok(()) };
+    let parking = Parking::new(config.pending_max);
     let executor = Executor {
         clock,
         config,
@@ -81,7 +84,7 @@ pub async fn run_with(
         subscription,
         held: BTreeMap::new(),
         restoring: BTreeMap::new(),
-        parked: BTreeSet::new(),
+        parking,
         attempts: JoinSet::new(),
         running: HashMap::new(),
         draining: CancellationToken::new(),
@@ -95,9 +98,7 @@ pub async fn run_with(
     executor.run(shutdown).await
 }
 
-type Parked = (DateTime<Utc>, u32, u64, Arc<str>);
-
-/// Invariants: every pending action of a held partition that is informed is either in `parked` or in `running`, never in both;
+/// Invariants: every pending action of a held partition that is informed is either in `parking` or in `running`, never in both;
 /// nothing else is in either.
 struct Executor {
     clock: Arc<dyn Clock>,
@@ -107,9 +108,7 @@ struct Executor {
     subscription: Box<dyn Subscription>,
     held: BTreeMap<u32, Partition>,
     restoring: BTreeMap<u32, Partition>,
-    /// When which action is to be attempted or, where it is held back, expires; its partition and offset, so that of several the one
-    /// that was decided first goes first.
-    parked: BTreeSet<Parked>,
+    parking: Parking,
     /// `None` from an attempt that was called off before it began.
     attempts: JoinSet<Option<Report>>,
     running: HashMap<Id, Running>,
@@ -130,9 +129,12 @@ struct Executor {
 /// An attempt in flight.
 struct Running {
     partition: u32,
+    carrier: usize,
     id: Arc<str>,
-    /// Cancelled, it does not begin any more.
+    /// Cancelled, it calls no target any more.
     called_off: CancellationToken,
+    /// When it first had a permit.
+    begun_at: Arc<OnceLock<DateTime<Utc>>>,
     abort: AbortHandle,
 }
 
@@ -200,8 +202,8 @@ impl Executor {
 
     /// How long the log may be waited for: until the next attempt is due.
     fn wait(&self) -> Duration {
-        let due_in = |(at, ..): &Parked| (*at - self.clock.now()).to_std();
-        let due_in = self.parked.first().map(|first| due_in(first).unwrap_or_default());
+        let due_in = |at: DateTime<Utc>| (at - self.clock.now()).to_std().unwrap_or_default();
+        let due_in = self.parking.next_at().map(due_in);
         let longest = if self.quiet { self.config.idle_wait } else { self.config.idle_wait.min(SOON) };
         due_in.map_or(longest, |wait| wait.min(longest))
     }
@@ -309,6 +311,8 @@ impl Executor {
             }
         }
         let words = self.news(words, &mut draft)?;
+        // Before the step: once it is made, whoever said it takes it for heard.
+        self.call_off(&words);
         if !self.commit(draft).await? {
             return Ok(());
         }
@@ -334,8 +338,7 @@ impl Executor {
     async fn start_due(&mut self) -> Result<(), ExecutorError> {
         let now = self.clock.now();
         let (mut draft, mut ended) = (Draft::default(), Vec::new());
-        while self.parked.first().is_some_and(|(at, ..)| *at <= now) {
-            let Some((_, partition, _, id)) = self.parked.pop_first() else { break };
+        while let Some((partition, id)) = self.parking.due(now) {
             let Some(held) = self.held.get(&partition) else { continue };
             let Some(pending) = held.pending().get(&id) else { continue };
             if let Some(end) = self.without_attempt(pending, partition, now) {
@@ -343,15 +346,19 @@ impl Executor {
                 ended.push((partition, id, end));
             } else if held.holds_back(pending) {
                 self.park(partition, &id);
-            } else if let Some(carrier) = pending.target.and_then(|target| self.routes.get(target)) {
+            } else if let Some(index) = pending.target
+                && let Some(carrier) = self.routes.get(index)
+            {
                 let (action, asked_at) = (pending.action.clone(), pending.entry.asked_at);
                 let legs = pending.entry.legs.clone();
                 let called_off = self.draining.child_token();
-                let attempted = Attempt { action, asked_at };
-                let call = Call { attempt: attempted, made: 0, legs, called_off: called_off.clone() };
-                let task = attempt(carrier.stack.clone(), call, called_off.clone());
-                let abort = self.attempts.spawn(task);
-                self.running.insert(abort.id(), Running { partition, id, called_off, abort });
+                let call = Call::new(Attempt { action, asked_at }, legs, called_off.clone());
+                let begun_at = call.begun_at.clone();
+                let abort = self.attempts.spawn(attempt(carrier.stack.clone(), call));
+                self.parking.begin((partition, Some(index)));
+                let task = abort.id();
+                let running = Running { partition, carrier: index, id, called_off, begun_at, abort };
+                self.running.insert(task, running);
             }
         }
         if self.commit(draft).await? {
@@ -372,12 +379,15 @@ impl Executor {
                 Err(error) => (error.id(), broken_off(&error)),
             };
             // Unknown: an attempt for a partition that was lost. Its next holder makes it again.
-            if let Some(Running { partition, id, .. }) = self.running.remove(&task)
+            if let Some(Running { partition, carrier, id, .. }) = self.running.remove(&task)
                 && let Some(held) = self.held.get(&partition)
                 && let Some(pending) = held.pending().get(&id)
             {
-                let times = (held.tried_since(pending, now), now);
-                let end = report.map(|r| conclude::after_attempt(pending, partition, r, times, &self.config));
+                self.parking.end((partition, Some(carrier)));
+                let end = report.map(|report| {
+                    let times = (held.tried_since(pending, report.made > 0, now), now);
+                    conclude::after_attempt(pending, partition, report, times, &self.config)
+                });
                 match end {
                     Some(Conclusion::Ended(end)) => {
                         draft.end(partition, &id, &end, now)?;
@@ -504,12 +514,14 @@ impl Executor {
         Ok(())
     }
 
-    /// Holds back partitions of which too many actions wait for one target, and lets them go on at half of that.
+    /// Holds back partitions of which too many actions wait for one target, or for their project to go on; and lets them go on at
+    /// half of that. What is said on `control` is heard all the same.
     async fn balance(&mut self) {
-        let max = self.config.pending_max;
         for (&partition, held) in &mut self.held {
             let waiting = held.waiting().values().copied().max().unwrap_or_default();
-            let full = if held.full { waiting > max / 2 } else { waiting >= max };
+            let counts = [(waiting, self.config.pending_max), (held.held_back(), self.config.held_back_max)];
+            let full =
+                counts.iter().any(|(count, max)| if held.full { *count > max / 2 } else { count >= max });
             if full == held.full {
                 continue;
             }
@@ -541,7 +553,7 @@ impl Executor {
     fn lose(&mut self, partition: u32) {
         self.held.remove(&partition);
         self.restoring.remove(&partition);
-        self.parked.retain(|(_, of, ..)| *of != partition);
+        self.parking.lose(partition);
         self.running.retain(|_, running| {
             let keep = running.partition != partition;
             if !keep {

@@ -1,7 +1,7 @@
 //! Actions that should have been attempted, or have ended, and did not.
 //!
-//! A parked retry is attempted when its instant has come, and no action outlives the time to give up: at its end there is a last
-//! attempt, which is bounded. One that is overdue by more than [`STALLED_AFTER`] was forgotten by somebody. It is logged and
+//! A parked retry is attempted when its instant has come, and no attempt, once it has its permit, takes as long as the time to
+//! give up: each of its calls is bounded. One that is overdue by more than [`STALLED_AFTER`] was forgotten by somebody. It is logged and
 //! counted once, until it ends or is parked anew.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-/// By how much a retry may be overdue, and an action may outlive the time to give up. The loop comes round every second; a step
+/// By how much a retry may be overdue, and an attempt may outlast the time to give up. The loop comes round every second; a step
 /// on a slow log takes some.
 pub const STALLED_AFTER: TimeDelta = TimeDelta::seconds(60);
 /// How often it is looked.

@@ -2,7 +2,7 @@
 //!
 //! - `{"state": "pending", "accepted_at", "asked_at", "offset", "attempts", "parkings", "next_attempt_at", "record"}`:
 //!   the action is to be carried out; `offset` and `record` are the action's record, as it stands on `actions`;
-//!   With `redrive` where that record was redriven, and `supersedes` where its outcome will replace an earlier one;
+//!   with `tried_since` once it was parked, `redrive` where that record was redriven, and `supersedes` where its outcome will replace an earlier one;
 //! - `{"state": "done", "finished_at", "round", "risk"}`: it has its outcome, of that redrive round (0 where it is not said), which made the
 //!   project's risk what it is by `risk`. Kept for seven days, so that the same action standing on the log again is recognised; then
 //!   deleted.
@@ -81,6 +81,9 @@ pub(crate) struct PendingEntry {
     pub(crate) parkings: u32,
     /// When it is to be attempted.
     pub(crate) next_attempt_at: DateTime<Utc>,
+    /// Since when it had been tried when it was last parked; `None` also where it was held back then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tried_since: Option<DateTime<Utc>>,
     /// What the target last said against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_error: Option<String>,
@@ -142,11 +145,12 @@ mod tests {
         // These stand in changelogs in the field.
         let pending = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T10:00:05.250Z","record":"{\"event_id\":\"a-1\"}"}"#;
         let redriven = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T10:00:05.250Z","redrive":{"round":2,"letter":"d-1","supersedes":"o-1"},"supersedes":{"outcome":"o-1","risk":0.1},"record":"{\"event_id\":\"a-1\"}"}"#;
+        let let_go = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T12:00:05.250Z","tried_since":"2026-03-02T12:00:00Z","record":"{\"event_id\":\"a-1\"}"}"#;
         let done = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":-0.05}"#;
         let again = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","round":2,"risk":-0.05}"#;
         let paused = r#"{"state":"paused","at":"2026-03-02T10:00:01Z"}"#;
         let resumed = r#"{"state":"resumed","at":"2026-03-02T10:00:01Z"}"#;
-        for text in [pending, redriven, done, again, paused, resumed] {
+        for text in [pending, redriven, let_go, done, again, paused, resumed] {
             let entry: Entry = serde_json::from_str(text).expect("an entry");
             assert_eq!(serde_json::to_string(&entry).expect("JSON"), text);
         }

@@ -1,6 +1,6 @@
 //! The loop looks after itself.
 
-use super::{Executor, Parked, Running};
+use super::{Executor, Running};
 use crate::{
     conclude,
     stalls::{self, STALLED_AFTER, Stalled},
@@ -14,20 +14,19 @@ impl Executor {
             return;
         }
         let patience = conclude::delta(self.config.give_up_after);
-        let late = |(at, ..): &&Parked| *at + STALLED_AFTER < now;
-        let parked = self.parked.iter().take_while(late).filter_map(|(at, partition, _, id)| {
-            let held = self.held.get(partition)?;
+        let parked = self.parking.before(now - STALLED_AFTER).filter_map(|(at, partition, id)| {
+            let held = self.held.get(&partition)?;
             let pending = held.pending().get(id)?;
             // What was held back is not late before it was let go.
             let due_at = match held.holds_back(pending) {
-                true => *at,
-                false => (*at).max(held.tried_since(pending, now)),
+                true => at,
+                false => held.let_go_at(pending).map_or(at, |let_go_at| let_go_at.max(at)),
             };
-            Some((due_at, *partition, id.clone()))
+            Some((due_at, partition, id.clone()))
         });
-        let running = self.running.values().filter_map(|Running { partition, id, .. }| {
-            let held = self.held.get(partition)?;
-            Some((held.tried_since(held.pending().get(id)?, now) + patience, *partition, id.clone()))
+        // What waits for a permit is late through others.
+        let running = self.running.values().filter_map(|Running { partition, id, begun_at, .. }| {
+            Some((*begun_at.get()? + patience, *partition, id.clone()))
         });
         let (actions, overdue) = stalls::overdue(parked.chain(running), now, STALLED_AFTER);
         let first = overdue.first();

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use eventlog::LogError;
 use events::{Control, topic};
 
-use super::{Executor, Parked};
+use super::Executor;
 use crate::{
     Config, ExecutorError, conclude,
     partition::Partition,
@@ -44,12 +44,15 @@ impl Executor {
 
     /// Parks whatever is pending in a partition and does not run.
     fn park_all(&mut self, partition: u32) {
-        self.parked.retain(|(_, of, ..)| *of != partition);
+        self.parking.clear(partition);
         let running: HashSet<&str> =
             self.running.values().filter(|r| r.partition == partition).map(|r| &*r.id).collect();
         let Some(held) = self.held.get(&partition).filter(|held| held.informed) else { return };
         let waiting = held.pending().iter().filter(|(id, _)| !running.contains(&***id));
-        self.parked.extend(waiting.map(|(id, pending)| parked(held, partition, id, pending, &self.config)));
+        for (id, pending) in waiting {
+            let at = look_at(held, pending, &self.config);
+            self.parking.park((partition, pending.target), at, pending.entry.offset, id);
+        }
     }
 
     /// Of what was said on `control` the last word on each project, where it changes something.
@@ -70,18 +73,28 @@ impl Executor {
         Ok(news)
     }
 
-    /// Holds back or lets go; the step that says so was made. Attempts that have not begun are called off.
+    /// Calls off the attempts of what is to be held back: they call no target from here on. Where the step that says so is not
+    /// made, all of them are void.
+    pub(super) fn call_off(&self, words: &[(u32, String, Word)]) {
+        let paused = words.iter().filter(|(.., word)| matches!(word, Word::Paused(_)));
+        for (partition, project, _) in paused {
+            let Some(held) = self.held.get(partition) else { continue };
+            for running in self.running.values().filter(|running| running.partition == *partition) {
+                let of = |pending: &Pending| project.is_empty() || pending.action.project_id == *project;
+                if held.pending().get(&running.id).is_some_and(of) {
+                    running.called_off.cancel();
+                }
+            }
+        }
+    }
+
+    /// Holds back or lets go; the step that says so was made.
     pub(super) fn heed(&mut self, words: Vec<(u32, String, Word)>) {
         for (partition, project, word) in words {
             let Some(held) = self.held.get_mut(&partition) else { continue };
             held.heed(&project, word);
             let scope = if project.is_empty() { "all projects" } else { &project };
             tracing::info!(partition, project = scope, ?word, "effects are paused or go on");
-            for running in self.running.values().filter(|running| running.partition == partition) {
-                if held.pending().get(&running.id).is_some_and(|pending| held.holds_back(pending)) {
-                    running.called_off.cancel();
-                }
-            }
             self.park_all(partition);
         }
     }
@@ -90,16 +103,16 @@ impl Executor {
     pub(super) fn park(&mut self, partition: u32, id: &Arc<str>) {
         let Some(held) = self.held.get(&partition).filter(|held| held.informed) else { return };
         if let Some(pending) = held.pending().get(id) {
-            self.parked.insert(parked(held, partition, id, pending, &self.config));
+            let at = look_at(held, pending, &self.config);
+            self.parking.park((partition, pending.target), at, pending.entry.offset, id);
         }
     }
 }
 
 /// When a pending action is to be looked at again.
-fn parked(held: &Partition, partition: u32, id: &Arc<str>, pending: &Pending, config: &Config) -> Parked {
-    let at = match held.holds_back(pending) {
+fn look_at(held: &Partition, pending: &Pending, config: &Config) -> DateTime<Utc> {
+    match held.holds_back(pending) {
         true => conclude::expires_at(pending, config),
         false => pending.entry.next_attempt_at,
-    };
-    (at, partition, pending.entry.offset, id.clone())
+    }
 }

@@ -160,10 +160,14 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         match self.breaker.admit() {
             Ok(pass) => {
+                call.begun_at.get_or_init(|| self.breaker.clock.now());
                 let future = self.inner.call(call);
                 Box::pin(async move {
                     let Ok(report) = future.await;
-                    pass.ended(&report.verdict);
+                    // Called off, it says nothing about the target.
+                    if report.made > 0 {
+                        pass.ended(&report.verdict);
+                    }
                     Ok(report)
                 })
             }

@@ -38,14 +38,11 @@ async fn run(name: &'static str, stack: Stack, call: &Call) -> (Leg, Option<Repo
     (Leg { ended: !matches!(report.verdict, Verdict::Retry { .. }), carried }, Some(report))
 }
 
-/// One leg's call. Called off while it waits for a permit, it has not begun: it stays as it was, and may be made at once.
+/// One leg's call; called off while it waits for a permit, it does not begin.
 async fn called(mut stack: Stack, call: Call) -> Report {
     let ready = tokio::select! {
         biased;
-        () = call.called_off.cancelled() => {
-            let verdict = Verdict::Retry { after: None, reason: "called off before it began".to_owned() };
-            return Report { verdict, made: 0, held_back: Some(Duration::ZERO), legs: Vec::new() };
-        }
+        () = call.called_off.cancelled() => return Report::called_off(),
         Ok(ready) = stack.ready() => ready,
     };
     let Ok(report) = ready.call(call).await;

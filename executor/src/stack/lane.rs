@@ -158,12 +158,11 @@ mod tests {
             "source_ref": "",
         });
         let action = Arc::new(serde_json::from_value(action).expect("an action"));
-        Call {
-            attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
-            made: 0,
-            legs: Vec::new(),
-            called_off: CancellationToken::new(),
-        }
+        Call::new(
+            Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
+            Vec::new(),
+            CancellationToken::new(),
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,8 +12,13 @@ mod meter;
 mod quick_retry;
 mod rate;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use eventlog::Clock;
 pub(crate) use fan_out::fan_out;
 use futures::FutureExt;
@@ -32,8 +37,17 @@ pub(crate) struct Call {
     pub(crate) made: u32,
     /// What is known of its targets from earlier passes, where a route names several.
     pub(crate) legs: Vec<Leg>,
-    /// Cancelled once what has not begun is not to begin.
+    /// Once cancelled, no call of a target begins.
     pub(crate) called_off: CancellationToken,
+    /// When it first had a permit.
+    pub(crate) begun_at: Arc<OnceLock<DateTime<Utc>>>,
+}
+
+impl Call {
+    /// No target was called for this attempt yet.
+    pub(crate) fn new(attempt: Attempt, legs: Vec<Leg>, called_off: CancellationToken) -> Self {
+        Self { attempt, made: 0, legs, called_off, begun_at: Arc::default() }
+    }
 }
 
 /// What came back.
@@ -46,6 +60,14 @@ pub(crate) struct Report {
     pub(crate) held_back: Option<Duration>,
     /// Each target of a route; none without a route.
     pub(crate) legs: Vec<Leg>,
+}
+
+impl Report {
+    /// The target was not called: the attempt was called off. It stays as it was, and may be made at once.
+    fn called_off() -> Self {
+        let verdict = Verdict::Retry { after: None, reason: "called off before it began".to_owned() };
+        Self { verdict, made: 0, held_back: Some(Duration::ZERO), legs: Vec::new() }
+    }
 }
 
 /// A target in its stack. Clones share permits, rate and breaker.

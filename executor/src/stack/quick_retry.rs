@@ -7,7 +7,7 @@ use tower::retry::Policy;
 use super::{Call, Report, spread};
 use crate::{Limits, Verdict};
 
-/// Tries again while the verdict is [`Verdict::Retry`], tries are left, and the wait is short; the last report counts
+/// Tries again while the verdict is [`Verdict::Retry`], tries are left, the wait is short, and nobody calls it off; the last report counts
 /// every call that was made.
 #[derive(Debug, Clone)]
 pub(super) struct QuickRetry {
@@ -43,7 +43,7 @@ impl Policy<Call, Report, Infallible> for QuickRetry {
         let doubled = self.wait.saturating_mul(1 << (self.tried - 1).min(16));
         // The target's word can only lengthen our own wait: one that says "at once" is not called in a circle.
         let wait = report.held_back.unwrap_or(doubled).max(after.unwrap_or_default());
-        if self.tried >= self.attempts || wait > self.wait_max {
+        if self.tried >= self.attempts || wait > self.wait_max || call.called_off.is_cancelled() {
             return None;
         }
         Some(tokio::time::sleep(spread(wait, &call.attempt.action.event_id, self.tried)))
@@ -70,12 +70,11 @@ mod tests {
             "source_ref": "",
         }));
         let action = std::sync::Arc::new(action.expect("an action"));
-        let mut call = Call {
-            attempt: Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
-            made: 0,
-            legs: Vec::new(),
-            called_off: CancellationToken::new(),
-        };
+        let mut call = Call::new(
+            Attempt { action, asked_at: chrono::DateTime::UNIX_EPOCH },
+            Vec::new(),
+            CancellationToken::new(),
+        );
         let mut policy = QuickRetry::new(&Limits::default());
         let failure = |after| {
             let verdict = Verdict::Retry { after, reason: String::new() };

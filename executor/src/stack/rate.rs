@@ -1,6 +1,8 @@
-//! At most so many attempts a second, evenly, whoever asks.
+//! At most so many attempts a second, evenly, whoever asks. This is the last wait before the target is called, so here it
+//! is seen whether the attempt was called off meanwhile: while it waited for its lane, its permit, or its next quick try.
 
 use std::{
+    convert::Infallible,
     num::NonZeroU32,
     sync::Arc,
     task::{Context, Poll},
@@ -12,6 +14,8 @@ use governor::{
     clock::{Clock as _, DefaultClock},
 };
 use tower::{Layer, Service};
+
+use super::{Call, Report};
 
 /// Lets `per_second` attempts through a second, as many at once.
 #[derive(Clone)]
@@ -37,21 +41,20 @@ pub(super) struct Rate<S> {
     limiter: Arc<DefaultDirectRateLimiter>,
 }
 
-impl<S, R> Service<R> for Rate<S>
+impl<S> Service<Call> for Rate<S>
 where
-    S: Service<R> + Clone + Send + 'static,
+    S: Service<Call, Response = Report, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
-    R: Send + 'static,
 {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+    type Response = Report;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Report, Infallible>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
+    fn call(&mut self, call: Call) -> Self::Future {
         // The service that was made ready is the one to call; its fresh clone takes its place.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
@@ -60,7 +63,10 @@ where
             while let Err(not_until) = limiter.check() {
                 tokio::time::sleep(not_until.wait_time_from(DefaultClock::default().now())).await;
             }
-            inner.call(request).await
+            if call.called_off.is_cancelled() {
+                return Ok(Report::called_off());
+            }
+            inner.call(call).await
         })
     }
 }

@@ -792,10 +792,14 @@ async fn a_start_is_progress_soon_however_long_the_log_is_waited_for() {
 async fn an_attempt_that_outlives_the_time_to_give_up_is_told() {
     let mut world = World::new().await;
     world.config.limits.attempt_timeout = Duration::from_secs(600);
+    world.config.limits.concurrency = 1;
     world.mock.inject(Fault::hang().times(1000));
     world.start();
     world.publish(&action("a-1", "post_nudge")).await;
-    world.until("it is pending", || world.progress.pending() == 1).await;
+    world.until("it has begun", || world.mock.faults()[0].times == 999).await;
+    // This one waits for a permit, and is late through the other.
+    world.publish(&action("a-2", "post_nudge")).await;
+    world.until("both are pending", || world.progress.pending() == 2).await;
     // A minute past the quarter of an hour is its bound.
     world.advance(16 * 60);
     world.until("it was looked", || world.progress.moved_at() == Some(world.clock.now())).await;
@@ -809,7 +813,7 @@ async fn an_attempt_that_outlives_the_time_to_give_up_is_told() {
     world.mock.clear_faults();
     world.config.limits.attempt_timeout = Duration::from_millis(300);
     world.start();
-    world.outcome().await;
+    world.outcomes_of(2).await;
     world.advance(11);
     world.until("it is over", || world.progress.stalled().actions == 0).await;
 }

@@ -1,11 +1,20 @@
 //! Effects that an operator pauses: each test is one conversation.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use crate::world::{World, action, memory_log::PARTITIONS};
+use async_trait::async_trait;
 use calendar_mock::{Collection, Fault};
-use eventlog::partition_of;
-use events::Outcome;
+use chrono::{DateTime, TimeDelta, Utc};
+use eventlog::{Clock, ManualClock, partition_of};
+use events::{ActionKind, Outcome};
+use executor::{Attempt, Target, Verdict};
 use serde_json::{Value, json};
 
 const PROJECT: Option<&str> = Some("alpha");
@@ -164,6 +173,38 @@ async fn what_is_held_back_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn what_is_held_back_is_bounded_and_the_word_that_lets_it_go_is_heard() {
+    let mut world = World::new().await;
+    world.config.held_back_max = 20;
+    world.config.pending_max = 10;
+    world.config.batch_max = 10;
+    world.config.limits.concurrency = 1;
+    world.start();
+    world.paused(PROJECT).await;
+    for n in 0..100 {
+        world.publish(&action(&format!("a-{n:02}"), "post_nudge")).await;
+    }
+    for _ in 0..2 {
+        world.until("no more is read", || !world.log.paused().is_empty()).await;
+        assert!(world.log.paused().iter().all(|(topic, _)| topic == "actions"));
+        // Also for the next holder.
+        world.kill().await;
+        world.start();
+        world.until("it is restored", || world.progress.held_back() >= 20).await;
+    }
+    world.until("no more is read", || !world.log.paused().is_empty()).await;
+    let pending = || world.state().values().filter(|entry| entry["state"] == "pending").count();
+    assert!((20..60).contains(&pending()), "{}", pending());
+    assert!(world.mock.nudges().is_empty());
+    world.say(PROJECT, false).await;
+    world.until("all are done", || world.concluded().len() == 100).await;
+    // One after the other they keep their order, however few of them run at a time.
+    let keys = world.mock.nudges().into_iter().map(|nudge| nudge.idempotency_key.unwrap());
+    assert!(keys.is_sorted_by(|a, b| a < b));
+    world.until("it goes on", || world.log.paused().is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_word_is_heard_while_a_slow_target_holds_up_the_actions() {
     let mut world = World::new().await;
     world.config.pending_max = 10;
@@ -186,6 +227,50 @@ async fn a_word_is_heard_while_a_slow_target_holds_up_the_actions() {
     world.say(PROJECT, false).await;
     world.until("all are done", || world.concluded().len() == 30).await;
     assert_eq!(world.mock.nudges().len(), 30);
+}
+
+#[tokio::test]
+async fn nothing_begins_between_the_step_that_says_it_is_paused_and_its_end() {
+    let mut world = World::new().await;
+    world.config.limits.concurrency = 1;
+    world.config.limits.attempt_timeout = Duration::from_secs(3600);
+    world.start();
+    world.mock.inject(Fault::delay(Duration::from_millis(500)));
+    world.publish(&action("a-1", "post_nudge")).await;
+    world.until("a call is under way", || world.mock.faults().is_empty()).await;
+    world.publish(&action("a-2", "post_nudge")).await;
+    world.publish(&neighbours("a-3", "post_nudge")).await;
+    world.pending(3).await;
+    world.log.hold_commits(true);
+    world.say(PROJECT, true).await;
+    world.until("the step is under way", || world.log.commits_waiting() == 1).await;
+    // The next permit goes to the neighbour, though the other waited for it first.
+    world.until("two calls were made", || world.mock.nudges().len() == 2).await;
+    let keys = world.mock.nudges().into_iter().map(|nudge| nudge.idempotency_key.unwrap());
+    assert_eq!(keys.collect::<Vec<_>>(), ["a-1", "a-3"]);
+    world.log.hold_commits(false);
+    world.until("two are done", || world.concluded().len() == 2).await;
+    world.settle().await;
+    assert_eq!(world.mock.nudges().len(), 2);
+    world.say(PROJECT, false).await;
+    world.until("all are done", || world.concluded().len() == 3).await;
+}
+
+#[tokio::test]
+async fn what_fails_while_paused_is_not_tried_again_at_once() {
+    let mut world = World::new().await;
+    world.config.limits.attempt_timeout = Duration::from_secs(1);
+    world.start();
+    world.mock.inject(Fault::hang());
+    world.publish(&action("a-1", "post_nudge")).await;
+    world.until("a call is under way", || world.mock.faults().is_empty()).await;
+    world.paused(PROJECT).await;
+    world.until("it was parked", || world.state()["a-1"]["parkings"] == 1).await;
+    assert_eq!(world.state()["a-1"]["attempts"], 1);
+    assert!(world.mock.nudges().is_empty());
+    world.say(PROJECT, false).await;
+    world.advance(10);
+    world.until("it is done", || world.concluded() == ["a-1"]).await;
 }
 
 #[tokio::test]
@@ -219,9 +304,74 @@ async fn the_time_to_give_up_begins_when_the_project_is_let_go() {
     world.advance(3600);
     world.say(PROJECT, false).await;
     world.until("it is tried again", || world.state()["a-2"]["parkings"] == 2).await;
+    world.kill().await;
+    world.start();
     world.advance(15 * 60);
     world.until("it is given up", || world.concluded().len() == 2).await;
     assert_eq!(world.dead_letters().len(), 1);
+}
+
+/// Every call takes half a minute of the manual clock; the 33rd, after a quarter of an hour, fails.
+struct Slow {
+    clock: Arc<ManualClock>,
+    calls: AtomicUsize,
+    after: Option<Duration>,
+}
+
+#[async_trait]
+impl Target for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn carries(&self, _: &ActionKind) -> bool {
+        true
+    }
+
+    async fn attempt(&self, _: &Attempt) -> Verdict {
+        self.clock.advance(TimeDelta::seconds(30));
+        match self.calls.fetch_add(1, Relaxed) {
+            32 => Verdict::Retry { after: self.after, reason: "busy".into() },
+            _ => Verdict::Done { reference: None },
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_that_takes_longer_than_the_time_to_give_up_is_done_whole() {
+    // It opens the breaker on all that wait; or says itself when to come back.
+    for after in [None, Some(Duration::from_secs(60))] {
+        let mut world = World::new().await;
+        world.config.limits.concurrency = 1;
+        world.config.limits.quick_attempts = 1;
+        world.config.limits.breaker_failures = 1;
+        let slow = Arc::new(Slow { clock: world.clock.clone(), calls: AtomicUsize::new(0), after });
+        world.start_with(vec![slow.clone()]);
+        world.paused(PROJECT).await;
+        for n in 0..40 {
+            world.publish(&action(&format!("a-{n}"), "post_nudge")).await;
+        }
+        world.pending(40).await;
+        world.advance(3600);
+        let let_go_at = world.clock.now();
+        world.say(PROJECT, false).await;
+        while world.outcomes().len() < 40 {
+            let state = world.state();
+            let due = |entry: &Value| entry["next_attempt_at"].as_str()?.parse::<DateTime<Utc>>().ok();
+            let due = state.values().filter_map(due).min();
+            // Nothing is under way, and everything waits for the clock.
+            if let Some(wait) =
+                due.map(|due| due - world.clock.now()).filter(|wait| *wait > TimeDelta::zero())
+            {
+                world.clock.advance(wait);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(world.clock.now() - let_go_at > TimeDelta::minutes(20));
+        assert!(world.outcomes().iter().all(|outcome| outcome.ack), "{:?}", world.outcomes());
+        assert!(world.dead_letters().is_empty());
+        assert_eq!(slow.calls.load(Relaxed), 41);
+    }
 }
 
 #[tokio::test]
