@@ -315,7 +315,7 @@ impl Source for Hook {
                 if place % SAVE_AFTER == SAVE_AFTER - 1 {
                     // The log is read again from where it was, should this be as far as it gets.
                     let progress = Cursor { swept_to: before.swept_to.max(delivery.at), ..before.clone() };
-                    progress.save(&*world.log, &self.cursor_name()).await?;
+                    progress.save(&*world.log, &self.cursor_name(), world.clock.now()).await?;
                 }
                 self.settled.insert(delivery.guid, delivery.at);
             }
@@ -323,7 +323,7 @@ impl Source for Hook {
             if all {
                 return Ok(());
             }
-            cursor.save(&*world.log, &self.cursor_name()).await?;
+            cursor.save(&*world.log, &self.cursor_name(), world.clock.now()).await?;
         }
     }
 }

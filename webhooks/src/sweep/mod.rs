@@ -301,13 +301,13 @@ impl Turns {
     async fn sweep(&self, source: &mut dyn Source, at_start: bool) -> Result<DateTime<Utc>, Trouble> {
         let World { log, clock, .. } = &*self.world;
         let name = source.cursor_name();
-        let mut cursor = Cursor::load(&**log, &name).await?.unwrap_or_default();
+        let mut cursor = Cursor::load(&**log, &name, clock.now()).await?.unwrap_or_default();
         if !at_start && cursor.is_fresh(clock.now(), self.every) {
             return Ok(cursor.swept_at);
         }
         source.sweep(&self.world, &mut cursor).await?;
         cursor.swept_at = clock.now();
-        cursor.save(&**log, &name).await?;
+        cursor.save(&**log, &name, cursor.swept_at).await?;
         Ok(cursor.swept_at)
     }
 }

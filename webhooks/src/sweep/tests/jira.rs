@@ -246,6 +246,44 @@ async fn a_clock_that_differs_by_minutes_hides_nothing() {
     }
 }
 
+#[rstest]
+#[tokio::test(start_paused = true)]
+async fn a_clock_of_ours_that_jumps_ahead_and_back_hides_nothing(
+    #[values(true, false)] cloud: bool,
+    #[values(true, false)] dated: bool,
+) {
+    let (mut world, jira) = world_of(cloud, AFTER).await;
+    jira.says_the_time(dated);
+    world.goes_on(2 * AFTER).await;
+    jira.creates("OPS-1");
+    let jump = TimeDelta::minutes(200);
+    world.clock.is_ahead(jump);
+    jira.is_ahead(-jump);
+    fine(&world.sweep_later().await);
+    world.clock.is_ahead(TimeDelta::zero());
+    jira.is_ahead(TimeDelta::zero());
+    fine(&world.sweep_later().await);
+    jira.creates("OPS-2");
+    jira.asked();
+    world.goes_on(3 * AFTER).await;
+    assert_eq!(world.swept_keys(), ["OPS-1", "OPS-2"]);
+    assert!(jira.asked().iter().all(|asked| !asked["jql"].as_str().unwrap().contains("--")));
+}
+
+#[rstest]
+#[tokio::test(start_paused = true)]
+async fn a_clock_of_jiras_that_is_hours_ahead_hides_nothing(#[values(true, false)] cloud: bool) {
+    let (mut world, jira) = world_of(cloud, AFTER).await;
+    jira.is_ahead(TimeDelta::hours(3));
+    world.goes_on(2 * AFTER).await;
+    for number in 0..3 {
+        jira.creates(&format!("OPS-{number}"));
+        world.goes_on(20 * MINUTE).await;
+    }
+    world.goes_on(2 * AFTER).await;
+    assert_eq!(world.swept_keys(), ["OPS-0", "OPS-1", "OPS-2"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crash_in_the_middle_repeats_nothing() {
     let (mut world, jira) = world().await;
