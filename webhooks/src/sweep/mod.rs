@@ -22,7 +22,7 @@
 //! | name | labels | meaning |
 //! |---|---|---|
 //! | `breakdown_sweeps_total` | `provider`, `result` | `done`, `refused` (somebody has to do something), `away` |
-//! | `breakdown_swept_deliveries_total` | `provider`, `result` | `known` to the log, `taken` in, `ignored`, `unreadable` (GitHub: a dead letter), `redelivered` (asked for again), `gone`, `lost` |
+//! | `breakdown_swept_deliveries_total` | `provider`, `result` | `known` to the log, `taken` in, `ignored`, `unreadable` (GitHub: a dead letter), `redelivered` (asked for again), `gone`, `lost`, `unserved` (GitHub failed at this one) |
 //! | `breakdown_sweep_seconds` | `provider` | how long a sweep took, waits included |
 //! | `breakdown_sweep_waits_total` | `provider` | how often a limit of requests was waited for |
 //! | `breakdown_swept_at_timestamp_seconds` | `source` | when it was last swept whole |
