@@ -283,7 +283,7 @@ fn until_reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let reset = headers.get("x-ratelimit-reset")?.to_str().ok()?.parse().ok()?;
     let reset = DateTime::from_timestamp(reset, 0)?;
     // A second more: both are whole seconds.
-    Some((reset - their_now(headers, now)).to_std().unwrap_or_default() + Duration::from_secs(1))
+    Some((reset - their_now(headers).unwrap_or(now)).to_std().unwrap_or_default() + Duration::from_secs(1))
 }
 
 /// `Retry-After`, as seconds or as a date.
@@ -293,13 +293,13 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)).min(LONGEST_WAIT));
     }
     let at = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
-    Some((at - their_now(headers, now)).to_std().unwrap_or_default().min(LONGEST_WAIT))
+    Some((at - their_now(headers).unwrap_or(now)).to_std().unwrap_or_default().min(LONGEST_WAIT))
 }
 
-/// Their date, since their clock may differ from ours.
-fn their_now(headers: &HeaderMap, now: DateTime<Utc>) -> DateTime<Utc> {
-    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map_or(now, |date| date.to_utc())
+/// When it was answered, by their clock, since it may differ from ours.
+pub(super) fn their_now(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(date).ok().map(|date| date.to_utc())
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// How long is waited for records at a time.
 const WAIT: Duration = Duration::from_millis(200);
 
+/// By how much a cursor may be ahead and its offsets still be right: sweeps overlap, and clocks may differ.
+const AHEAD: TimeDelta = TimeDelta::minutes(10);
+
 /// How far a sweep has come.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -29,21 +32,35 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Reads the newest one under `name`.
-    pub(super) async fn load(log: &dyn Log, name: &str) -> Result<Option<Self>, LogError> {
-        let mut newest = None;
+    /// Reads the newest one under `name`, written under a clock that may have been ahead of `now`.
+    pub(super) async fn load(
+        log: &dyn Log,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Self>, LogError> {
+        let mut newest: Option<Self> = None;
         read_to_end(log, topic::SWEEPS, &[], DateTime::UNIX_EPOCH, |record| {
             if record.key == name.as_bytes() {
                 newest = record.value.as_deref().and_then(|value| serde_json::from_slice(value).ok());
             }
         })
         .await?;
-        Ok(newest)
+        Ok(newest.map(|cursor| cursor.until(now)))
+    }
+
+    /// The same, as far as it can have come by `now`: what is yet to happen was not looked at.
+    fn until(mut self, now: DateTime<Utc>) -> Self {
+        if self.swept_to > now + AHEAD {
+            self.offsets.clear();
+        }
+        self.swept_to = self.swept_to.min(now);
+        self.began_at = self.began_at.min(now);
+        self
     }
 
     /// Writes it under `name`.
-    pub(super) async fn save(&self, log: &dyn Log, name: &str) -> Result<(), LogError> {
-        let value = serde_json::to_vec(self)
+    pub(super) async fn save(&self, log: &dyn Log, name: &str, now: DateTime<Utc>) -> Result<(), LogError> {
+        let value = serde_json::to_vec(&self.clone().until(now))
             .map_err(|error| LogError::Unfit(format!("a sweep's cursor cannot be written: {error}")))?;
         let record = NewRecord {
             topic: topic::SWEEPS.to_owned(),

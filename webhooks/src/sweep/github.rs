@@ -11,7 +11,11 @@
 //! were signed, and their hash is kept, by which they would be known under another id too. Where they do not, the
 //! hook's own token and address vouch for it, and it is known by its id alone.
 //!
-//! What cannot be fetched whole is asked for again from GitHub: then it comes by webhook.
+//! What cannot be fetched whole is asked for again from GitHub: then it comes by webhook. Until the log has it the cursor stays
+//! before it, and it is asked for every hour, for as long as GitHub has it.
+//!
+//! One delivery that GitHub does not serve holds up no other: where the list is answered still, the sweep goes on, the cursor stays
+//! before that delivery, and the trouble is told at the end.
 
 use std::{
     borrow::Cow,
@@ -30,7 +34,7 @@ use serde_json::value::RawValue;
 
 use super::{
     GithubHook, Source, Trouble, World,
-    api::{Api, Failed},
+    api::{Api, Away, Failed, their_now},
     cursor::Cursor,
 };
 use crate::{
@@ -51,8 +55,15 @@ const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
 const AT_ONCE: usize = 50_000;
 /// After how many that were taken in the cursor is written.
 const SAVE_AFTER: usize = 100;
+/// How often a delivery is asked for again that does not arrive.
+const ASK_EVERY: TimeDelta = TimeDelta::hours(1);
+/// After how long it is given up: GitHub keeps it for three days, and a person must have time to ask for it.
+const GIVE_UP_AFTER: TimeDelta = TimeDelta::hours(60);
 /// The most pages of a list: more deliveries than GitHub keeps of anybody.
 const MAX_PAGES: usize = 20_000;
+
+/// The query of the shortest list.
+const ONE: [(&str, &str); 1] = [("per_page", "1")];
 
 /// One hook.
 pub(super) struct Hook {
@@ -65,6 +76,16 @@ pub(super) struct Hook {
     right: &'static str,
     /// Deliveries that need not be looked at again, and when they were made; so many as the next list can repeat.
     settled: HashMap<String, DateTime<Utc>>,
+    /// Deliveries that were asked for again, and that the log does not have yet.
+    asked: HashMap<String, Asked>,
+}
+
+/// A delivery was asked for again.
+struct Asked {
+    /// When it was first made.
+    first: DateTime<Utc>,
+    /// When it was last asked for, by our clock.
+    at: DateTime<Utc>,
 }
 
 /// A delivery, as it is listed. One that is not as documented must not keep us from the others.
@@ -81,7 +102,10 @@ struct Item {
 struct Listed {
     id: u64,
     guid: String,
+    /// When it was made, the last time.
     at: DateTime<Utc>,
+    /// When it was first made, of the times that were listed.
+    first: DateTime<Utc>,
     event: String,
 }
 
@@ -103,7 +127,7 @@ struct Sent<'a> {
 }
 
 /// What became of a missing delivery; the metric's `result`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
     Taken,
     Ignored,
@@ -114,10 +138,12 @@ enum Fate {
     Gone,
     /// It cannot be had.
     Lost,
+    /// GitHub does not serve it now, but others.
+    Unserved(Trouble),
 }
 
 impl Fate {
-    fn as_str(self) -> &'static str {
+    fn as_str(&self) -> &'static str {
         match self {
             Self::Taken => "taken",
             Self::Ignored => "ignored",
@@ -125,6 +151,7 @@ impl Fate {
             Self::Redelivered => "redelivered",
             Self::Gone => "gone",
             Self::Lost => "lost",
+            Self::Unserved(_) => "unserved",
         }
     }
 }
@@ -142,41 +169,59 @@ impl Hook {
             ),
             GithubHook::App => ("app/hook/deliveries".to_owned(), "to be signed with the App's key"),
         };
-        Self { api, name: format!("github {hook}"), path, right, settled: HashMap::new() }
+        Self {
+            api,
+            name: format!("github {hook}"),
+            path,
+            right,
+            settled: HashMap::new(),
+            asked: HashMap::new(),
+        }
+    }
+
+    /// A page of the list, and the headers of its answer.
+    async fn page(&self, query: &[(&str, &str)]) -> Result<(Vec<Item>, HeaderMap), Trouble> {
+        let answer = self.api.get(&self.path, query).await.map_err(|failed| self.trouble(failed))?;
+        let (head, body) = answer.into_parts();
+        let items = serde_json::from_slice(&body).map_err(|_| self.nonsense("a list of deliveries"))?;
+        Ok((items, head.headers))
     }
 
     /// Deliveries since `since` that may be missing, oldest first; when the youngest was made of all that were listed; and whether
-    /// these are all, or the younger ones are for later.
-    async fn list(&mut self, since: DateTime<Utc>) -> Result<(Vec<Listed>, DateTime<Utc>, bool), Trouble> {
-        let (mut found, mut seen): (VecDeque<Listed>, HashSet<String>) = Default::default();
+    /// these are all, or the younger ones are for later. Nothing was made later than `now`, nor than the answer.
+    async fn list(
+        &self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<Listed>, DateTime<Utc>, bool), Trouble> {
+        let (mut found, mut first): (VecDeque<Listed>, HashMap<String, DateTime<Utc>>) = Default::default();
         let (mut newest, mut all) = (DateTime::UNIX_EPOCH, true);
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let mut query = vec![("per_page", "100")];
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let answer = self.api.get(&self.path, &query).await.map_err(|failed| self.trouble(failed))?;
-            let items: Vec<Item> =
-                serde_json::from_slice(answer.body()).map_err(|_| self.nonsense("a list of deliveries"))?;
+            let (items, headers) = self.page(&query).await?;
+            let now = their_now(&headers).map_or(now, |theirs| theirs.min(now));
             let past = items.iter().all(|item| item.delivered_at.is_some_and(|at| at < since));
             for item in items {
-                let at = item.delivered_at.unwrap_or(newest.max(since));
+                let at = item.delivered_at.unwrap_or(newest.max(since)).min(now);
                 newest = newest.max(at);
                 let (Some(id), Some(guid), Some(event)) = (item.id, item.guid, item.event) else { continue };
                 let looked_for = at >= since
                     && USED.contains(&event.as_str())
                     && is_name(&guid)
-                    && !self.settled.contains_key(&guid)
-                    && seen.insert(guid.clone());
-                if !looked_for {
+                    && !self.settled.contains_key(&guid);
+                // The youngest comes first: what is put last is when it was first made.
+                if !looked_for || first.insert(guid.clone(), at).is_some() {
                     continue;
                 }
-                found.push_back(Listed { id, guid, at, event });
+                found.push_back(Listed { id, guid, at, first: at, event });
                 if found.len() > AT_ONCE {
                     found.pop_front();
                     all = false;
                 }
             }
-            let next = next_cursor(answer.headers());
+            let next = next_cursor(&headers);
             if past || next.is_none() || next == cursor {
                 break;
             }
@@ -185,7 +230,12 @@ impl Hook {
         if !all {
             newest = found.front().map_or(newest, |youngest| youngest.at);
         }
-        Ok((found.into_iter().rev().collect(), newest, all))
+        let mut found: Vec<_> = found.into_iter().rev().collect();
+        for delivery in &mut found {
+            delivery.first = first.get(&delivery.guid).copied().unwrap_or(delivery.at);
+        }
+        found.sort_by_key(|delivery| delivery.at);
+        Ok((found, newest, all))
     }
 
     /// Fetches a delivery and takes it in.
@@ -193,13 +243,13 @@ impl Hook {
         let answer = match self.api.get(&format!("{}/{}", self.path, delivery.id), &[]).await {
             Ok(answer) => answer,
             Err(Failed::TooLong) => return self.ask_again(delivery).await,
-            Err(Failed::Status(StatusCode::NOT_FOUND)) => return Ok(Fate::Gone),
-            Err(failed) => return Err(self.trouble(failed)),
+            Err(failed) => return self.unserved(failed).await,
         };
-        let whole: Whole<'_> =
-            serde_json::from_slice(answer.body()).map_err(|_| self.nonsense("a delivery"))?;
+        let Ok(whole) = serde_json::from_slice::<Whole<'_>>(answer.body()) else {
+            return Ok(Fate::Unserved(self.nonsense("a delivery")));
+        };
         if whole.guid != delivery.guid {
-            return Err(self.nonsense("the delivery that was asked for"));
+            return Ok(Fate::Unserved(self.nonsense("the delivery that was asked for")));
         }
         let Some(payload) = whole.request.payload.map(RawValue::get) else {
             return self.ask_again(delivery).await;
@@ -229,16 +279,84 @@ impl Hook {
         let path = format!("{}/{}/attempts", self.path, delivery.id);
         match self.api.post(&path, vec![]).await {
             Ok(answer) if answer.status() == StatusCode::ACCEPTED => Ok(Fate::Redelivered),
-            Err(failed @ Failed::Away(_)) => Err(self.trouble(failed)),
+            Err(failed @ Failed::Away(_)) => self.unserved(failed).await,
             Ok(_) | Err(_) => {
-                tracing::error!(
-                    hook = self.name,
-                    delivery = delivery.id,
-                    "a delivery that did not arrive can neither be fetched nor asked for again: redeliver it by hand, in the hook's settings"
-                );
-                Ok(Fate::Lost)
+                self.page(&ONE).await?;
+                Ok(self.lost(delivery))
             }
         }
+    }
+
+    /// A request about one delivery failed. Where the list fails too, that is why, and the sweep ends.
+    async fn unserved(&self, failed: Failed) -> Result<Fate, Trouble> {
+        if let Failed::Away(Away::Limited(_)) = failed {
+            return Err(self.trouble(failed));
+        }
+        self.page(&ONE).await?;
+        Ok(match failed {
+            Failed::Status(StatusCode::NOT_FOUND) => Fate::Gone,
+            failed => Fate::Unserved(self.trouble(failed)),
+        })
+    }
+
+    fn lost(&self, delivery: &Listed) -> Fate {
+        tracing::error!(
+            hook = self.name,
+            delivery = delivery.id,
+            "a delivery that did not arrive can neither be fetched nor does it come when asked for: redeliver it by hand, in the hook's settings"
+        );
+        Fate::Lost
+    }
+
+    /// Takes in what is missing, or asks for it, oldest first; before what the cursor has to stay, and why where that is trouble.
+    /// `before`: the cursor as it was.
+    async fn take_all(
+        &mut self,
+        world: &World,
+        missing: Vec<Listed>,
+        before: &Cursor,
+    ) -> Result<(Option<DateTime<Utc>>, Option<Trouble>), Trouble> {
+        let (mut held, mut unserved) = (None::<DateTime<Utc>>, None::<(Trouble, u64, usize)>);
+        for (place, delivery) in missing.into_iter().enumerate() {
+            let now = world.clock.now();
+            let asked = self.asked.get(&delivery.guid);
+            let first = asked.map_or(delivery.first, |asked| asked.first.min(delivery.first));
+            let fate = match asked {
+                Some(_) if now >= first + GIVE_UP_AFTER => Some(self.lost(&delivery)),
+                Some(asked) if now < asked.at + ASK_EVERY => None,
+                _ => Some(self.take(world, &delivery).await?),
+            };
+            if let Some(fate) = &fate {
+                count(1, fate.as_str());
+            }
+            let at = delivery.at;
+            match fate {
+                None => held = earlier(held, first),
+                Some(Fate::Redelivered) => {
+                    held = earlier(held, first);
+                    self.asked.insert(delivery.guid, Asked { first, at: now });
+                }
+                Some(Fate::Unserved(trouble)) => {
+                    held = earlier(held, first);
+                    unserved.get_or_insert((trouble, delivery.id, 0)).2 += 1;
+                }
+                Some(_) => {
+                    self.asked.remove(&delivery.guid);
+                    self.settled.insert(delivery.guid, at);
+                }
+            }
+            if place % SAVE_AFTER == SAVE_AFTER - 1 {
+                // The log is read again from where it was, should this be as far as it gets.
+                let reached = held.map_or(at, |held| held.min(at));
+                let progress = Cursor { swept_to: before.swept_to.max(reached), ..before.clone() };
+                progress.save(&*world.log, &self.cursor_name(), now).await?;
+            }
+        }
+        let trouble = unserved.map(|(trouble, id, deliveries)| {
+            let more = if deliveries > 1 { format!(" and {} more", deliveries - 1) } else { String::new() };
+            Trouble::Away(format!("{trouble} (delivery {id}{more}; the others were looked at)"))
+        });
+        Ok((held, trouble))
     }
 
     fn trouble(&self, failed: Failed) -> Trouble {
@@ -285,9 +403,10 @@ impl Source for Hook {
     async fn sweep(&mut self, world: &World, cursor: &mut Cursor) -> Result<(), Trouble> {
         loop {
             let since = cursor.swept_to - OVERLAP;
-            let (mut found, newest, all) = self.list(since).await?;
+            let (mut found, newest, all) = self.list(since, world.clock.now()).await?;
             let swept_to = cursor.swept_to.max(newest);
-            self.settled.retain(|_, at| *at >= swept_to - OVERLAP * 2);
+            self.settled.retain(|_, at| *at >= since - OVERLAP);
+            self.asked.retain(|_, asked| asked.first >= since - OVERLAP);
             let before = cursor.clone();
             if !found.is_empty() {
                 world.settled().await?;
@@ -305,27 +424,33 @@ impl Source for Hook {
                 let known = found.len() - missing.len();
                 count(known, "known");
                 for delivery in found.iter().filter(|delivery| !missing.contains(&delivery.guid)) {
+                    self.asked.remove(&delivery.guid);
                     self.settled.insert(delivery.guid.clone(), delivery.at);
                 }
                 found.retain(|delivery| missing.contains(&delivery.guid));
             }
-            for (place, delivery) in found.into_iter().enumerate() {
-                let fate = self.take(world, &delivery).await?;
-                count(1, fate.as_str());
-                if place % SAVE_AFTER == SAVE_AFTER - 1 {
-                    // The log is read again from where it was, should this be as far as it gets.
-                    let progress = Cursor { swept_to: before.swept_to.max(delivery.at), ..before.clone() };
-                    progress.save(&*world.log, &self.cursor_name()).await?;
+            let (held, trouble) = self.take_all(world, found, &before).await?;
+            match held {
+                None => cursor.swept_to = swept_to,
+                // Also where the log is read from: what is held may yet come, and the others are to be found there.
+                Some(held) => {
+                    *cursor = Cursor { swept_to: before.swept_to.max(held.min(swept_to)), ..before };
                 }
-                self.settled.insert(delivery.guid, delivery.at);
             }
-            cursor.swept_to = swept_to;
-            if all {
+            if trouble.is_none() && (all || held.is_some()) {
                 return Ok(());
             }
-            cursor.save(&*world.log, &self.cursor_name()).await?;
+            cursor.save(&*world.log, &self.cursor_name(), world.clock.now()).await?;
+            if let Some(trouble) = trouble {
+                return Err(trouble);
+            }
         }
     }
+}
+
+/// The earlier of what holds the cursor already, and of `at`.
+fn earlier(held: Option<DateTime<Utc>>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    Some(held.map_or(at, |held| held.min(at)))
 }
 
 fn count(deliveries: usize, result: &'static str) {

@@ -10,7 +10,8 @@
 //! Two changes of which neither arrived are one event. What is deleted is not found.
 //!
 //! - **Time is Jira's.** The search asks in minutes before its now (`updated >= -90m`): absolute times are in the zone of whoever asks.
-//!   Sweeps overlap by ten minutes, for clocks, and for a search index that is behind.
+//!   Sweeps overlap by ten minutes, for clocks, and for a search index that is behind. Of two clocks, ours and the answer's `Date`,
+//!   the later one tells from when on to ask, the earlier one how far the sweep has come: neither alone hides anything.
 //! - **Jira first.** It tries webhooks again for an hour and more; until then an issue is left alone, so that what comes late is not
 //!   told twice.
 //! - **Pages.** Cloud hands out a token for the next one. Data Center counts issues: one that is updated meanwhile moves to the end, and those
@@ -33,7 +34,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     JiraSweep, Source, Trouble, World,
-    api::{Api, Failed},
+    api::{Api, Failed, their_now},
     cursor::Cursor,
 };
 use crate::{
@@ -46,6 +47,10 @@ use crate::{
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
 /// How much earlier, by our clock, an event may stand on the log than it happened by Jira's.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
+/// By how much Jira's clock may be ahead of the one that a query was made by.
+const CLOSE: TimeDelta = TimeDelta::minutes(1);
+/// How often a query is made by a later clock.
+const QUERIES: usize = 3;
 /// How many issues are looked for in one reading of the log.
 const AT_ONCE: usize = 5_000;
 /// Issues in a page; Jira may give fewer.
@@ -91,6 +96,8 @@ struct Place {
     /// Whether the next page is to begin with some of these.
     overlaps: bool,
     ended: bool,
+    /// When the last page was answered, by Jira's clock, where that was said.
+    answered_at: Option<DateTime<Utc>>,
 }
 
 /// What the log says of an issue.
@@ -124,6 +131,25 @@ impl Site {
         format!("{projects}updated >= -{since}m{until} ORDER BY updated ASC, key ASC")
     }
 
+    /// The first page of what was changed since `swept_to`, the place after it, and the later of the clocks: by that it was asked for.
+    async fn begin(
+        &self,
+        world: &World,
+        swept_to: DateTime<Utc>,
+    ) -> Result<(Vec<IssueEvent>, Place, DateTime<Utc>), Trouble> {
+        let mut now = world.clock.now();
+        for _ in 0..QUERIES {
+            let mut place = Place::default();
+            let jql = self.query(swept_to, now);
+            let events = self.page(&mut place, &jql, &world.admission.config().projects).await?;
+            match place.answered_at.filter(|theirs| *theirs > now + CLOSE) {
+                Some(theirs) => now = theirs,
+                None => return Ok((events, place, now)),
+            }
+        }
+        Err(Trouble::Away(format!("{}: Jira takes minutes to answer", self.name)))
+    }
+
     /// The next page's issues, as events.
     async fn page(
         &self,
@@ -147,6 +173,7 @@ impl Site {
         let answer =
             self.api.post(path, asked.to_string().into()).await.map_err(|failed| self.trouble(failed))?;
         // To a wrong login Jira can answer what anybody may see.
+        place.answered_at = their_now(answer.headers());
         let login = answer.headers().get("x-seraph-loginreason").and_then(|reason| reason.to_str().ok());
         if login.is_some_and(|reason| reason.contains("FAILED") || reason.contains("DENIED")) {
             return Err(self.trouble(Failed::Status(StatusCode::UNAUTHORIZED)));
@@ -288,24 +315,30 @@ impl Source for Site {
             cursor.read_history(&*world.log, &[topic::ISSUES], horizon(now), |_| {}).await?;
             return Ok(());
         }
-        let swept_to = cursor.swept_to.max(now - self.after);
         if now - self.after + OVERLAP <= cursor.began_at {
             return Ok(());
         }
-        let created_since = cursor.began_at.max(cursor.swept_to - look_back);
-        let first = self.query(cursor.swept_to, now);
-        let mut place = Place::default();
+        let from = cursor.swept_to.min(now - self.after).max(cursor.began_at);
+        let created_since = cursor.began_at.max(from - look_back);
+        let (events, mut place, later) = self.begin(world, from).await?;
+        let earlier = place.answered_at.map_or(now, |theirs| theirs.min(now));
+        let swept_to = from.max(earlier - self.after);
+        let first = self.query(from, later);
+        let mut events = Some(events);
         let mut offsets = None;
-        while !place.ended {
+        while !place.ended || events.is_some() {
             let mut found: HashMap<String, IssueEvent> = HashMap::new();
-            let mut reached = cursor.swept_to;
-            while !place.ended && found.len() < AT_ONCE {
+            let mut reached = from;
+            while events.is_some() || !place.ended && found.len() < AT_ONCE {
                 // A token is for one search; where issues are counted, none must leave at the beginning as time passes.
                 let jql = match self.cloud {
                     true => Cow::Borrowed(&first),
-                    false => Cow::Owned(self.query(cursor.swept_to, world.clock.now())),
+                    false => Cow::Owned(self.query(from, world.clock.now() + (later - now))),
                 };
-                let events = self.page(&mut place, &jql, &world.admission.config().projects).await?;
+                let events = match events.take() {
+                    Some(events) => events,
+                    None => self.page(&mut place, &jql, &world.admission.config().projects).await?,
+                };
                 for event in events {
                     let Some(at) = event.updated_at else { continue };
                     reached = reached.max(at.min(swept_to));
@@ -323,7 +356,7 @@ impl Source for Site {
             if !place.ended {
                 // The log is read again from where it was, should this be as far as it gets.
                 let progress = Cursor { swept_to: reached, ..cursor.clone() };
-                progress.save(&*world.log, &self.cursor_name()).await?;
+                progress.save(&*world.log, &self.cursor_name(), world.clock.now()).await?;
             }
         }
         cursor.swept_to = swept_to;

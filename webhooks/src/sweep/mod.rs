@@ -22,7 +22,7 @@
 //! | name | labels | meaning |
 //! |---|---|---|
 //! | `breakdown_sweeps_total` | `provider`, `result` | `done`, `refused` (somebody has to do something), `away` |
-//! | `breakdown_swept_deliveries_total` | `provider`, `result` | `known` to the log, `taken` in, `ignored`, `unreadable` (GitHub: a dead letter), `redelivered` (asked for again), `gone`, `lost` |
+//! | `breakdown_swept_deliveries_total` | `provider`, `result` | `known` to the log, `taken` in, `ignored`, `unreadable` (GitHub: a dead letter), `redelivered` (asked for again), `gone`, `lost`, `unserved` (GitHub failed at this one) |
 //! | `breakdown_sweep_seconds` | `provider` | how long a sweep took, waits included |
 //! | `breakdown_sweep_waits_total` | `provider` | how often a limit of requests was waited for |
 //! | `breakdown_swept_at_timestamp_seconds` | `source` | when it was last swept whole |
@@ -301,13 +301,13 @@ impl Turns {
     async fn sweep(&self, source: &mut dyn Source, at_start: bool) -> Result<DateTime<Utc>, Trouble> {
         let World { log, clock, .. } = &*self.world;
         let name = source.cursor_name();
-        let mut cursor = Cursor::load(&**log, &name).await?.unwrap_or_default();
+        let mut cursor = Cursor::load(&**log, &name, clock.now()).await?.unwrap_or_default();
         if !at_start && cursor.is_fresh(clock.now(), self.every) {
             return Ok(cursor.swept_at);
         }
         source.sweep(&self.world, &mut cursor).await?;
         cursor.swept_at = clock.now();
-        cursor.save(&**log, &name).await?;
+        cursor.save(&**log, &name, cursor.swept_at).await?;
         Ok(cursor.swept_at)
     }
 }

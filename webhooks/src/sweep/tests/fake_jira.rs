@@ -51,6 +51,8 @@ struct Inside {
     pages: usize,
     /// By how much its clock is ahead of ours.
     ahead: TimeDelta,
+    /// Whether answers have a date.
+    dated: bool,
 }
 
 #[derive(Clone)]
@@ -71,6 +73,7 @@ impl FakeJira {
             moves: VecDeque::new(),
             pages: 0,
             ahead: TimeDelta::zero(),
+            dated: true,
         };
         Self { inside: Arc::new(Mutex::new(inside)), clock, cloud }
     }
@@ -85,6 +88,10 @@ impl FakeJira {
 
     pub(super) fn is_ahead(&self, by: TimeDelta) {
         self.inside().ahead = by;
+    }
+
+    pub(super) fn says_the_time(&self, dated: bool) {
+        self.inside().dated = dated;
     }
 
     pub(super) fn gives_pages_of(&self, issues: usize) {
@@ -130,7 +137,7 @@ impl FakeJira {
     }
 
     pub(super) fn router(&self) -> Router {
-        Router::new().fallback(answer).with_state(self.clone())
+        Router::new().fallback(dated).with_state(self.clone())
     }
 
     /// An issue as the API and webhooks show it.
@@ -228,7 +235,17 @@ impl FakeJira {
     }
 }
 
-async fn answer(State(jira): State<FakeJira>, request: Request) -> Response {
+async fn dated(State(jira): State<FakeJira>, request: Request) -> Response {
+    let mut answer = answer(&jira, request).await;
+    let dated = jira.inside().dated;
+    if dated {
+        let date = jira.now().to_rfc2822().replace("+0000", "GMT");
+        answer.headers_mut().insert("date", date.parse().unwrap());
+    }
+    answer
+}
+
+async fn answer(jira: &FakeJira, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let asked: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap_or_default();
     let fault = {

@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Router;
+use chrono::{DateTime, Utc};
+use eventlog::Clock;
 use events::{IssueEvent, id, topic};
 use tokio::time::{Instant, sleep};
 
@@ -11,7 +14,7 @@ use super::{
 };
 use crate::{
     Provider,
-    sweep::{AppKey, GithubHook, GithubSweep, SweepConfig, SweepReport},
+    sweep::{AppKey, GithubHook, GithubSweep, SweepConfig, SweepReport, cursor::Cursor},
 };
 
 const EVERY: Duration = Duration::from_secs(300);
@@ -40,6 +43,12 @@ impl World {
     async fn arrives(&self, github: &FakeGithub, event: &str, guid: &str, payload: &str) {
         let status = self.deliver(Provider::Github, event, guid, payload).await;
         github.sent(event, guid, payload, status);
+    }
+
+    /// How far the last cursor says that it was swept.
+    fn swept_to(&self) -> DateTime<Utc> {
+        let last = self.log.all(topic::SWEEPS).pop().unwrap();
+        serde_json::from_slice::<Cursor>(last.value.as_deref().unwrap()).unwrap().swept_to
     }
 
     /// The delivery ids on the log, in order.
@@ -268,6 +277,48 @@ async fn what_cannot_be_fetched_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redelivery_that_fails_again_is_asked_for_until_it_comes_or_is_lost() {
+    let (mut world, github) = world().await;
+    let posts = || github.asked().iter().filter(|asked| asked.starts_with("POST")).count();
+    let hour = Duration::from_secs(3_600);
+    github.keeps_no_payloads(true);
+    github.sends_to(&Router::new().fallback(|| async { http::StatusCode::BAD_GATEWAY }));
+    let made = github.sent("issues", "d-1", &opened(1), 502);
+    fine(&world.sweep().await);
+    for _ in 0..5 {
+        world.arrives(&github, "issues", &format!("d-{}", world.told().len() + 2), &opened(2)).await;
+        fine(&world.sweep_later().await);
+    }
+    assert_eq!((posts(), world.swept_to() <= made.at), (1, true), "not more than once an hour");
+    sleep(hour).await;
+    fine(&world.sweep().await);
+    assert_eq!((posts(), world.swept_to() <= made.at), (1, true));
+    github.sends_to(&world.receivers);
+    sleep(hour).await;
+    world.restart();
+    fine(&world.sweep().await);
+    assert_eq!((posts(), world.told().last().map(String::as_str)), (1, Some("d-1")));
+    fine(&world.sweep_later().await);
+    assert!(world.swept_to() > made.at);
+
+    // One that never comes is given up while a person can still ask for it.
+    github.sends_to(&Router::new().fallback(|| async { http::StatusCode::BAD_GATEWAY }));
+    let made = github.sent("issues", "d-lost", &opened(1), 502);
+    for _ in 0..59 {
+        sleep(hour).await;
+        fine(&world.sweep().await);
+        assert!(world.swept_to() <= made.at);
+    }
+    assert_eq!(posts(), 59);
+    sleep(hour).await;
+    for _ in 0..60 {
+        fine(&world.sweep_later().await);
+        assert!(world.swept_to() > made.at);
+    }
+    assert_eq!(posts(), 0, "it is lost, once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_too_long_is_asked_for_again() {
     let (mut world, github) = world().await;
     github.sent("issues", "d-1", &opened(1), 502);
@@ -352,6 +403,87 @@ async fn a_garbled_delivery_is_not_passed_over() {
     assert!(world.sweep().await.trouble.unwrap().contains("the answer is not a delivery"));
     fine(&world.sweep_later().await);
     assert_eq!(world.told(), ["d-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_is_not_served_holds_up_no_other() {
+    let (mut world, github) = world().await;
+    let bad = github.sent("issues", "d-bad", &opened(1), 502);
+    let mut told = vec![];
+    for (fault, times, says) in [
+        (Fault::Status(500), 3, "GitHub answered 500"),
+        (Fault::Hangs, 3, "GitHub did not answer within 60 s"),
+        (Fault::Garbage, 1, "the answer is not a delivery: check github.api_base"),
+        (Fault::Status(451), 1, "GitHub answered 451"),
+    ] {
+        sleep(A_WHILE).await;
+        let guid = format!("d-{says}").replace([' ', ':'], "-");
+        github.sent("issues", &guid, &opened(2), 502);
+        told.push(guid);
+        github.fault(Fault::None);
+        (0..times).for_each(|_| github.fault(fault.clone()));
+        let trouble = world.sweep().await.trouble.unwrap();
+        assert!(trouble.contains(says) && trouble.contains(&bad.id.to_string()), "{trouble}");
+        assert_eq!(world.told(), told);
+        assert!(world.swept_to() <= bad.at);
+        sleep(Duration::from_secs(7_200)).await;
+        world.restart();
+    }
+    // All of it away is another matter.
+    github.asked();
+    github.fault(Fault::None);
+    (0..6).for_each(|_| github.fault(Fault::Status(500)));
+    github.sent("issues", "d-last", &opened(3), 502);
+    assert_eq!(world.sweep().await.trouble.unwrap(), "github acme/checkout#12: GitHub answered 500");
+    assert_eq!(github.asked().len(), 7, "a list, a delivery, and whether it is all of it");
+    fine(&world.sweep_later().await);
+    told.extend(["d-bad".to_owned(), "d-last".to_owned()]);
+    assert_eq!(world.told(), told, "each once");
+    assert!(world.swept_to() > bad.at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_is_told_from_a_hook_that_is_gone() {
+    let (mut world, github) = world().await;
+    github.sent("issues", "d-1", &opened(1), 502);
+    sleep(A_WHILE).await;
+    github.sent("issues", "d-2", &opened(2), 502);
+    [Fault::None, Fault::Status(404), Fault::Status(404)].into_iter().for_each(|fault| github.fault(fault));
+    let trouble = world.sweep().await.trouble.unwrap();
+    assert!(
+        trouble.contains("answered 404: there is no such hook, or the token may not see it"),
+        "{trouble}"
+    );
+    assert_eq!((world.told().len(), world.log.all(topic::SWEEPS).len()), (0, 0), "nothing was passed over");
+    // This one alone.
+    [Fault::None, Fault::Status(404)].into_iter().for_each(|fault| github.fault(fault));
+    fine(&world.sweep_later().await);
+    assert_eq!(world.told(), ["d-2"]);
+    github.asked();
+    fine(&world.sweep_later().await);
+    assert_eq!(github.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_ahead_hides_nothing() {
+    let (mut world, github) = world().await;
+    github.sent("issues", "d-1", &opened(1), 502);
+    github.change(|delivery| delivery.at += chrono::TimeDelta::days(1));
+    fine(&world.sweep().await);
+    assert!(world.swept_to() <= world.clock.now());
+    sleep(A_WHILE).await;
+    github.sent("issues", "d-2", &opened(2), 502);
+    fine(&world.sweep_later().await);
+    assert_eq!(world.told(), ["d-1", "d-2"]);
+    // A cursor that was written under a clock of ours that was ahead.
+    let name = "github:api.github.com/repos/acme/checkout/hooks/12/deliveries";
+    let ahead = world.clock.now() + chrono::TimeDelta::days(1);
+    let cursor = Cursor { swept_to: ahead, began_at: ahead, ..Cursor::default() };
+    cursor.save(&world.log, name, ahead).await.unwrap();
+    sleep(A_WHILE).await;
+    github.sent("issues", "d-3", &opened(3), 502);
+    fine(&world.sweep_later().await);
+    assert_eq!(world.told(), ["d-1", "d-2", "d-3"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -246,6 +246,52 @@ async fn a_clock_that_differs_by_minutes_hides_nothing() {
     }
 }
 
+#[rstest]
+#[tokio::test(start_paused = true)]
+async fn a_clock_of_ours_that_jumps_ahead_and_back_hides_nothing(
+    #[values(true, false)] cloud: bool,
+    #[values(true, false)] dated: bool,
+) {
+    let (mut world, jira) = world_of(cloud, AFTER).await;
+    jira.says_the_time(dated);
+    world.goes_on(2 * AFTER).await;
+    jira.creates("OPS-1");
+    let jump = TimeDelta::minutes(200);
+    world.clock.is_ahead(jump);
+    jira.is_ahead(-jump);
+    fine(&world.sweep_later().await);
+    world.clock.is_ahead(TimeDelta::zero());
+    jira.is_ahead(TimeDelta::zero());
+    if dated {
+        // Away until that time has come: the cursor is still where it was.
+        sleep(3 * AFTER).await;
+    }
+    fine(&world.sweep_later().await);
+    jira.creates("OPS-2");
+    jira.asked();
+    world.goes_on(3 * AFTER).await;
+    assert_eq!(world.swept_keys(), ["OPS-1", "OPS-2"]);
+    assert!(jira.asked().iter().all(|asked| !asked["jql"].as_str().unwrap().contains("--")));
+}
+
+#[rstest]
+#[tokio::test(start_paused = true)]
+async fn a_clock_of_ours_that_is_hours_behind_hides_nothing(#[values(true, false)] cloud: bool) {
+    let (mut world, jira) = world_of(cloud, AFTER).await;
+    let (behind, outage) = (TimeDelta::hours(3), Duration::from_secs(36_000));
+    world.goes_on(2 * AFTER).await;
+    jira.creates("OPS-1");
+    sleep(outage).await;
+    world.clock.is_ahead(-behind);
+    jira.is_ahead(behind);
+    fine(&world.sweep().await);
+    assert_eq!(world.swept_keys(), ["OPS-1"], "it fell behind meanwhile");
+    jira.creates("OPS-2");
+    sleep(outage).await;
+    fine(&world.sweep().await);
+    assert_eq!(world.swept_keys(), ["OPS-1", "OPS-2"], "it is behind still");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crash_in_the_middle_repeats_nothing() {
     let (mut world, jira) = world().await;

@@ -1,6 +1,9 @@
 //! Receivers, a log and a sweeper, in a time that passes only where somebody waits.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
@@ -25,18 +28,26 @@ pub(super) const SECRET: &str = "s3cret";
 
 /// tokio's time, which the tests pause.
 #[derive(Debug)]
-pub(super) struct TokioClock(Instant);
+pub(super) struct TokioClock {
+    began: Instant,
+    ahead: Mutex<TimeDelta>,
+}
 
 impl TokioClock {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Instant::now()))
+        Arc::new(Self { began: Instant::now(), ahead: Mutex::default() })
+    }
+
+    /// Somebody sets it so much ahead of the time, or right again.
+    pub(super) fn is_ahead(&self, by: TimeDelta) {
+        *self.ahead.lock().unwrap() = by;
     }
 }
 
 impl Clock for TokioClock {
     fn now(&self) -> DateTime<Utc> {
         let start: DateTime<Utc> = "2026-11-20T10:00:00Z".parse().unwrap();
-        start + TimeDelta::from_std(self.0.elapsed()).unwrap()
+        start + TimeDelta::from_std(self.began.elapsed()).unwrap() + *self.ahead.lock().unwrap()
     }
 }
 
