@@ -231,6 +231,11 @@ async fn what_failed_is_redriven(world: World) {
         let issue: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(issue["actions"].as_array().unwrap().len(), 1, "{issue}");
         assert!(issue["actions"][0]["outcomes"].as_array().unwrap().len() >= 2);
+        let (out, ..) = world.run(&["doctor"]).await;
+        assert!(
+            out.contains("7 actions taken up and 7 outcomes: each action is pending or has its outcome"),
+            "{out}"
+        );
     }
     serve.stop().await;
 }

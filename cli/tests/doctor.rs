@@ -136,7 +136,7 @@ async fn what_was_done_to_a_log_is_found_and_named() {
             format!("DELETE FROM records WHERE {}", first(&outcomes)),
             &[
                 ("offsets", "outcomes partition"),
-                ("actions, outcomes", "was taken up, and is neither pending nor has an outcome"),
+                ("actions, outcomes", "was taken up, and is neither pending nor has an outcome of round 0"),
                 ("state", "project of project alpha"),
             ],
         ),
@@ -145,6 +145,14 @@ async fn what_was_done_to_a_log_is_found_and_named() {
                 "UPDATE records SET value = (SELECT value FROM records WHERE {outcomes} ORDER BY id LIMIT 1) WHERE id = (SELECT max(id) FROM records WHERE {outcomes})"
             ),
             &[("actions, outcomes", "stands there twice")],
+        ),
+        (
+            // Redriven, and the outcome of that is gone: the one of the first time does not stand for it.
+            format!(
+                "UPDATE records SET headers = '[[\"redrive\",\"1\"],[\"redrive_of\",\"d-1\"],[\"supersedes\",\"o-1\"]]' WHERE {}",
+                first(&actions)
+            ),
+            &[("actions, outcomes", "was taken up, and is neither pending nor has an outcome of round 1")],
         ),
         (
             format!("UPDATE records SET key = CAST('beta' AS BLOB) WHERE {}", first(&actions)),

@@ -162,7 +162,8 @@ pub trait Log: Send + Sync + 'static {
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError>;
 
     /// Whether an append would be taken now, found out without appending a record; the error says what stands against it.
-    /// Where nothing better is known, a log that tells of its topics takes records.
+    /// Where nothing better is known, a log that tells of its topics takes records (Kafka: unless the last append of this
+    /// process failed, less than a minute ago).
     async fn writable(&self) -> Result<(), LogError> {
         self.topics().await.map(drop)
     }

@@ -75,6 +75,23 @@ async fn append_says_that_the_broker_is_down_and_goes_on_when_it_is_back() {
     }
 }
 
+/// As with fewer replicas in sync than `min.insync.replicas`: the broker tells of its topics, and takes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_answers_and_takes_no_record_is_not_writable_until_it_does() {
+    let (cluster, log) = cluster();
+    log.append(vec![record("before")]).await.unwrap();
+    log.writable().await.unwrap();
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 1_000];
+    cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
+    let failed = log.append(vec![record("during")]).await;
+    assert!(matches!(failed, Err(LogError::Unavailable(_))), "{failed:?}");
+    log.topics().await.unwrap();
+    assert_eq!(log.writable().await.err(), failed.err());
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
+    log.append(vec![record("after")]).await.unwrap();
+    log.writable().await.unwrap();
+}
+
 /// An idempotent producer that is refused its identity stops for good, whatever the brokers say later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_that_cannot_go_on_is_replaced() {

@@ -77,6 +77,7 @@ impl Gateway {
                         Err(LogError::Refused(why)) => return Err(LogError::Refused(why).into()),
                         Err(error) => {
                             warn!(%error, "the gateway cannot poll; trying again");
+                            partitions.doubt();
                             pause(&shutdown).await;
                             continue;
                         }
@@ -329,7 +330,7 @@ impl Gateway {
                 }
                 Err(error) => {
                     warn!(%error, partition = number, "timers wait: the log does not answer");
-                    partitions.held.values_mut().for_each(|held| held.caught_up = None);
+                    partitions.doubt();
                     return Ok(Committed::Nothing);
                 }
             }
@@ -428,6 +429,11 @@ struct Partitions {
 }
 
 impl Partitions {
+    /// The log does not answer: what it last said of its ends tells nothing of timers that have come due since.
+    fn doubt(&mut self) {
+        self.held.values_mut().for_each(|held| held.caught_up = None);
+    }
+
     /// One of which not everything is written that should be of a shadow, unless that is left alone.
     fn unwritten(&mut self) -> Option<&mut Partition> {
         let left_out = self.trial.is_left_out();

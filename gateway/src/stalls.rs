@@ -42,8 +42,8 @@ pub(crate) struct Held<'a> {
     pub(crate) state: &'a State,
 }
 
-/// The timers of partitions that are not behind which were due more than `bound` before `now`: how many, and the first of each
-/// partition, in order.
+/// The timers of partitions that are not behind which were due more than `bound` before `now`: how many, and the first of all,
+/// in order.
 pub(crate) fn overdue<'a>(
     held: impl IntoIterator<Item = Held<'a>>,
     now: DateTime<Utc>,
@@ -52,15 +52,15 @@ pub(crate) fn overdue<'a>(
     let limit = now - bound;
     let (mut count, mut named) = (0, BTreeSet::new());
     for Held { number, state, .. } in held.into_iter().filter(|held| held.caught_up) {
-        let late = state.timers().take_while(|timer| timer.due_at < limit);
-        for timer in late {
+        for timer in state.timers().take_while(|timer| timer.due_at < limit) {
             count += 1;
-            if named.len() < MAX_NAMED {
-                named.insert((timer.clone(), number));
+            named.insert((timer, number));
+            if named.len() > MAX_NAMED {
+                named.pop_last();
             }
         }
     }
-    (count, named)
+    (count, named.into_iter().map(|(timer, number)| (timer.clone(), number)).collect())
 }
 
 /// Remembers what was noted.
@@ -171,6 +171,21 @@ rules:
         .unwrap();
         assert!(news(&state, "2026-03-02T11:06:00Z").is_empty());
         assert_eq!(auditor.noted.len(), 1, "what was decided is forgotten");
+    }
+
+    #[test]
+    fn of_too_many_the_oldest_are_named_whichever_partition_has_them() {
+        let ruleset = policy::load(POLICY).unwrap();
+        let late = vec!["2026-03-02T11:00:00Z"; MAX_NAMED + 5];
+        let (late, first) = (state(&ruleset, &late), state(&ruleset, &["2026-03-02T10:00:00Z"]));
+        let held = [
+            Held { number: 0, caught_up: true, state: &late },
+            Held { number: 1, caught_up: true, state: &first },
+        ];
+        let (count, named) = overdue(held, at("2026-03-02T12:00:00Z"), STALLED_AFTER);
+        assert_eq!((count, named.len()), (MAX_NAMED + 6, MAX_NAMED));
+        let since = named.first().map(|(timer, number)| (timer.due_at, *number));
+        assert_eq!(since, Some((at("2026-03-02T10:00:00Z"), 1)));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::{LogError, NewRecord};
 /// How long an answer is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a group's coordinator may take to answer a client that has yet to find it.
+const COORDINATOR_WITHIN: Duration = Duration::from_secs(2);
 /// How long one try waits, before it is looked whether a connection was refused.
 const TRY: Duration = Duration::from_secs(1);
 /// Between two tries.
@@ -186,6 +188,18 @@ impl Cluster {
         Ok(consumers.filter(|g| g.state() != "Dead").map(|g| g.name().to_owned()).collect())
     }
 
+    /// Whether the coordinator of `group` answers a question for its offsets at `places`, decided or not.
+    pub(super) fn answers_for(&self, group: &str, places: &[(&str, u32)]) -> Result<(), LogError> {
+        let failed = |error| classify(&format!("ask the coordinator of group {group}"), &error);
+        let client: BaseConsumer<Quiet> =
+            self.config.onlooker(group).create_with_context(Quiet).map_err(failed)?;
+        let mut question = TopicPartitionList::with_capacity(places.len());
+        for (topic, partition) in places {
+            question.add_partition(topic, *partition as i32);
+        }
+        client.committed_offsets(question, COORDINATOR_WITHIN).map(drop).map_err(failed)
+    }
+
     fn known_partitions(&self, topic: &str) -> Option<u32> {
         self.partitions.read().unwrap_or_else(|e| e.into_inner()).get(topic).copied()
     }
@@ -263,5 +277,21 @@ fn place(record: &NewRecord, count: u32) -> Result<u32, LogError> {
         ))),
         Some(partition) => Ok(partition),
         None => Ok(crate::partition_of(&record.key, count)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coordinator_that_is_away_is_not_one_that_answers() {
+        // Nothing listens on the discard port.
+        let cluster = Cluster::new(KafkaConfig::new("127.0.0.1:9")).unwrap();
+        let away = cluster.answers_for("g", &[("in", 0)]);
+        assert!(
+            matches!(&away, Err(LogError::Unavailable(why)) if why.contains("coordinator of group g")),
+            "{away:?}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
     types::RDKafkaRespErr,
 };
 
@@ -88,6 +88,12 @@ impl GroupConsumer {
         consumer.subscribe(&inputs.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(consumer)
     }
+
+    /// Stops fetching `places`. Unlike the client's own call, which always succeeds, it looks at what was said of each place.
+    pub(super) fn pause(&self, places: &TopicPartitionList) -> KafkaResult<()> {
+        self.0.pause(places)?;
+        places.elements().iter().try_for_each(|place| place.error())
+    }
 }
 
 impl Deref for GroupConsumer {
@@ -111,5 +117,22 @@ impl Drop for GroupConsumer {
             let changed = !self.context().take().is_empty();
             quiet = if message || changed { 0 } else { quiet + 1 };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_cannot_be_paused_is_an_error() {
+        // Nothing listens on the discard port: no broker has told of the topic.
+        let consumer =
+            GroupConsumer::join(&KafkaConfig::new("127.0.0.1:9"), "g", &["in".to_owned()]).unwrap();
+        let mut places = TopicPartitionList::new();
+        consumer.pause(&places).unwrap();
+        places.add_partition("in", 0);
+        let error = consumer.pause(&places).unwrap_err();
+        assert!(error.rdkafka_error_code().is_some(), "{error}");
     }
 }

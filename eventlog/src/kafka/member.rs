@@ -310,11 +310,17 @@ impl Member {
         }
         let committed = match consumer.committed_offsets(question, OFFSETS_WITHIN) {
             Ok(committed) => committed,
-            // A step is still undecided; the group is listened to in between.
+            // A step is still undecided, or the coordinator is away; the group is listened to in between.
             Err(error) if error.rdkafka_error_code() == Some(Code::OperationTimedOut) => {
                 if let (1, Some(partition)) = (asked.len(), asked.first()) {
-                    let session = self.cluster.config.session_timeout;
-                    self.cluster.watch.undecided(group, *partition, OFFSETS, None, session, Instant::now());
+                    let (watch, session) = (&self.cluster.watch, self.cluster.config.session_timeout);
+                    match self.cluster.answers_for(group, &places) {
+                        Ok(()) => watch.undecided(group, *partition, OFFSETS, None, session, Instant::now()),
+                        Err(error) => {
+                            tracing::debug!(%error, group, "it is not known whether the group's offsets are undecided");
+                            watch.unknown(group, *partition, OFFSETS);
+                        }
+                    }
                 }
                 assignment.one_by_one = asked.last().copied();
                 assignment.ask_offsets.lose();
@@ -344,7 +350,10 @@ impl Member {
             paused.add_partition(topic, *partition as i32);
         }
         if let Err(error) = consumer.pause(&paused) {
-            tracing::debug!(%error, "what comes of partitions that were paused is laid aside");
+            // What would come of them has no bound.
+            tracing::warn!(%error, group, "partitions that were paused do not stay so; the member rejoins");
+            self.lose();
+            return Ok(());
         }
         restore.taken(&asked);
         if restore.is_over() {

@@ -88,6 +88,13 @@ impl Log for KafkaLog {
         self.appender.append(records).await
     }
 
+    async fn writable(&self) -> Result<(), LogError> {
+        match self.appender.last_failure() {
+            Some(failure) => Err(failure),
+            None => self.topics().await.map(drop),
+        }
+    }
+
     async fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
         self.admin.topics().await
     }

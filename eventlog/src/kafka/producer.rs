@@ -1,6 +1,9 @@
 //! Appending: one idempotent producer, shared by all callers.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientContext, Message,
@@ -80,16 +83,39 @@ pub(super) fn send(
     }
 }
 
+/// How long an append that failed speaks for those that come, where none has been made since.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// What became of the last append.
+#[derive(Default)]
+struct Last(Mutex<Option<(Instant, LogError)>>);
+
+impl Last {
+    /// What a record's own fault is says nothing of others.
+    fn was(&self, failure: Option<&LogError>, now: Instant) {
+        if !matches!(failure, Some(LogError::Unfit(_))) {
+            *self.0.lock().unwrap_or_else(|e| e.into_inner()) = failure.map(|error| (now, error.clone()));
+        }
+    }
+
+    fn failure(&self, now: Instant) -> Option<LogError> {
+        let last = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let fresh = last.as_ref().filter(|(at, _)| now.saturating_duration_since(*at) < REMEMBERED);
+        fresh.map(|(_, error)| error.clone())
+    }
+}
+
 /// Appends for everyone.
 pub(super) struct Appender {
     cluster: Arc<Cluster>,
     producer: Mutex<Arc<Producer>>,
+    last: Last,
 }
 
 impl Appender {
     pub(super) fn new(cluster: Arc<Cluster>) -> Result<Self, LogError> {
         let producer = Mutex::new(Arc::new(Self::produce(&cluster.config)?));
-        Ok(Self { cluster, producer })
+        Ok(Self { cluster, producer, last: Last::default() })
     }
 
     fn produce(config: &KafkaConfig) -> Result<Producer, LogError> {
@@ -140,9 +166,16 @@ impl Appender {
                 }
             }
         }
+        self.last.was(failed.as_ref(), Instant::now());
         let Some(failed) = failed else { return Ok(positions) };
         self.replace_if_broken(producer)?;
         Err(failed)
+    }
+
+    /// Why the last append failed, unless that was over a minute ago or its records' own fault. A broker tells of its topics
+    /// also while it takes no record, such as with fewer replicas in sync than `min.insync.replicas`.
+    pub(super) fn last_failure(&self) -> Option<LogError> {
+        self.last.failure(Instant::now())
     }
 
     /// An idempotent producer that can no longer tell whether it wrote something stops for good: another takes its place.
@@ -162,6 +195,21 @@ impl Appender {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_speaks_for_a_minute_or_until_an_append_succeeds() {
+        let (last, began) = (Last::default(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let down = LogError::Unavailable("not enough replicas".to_owned());
+        assert_eq!(last.failure(at(0)), None);
+        last.was(Some(&down), at(0));
+        assert_eq!((last.failure(at(59)), last.failure(at(60))), (Some(down.clone()), None));
+        last.was(Some(&down), at(61));
+        last.was(Some(&LogError::Unfit("too large".to_owned())), at(62));
+        assert_eq!(last.failure(at(63)), Some(down), "a record's own fault tells nothing");
+        last.was(None, at(64));
+        assert_eq!(last.failure(at(65)), None);
+    }
 
     #[test]
     fn a_record_whose_offset_is_not_said_has_no_place() {

@@ -76,6 +76,13 @@ impl Watch {
         self.count(group);
     }
 
+    /// It cannot be found out whether anything at `topic`'s `partition` is undecided. What was said stands until that is known;
+    /// anything else counts from when it is found again.
+    pub(super) fn unknown(&self, group: &str, partition: u32, topic: &str) {
+        let place = (group.to_owned(), partition, topic.to_owned());
+        self.waits().retain(|at, wait| *at != place || wait.said);
+    }
+
     /// Everything at `topic`'s `partition` is decided.
     pub(super) fn decided(&self, group: &str, partition: u32, topic: &str) {
         let wait = self.waits().remove(&(group.to_owned(), partition, topic.to_owned()));
@@ -163,6 +170,22 @@ mod tests {
         assert_eq!(watch.stuck(), []);
         look(9, 112);
         assert_eq!(watch.stuck(), [], "another wait begins");
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_undecided_counts() {
+        let (watch, began) = (Watch::default(), Instant::now());
+        let look =
+            |seconds| watch.undecided("g", 3, OFFSETS, None, SESSION, began + Duration::from_secs(seconds));
+        look(0);
+        // The coordinator does not answer for a minute.
+        watch.unknown("g", 3, OFFSETS);
+        look(61);
+        assert_eq!(watch.stuck(), []);
+        look(122);
+        assert_eq!(watch.stuck().len(), 1);
+        watch.unknown("g", 3, OFFSETS);
+        assert_eq!(watch.stuck().len(), 1, "what was said is not taken back unknown");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Faults {
     pub largest_of_shadow: Arc<AtomicU32>,
     /// Questions whether the end of a partition other than the first is reached, that go unanswered.
     pub fail_asking: Arc<AtomicU32>,
+    /// Polls that fail.
+    pub fail_polls: Arc<AtomicU32>,
     /// The end of a partition is said never to be reached.
     pub endless: Arc<AtomicBool>,
     /// How often a poll found nothing.
@@ -136,6 +138,9 @@ fn take(left: &AtomicU32) -> bool {
 #[async_trait]
 impl Subscription for FaultySubscription {
     async fn poll(&mut self, max_records: usize, max_wait: Duration) -> Result<Polled, LogError> {
+        if take(&self.faults.fail_polls) {
+            return Err(LogError::Unavailable("made to fail".into()));
+        }
         if self.inner.is_none() {
             self.inner = Some(self.log.subscribe(self.spec.clone()).await?);
             // As a broker's member is quiet while it joins again.

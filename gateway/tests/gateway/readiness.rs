@@ -87,6 +87,32 @@ async fn a_timer_that_nothing_stands_before_and_nobody_decides_is_told() {
 }
 
 #[tokio::test]
+async fn what_comes_due_while_the_log_cannot_be_polled_is_not_overdue() {
+    let world = World::new().await;
+    world.changes(1).await;
+    for (n, hour) in [(1, 10), (2, 11)] {
+        let issue = format!("github:acme/checkout#{n}");
+        let due_at = format!("2026-03-02T{hour}:00:00Z");
+        world.say(&format!("e-{n}"), json!({"issue_ref": issue, "due_at": due_at, "assignee": "bo"})).await;
+    }
+    world.until_actions(2).await;
+    // The first timer is decided: the log has said that nothing stands before it.
+    world.turn(TimeDelta::minutes(61));
+    world.until_actions(3).await;
+    const MANY: u32 = 1_000_000;
+    world.log.fail_polls.store(MANY, SeqCst);
+    let failed = || MANY - world.log.fail_polls.load(SeqCst);
+    world.until("polls fail", async || failed() > 0).await;
+    // The second comes due meanwhile, and passes its bound; it is looked before each poll.
+    world.turn(TimeDelta::minutes(70));
+    let before = failed();
+    world.until("it was looked", async || failed() >= before + 2).await;
+    assert_eq!(world.progress.stalled().timers, 0);
+    world.log.fail_polls.store(0, SeqCst);
+    world.until_actions(4).await;
+}
+
+#[tokio::test]
 async fn while_the_log_does_not_say_where_it_ends_no_timer_is_overdue() {
     let world = World::new().await;
     world.changes(1).await;

@@ -1,9 +1,12 @@
 //! Whether every action has its outcome, and no round of it two.
 
-use std::{collections::HashSet, ops::ControlFlow};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
+};
 
 use eventlog::{Bounds, GroupOffset, Log, TopicInfo};
-use events::{Outcome, topic};
+use events::{Outcome, Redrive, id, topic};
 use executor::Standing;
 use sha2::{Digest, Sha256};
 
@@ -75,7 +78,7 @@ impl Found {
         [state, outcomes, actions]: [Bounds; 3],
         accepted: u64,
     ) -> Result<(), Failure> {
-        let mut pending = HashSet::new();
+        let mut pending: HashSet<Short> = HashSet::new();
         scan(log, topic::EXECUTOR_STATE, &[(partition, state.first)], |record| {
             let id = short(&String::from_utf8_lossy(&record.key));
             match executor::standing(&record) {
@@ -86,7 +89,7 @@ impl Found {
             ControlFlow::Continue(())
         })
         .await?;
-        let (mut ids, mut concluded, mut first_rounds) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut ids = HashSet::new();
         scan(log, topic::OUTCOMES, &[(partition, outcomes.first)], |record| {
             let value = record.value.as_deref().unwrap_or_default();
             let Ok(outcome) = serde_json::from_slice::<Outcome>(value) else {
@@ -96,18 +99,12 @@ impl Found {
             let place = || format!("{} partition {partition} offset {}", topic::OUTCOMES, record.offset);
             if !ids.insert(short(&outcome.event_id)) {
                 self.flaws.add(|| format!("{}: outcome {} stands there twice", place(), outcome.event_id));
-            } else if let Some(action) = &outcome.action_id {
-                concluded.insert(short(action));
-                if outcome.supersedes.is_none() && !first_rounds.insert(short(action)) {
-                    self.flaws.add(|| {
-                        format!("{}: action {action} has a second outcome of the same round", place())
-                    });
-                }
             }
             ControlFlow::Continue(())
         })
         .await?;
         self.cut += usize::from(outcomes.first > 0);
+        let mut missing = BTreeMap::new();
         scan(log, topic::ACTIONS, &[(partition, actions.first)], |record| {
             if record.offset >= accepted {
                 return ControlFlow::Break(());
@@ -115,20 +112,31 @@ impl Found {
             // What is a dead letter to an executor has no outcome.
             if let Ok(action) = executor::read_action(&record) {
                 self.actions += 1;
-                let id = short(&action.event_id);
-                if outcomes.first == 0 && !concluded.contains(&id) && !pending.contains(&id) {
-                    self.flaws.add(|| {
-                        format!(
-                            "{} partition {partition} offset {}: action {} was taken up, and is neither pending nor has an outcome",
-                            topic::ACTIONS,
-                            record.offset,
-                            action.event_id
-                        )
-                    });
+                let id = &action.event_id;
+                let redrive = Redrive::from_headers(|name| record.header(name));
+                let round = redrive.as_ref().map_or(0, |redrive| redrive.round);
+                // One that replaces nothing: the round before was a dead letter to the executor of then.
+                if redrive.is_some_and(|redrive| redrive.supersedes.is_none()) {
+                    missing.remove(&(short(id), round - 1));
+                }
+                // An outcome's id is that of its action and round.
+                let concluded = ids.contains(&short(&id::outcome(id, round)));
+                if outcomes.first == 0 && !concluded && !pending.contains(&short(id)) {
+                    missing.insert((short(id), round), (record.offset, id.clone()));
                 }
             }
             ControlFlow::Continue(())
         })
-        .await
+        .await?;
+        for ((_, round), (offset, id)) in missing {
+            self.flaws.add(|| {
+                format!(
+                    "{} partition {partition} offset {offset}: action {id} was taken up, and is neither pending nor has an outcome of \
+                     round {round}",
+                    topic::ACTIONS
+                )
+            });
+        }
+        Ok(())
     }
 }

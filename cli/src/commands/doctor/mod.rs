@@ -8,7 +8,8 @@
 //!   spool ─ a snapshot of its own
 //! ```
 //!
-//! Memory holds the state of one partition twice, and sixteen bytes for each action of one partition.
+//! Memory holds the state of one partition twice, and some forty bytes for each outcome of one partition: sixteen of its id's
+//! hash, in a table that has room for as many again.
 
 mod acting;
 mod broker;
