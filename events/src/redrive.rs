@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DeadLetter, Message, id, topic};
+use crate::{Action, DeadLetter, Message, id, topic};
 
 /// The longest id that is believed, in bytes; ours have 34.
 const MAX_BYTES: usize = 128;
@@ -29,6 +29,18 @@ pub struct Redrive {
 }
 
 impl Redrive {
+    /// What the record of a letter's original says when it is put on its topic again; `value` is the original.
+    pub fn of(letter: &DeadLetter, value: Option<&[u8]>) -> Self {
+        // What failed has an outcome; what was never read has none.
+        let failed = letter.reason == "undeliverable" && letter.origin.topic() == topic::ACTIONS;
+        let action = value.filter(|_| failed).and_then(|value| serde_json::from_slice::<Action>(value).ok());
+        Self {
+            round: letter.round.saturating_add(1),
+            letter: letter.event_id.clone(),
+            supersedes: action.map(|action| id::outcome(&action.event_id, letter.round)),
+        }
+    }
+
     /// Reads it from a record's headers; `None` for a record that was not redriven, or does not say soundly that it was.
     pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h str>) -> Option<Self> {
         let round = header(ROUND)?.parse().ok().filter(|round| *round > 0)?;

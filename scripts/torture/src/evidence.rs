@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     Result,
+    faults::LogKind,
     letters::{Letter, Post},
     load::Story,
 };
@@ -56,6 +57,7 @@ pub(crate) struct Shown {
 
 /// All of it.
 pub(crate) struct Evidence {
+    pub(crate) log: LogKind,
     pub(crate) post: Post,
     /// By the place of the delivery in the post.
     pub(crate) stories: Vec<Story>,

@@ -50,10 +50,13 @@ pub(crate) struct Receipt {
     pub(crate) event_id: String,
     /// Its topic.
     pub(crate) topic: String,
-    /// Where it stands there; nothing where the receiver keeps it until the broker is back.
+    /// Where it stands there; nothing where it is spooled.
     pub(crate) partition: Option<u32>,
     /// See `partition`.
     pub(crate) offset: Option<u64>,
+    /// Whether the receiver says that it keeps it until the broker is back.
+    #[serde(default)]
+    pub(crate) spooled: bool,
 }
 
 /// What all senders share.

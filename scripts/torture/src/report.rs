@@ -64,7 +64,7 @@ pub(crate) fn deliveries(evidence: &Evidence) -> String {
     line("**all**", &kinds.map(|(_, hows)| hows).concat());
     let spooled = |story: &&crate::load::Story| {
         let receipt = story.receipt.as_ref();
-        receipt.is_some_and(|receipt| receipt.partition.is_none())
+        receipt.is_some_and(|receipt| receipt.spooled)
     };
     let _ = writeln!(
         table,

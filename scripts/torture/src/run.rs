@@ -87,6 +87,7 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
         refold(states.keys().copied(), &issues, &outcomes, SystemClock.now(), &ruleset);
     let (post, shown, effects) = (Arc::unwrap_or_clone(post), settled.shown, made);
     let evidence = Evidence {
+        log: args.log,
         post,
         stories,
         issues,

@@ -15,6 +15,7 @@
 mod clock;
 mod letters;
 mod member_log;
+mod operator;
 mod sabotage;
 mod schedule;
 mod shared;
@@ -43,10 +44,10 @@ use crate::{
 /// Of every topic.
 const PARTITIONS: u32 = 2;
 /// How many worlds are lived through unless told otherwise.
-const SCHEDULES: u64 = 2_000;
+const SCHEDULES: u64 = 1_000;
 
 /// What must have happened somewhere in so many worlds.
-const WORTH_WATCHING: [&str; 13] = [
+const WORTH_WATCHING: [&str; 16] = [
     "accepted again",
     "action of a shadow",
     "action of a timer",
@@ -56,8 +57,11 @@ const WORTH_WATCHING: [&str; 13] = [
     "crash",
     "done after several attempts",
     "done before",
+    "done when redriven",
     "expired",
     "failed",
+    "not done when redriven",
+    "pause",
     "step of who had lost it",
     "step that failed",
 ];
@@ -160,7 +164,7 @@ fn every_transaction_every_call_and_every_step() {
     let call_faults = [
         CallFault::Fails,
         CallFault::Later(60),
-        CallFault::Rejects,
+        CallFault::RejectsTwice,
         CallFault::Hangs,
         CallFault::DoneThenFails,
         CallFault::DoneThenHangs,

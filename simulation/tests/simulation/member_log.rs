@@ -1,7 +1,7 @@
 //! The log as one member has it: the embedded one, behind moments that the dice choose. Every call can be late, and every member
 //! can be frozen, cut off or killed wherever it waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -83,7 +83,7 @@ impl Log for MemberLog {
         let inner = self.log.subscribe(spec).await?;
         self.shared.news.notify_waiters();
         let (log, shared, role) = (self.log.clone(), self.shared.clone(), self.role);
-        Ok(Box::new(MemberSubscription { log, shared, role, inner }))
+        Ok(Box::new(MemberSubscription { log, shared, role, inner, polled: BTreeMap::new() }))
     }
 }
 
@@ -104,6 +104,8 @@ struct MemberSubscription {
     shared: Arc<Shared>,
     role: Role,
     inner: Box<dyn Subscription>,
+    /// By partition: up to where `control` was polled.
+    polled: BTreeMap<u32, u64>,
 }
 
 impl Drop for MemberSubscription {
@@ -121,6 +123,21 @@ impl MemberSubscription {
         Ok(())
     }
 
+    /// What an executor is told of `control`.
+    fn hear(&mut self, polled: &Polled) {
+        match polled {
+            Polled::Assigned { partition } if matches!(self.role, Role::Executor(_)) => {
+                self.polled.remove(partition);
+                self.shared.watch(|witness| witness.assigned(self.role, *partition));
+            }
+            Polled::Records(records) => {
+                let control = records.iter().filter(|record| record.topic == topic::CONTROL);
+                self.polled.extend(control.map(|record| (record.partition, record.offset + 1)));
+            }
+            _ => {}
+        }
+    }
+
     fn doctor(&self, step: &mut Step) {
         let twice = |step: &mut Step, topic: &str| {
             let again: Vec<_> = step.append.iter().filter(|record| record.topic == topic).cloned().collect();
@@ -132,6 +149,16 @@ impl MemberSubscription {
             Some(Sabotage::OutcomesTwice) => twice(step, topic::OUTCOMES),
             Some(Sabotage::ForgetsActions) => without(step, topic::ACTIONS),
             Some(Sabotage::ForgetsOutcomes) => without(step, topic::OUTCOMES),
+            Some(Sabotage::CountsBoth) => {
+                for record in step.append.iter_mut().filter(|record| record.topic == topic::OUTCOMES) {
+                    let Some(value) = &record.value else { continue };
+                    let mut outcome: serde_json::Value = serde_json::from_slice(value).unwrap();
+                    if outcome["supersedes"].is_string() {
+                        outcome["risk_delta"] = 0.1.into();
+                    }
+                    record.value = Some(serde_json::to_vec(&outcome).unwrap().into());
+                }
+            }
             Some(Sabotage::ForgetsState) => step.append.retain(|record| {
                 // How far it is consumed stays: that is another checker's.
                 let consumed = record.key.windows(8).any(|part| part == b"consumed");
@@ -154,6 +181,7 @@ impl Subscription for MemberSubscription {
             let max = max_records.min(self.shared.lock().up_to(BATCH));
             // Nothing is waited for after this: what the log has given is in the caller's hand.
             let mut polled = self.inner.poll(max, Duration::ZERO).await?;
+            self.hear(&polled);
             match &mut polled {
                 Polled::Idle if Instant::now() < deadline => {
                     let _ = timeout_at(deadline, news).await;
@@ -162,6 +190,19 @@ impl Subscription for MemberSubscription {
                 Polled::Revoked { .. } => self.shared.news.notify_waiters(),
                 Polled::Restoring { records, .. } if self.shared.is(Sabotage::RestoresLess) => {
                     records.pop();
+                }
+                Polled::Restoring { records, .. } if self.shared.is(Sabotage::RestoresNoPauses) => {
+                    records.retain(|record| !record.key.starts_with(b"control "));
+                }
+                Polled::Records(records) if self.shared.is(Sabotage::DeafToControl) => {
+                    records.retain(|record| record.topic != topic::CONTROL);
+                }
+                Polled::Records(records) if self.shared.is(Sabotage::DeafToRedrives) => {
+                    for record in records {
+                        let headers = record.headers.iter().filter(|(name, _)| *name != "redrive");
+                        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                        record.headers = headers.collect();
+                    }
                 }
                 Polled::Records(records) if self.shared.is(Sabotage::Reversed) => records.reverse(),
                 _ => {}
@@ -188,7 +229,7 @@ impl Subscription for MemberSubscription {
         if self.shared.is(Sabotage::ForgetsOffsets) && !step.append.is_empty() {
             return self.log.append(step.append).await.map(drop);
         }
-        let again = step.append.clone();
+        let (again, partitions) = (step.append.clone(), step.partitions.clone());
         let mut made = self.inner.commit(step).await;
         match &made {
             Err(LogError::Lost(_)) => self.shared.watch(|witness| witness.meet("step of who had lost it")),
@@ -199,12 +240,21 @@ impl Subscription for MemberSubscription {
             made = self.log.append(again).await.map(drop);
         }
         self.shared.dawdle(self.role).await;
+        if made.is_ok() {
+            let heard = self.polled.iter().filter(|(partition, _)| partitions.contains(partition));
+            for (partition, until) in heard {
+                self.shared.watch(|witness| witness.heard(self.role, *partition, *until));
+            }
+        }
         made
     }
 
     async fn caught_up(&mut self, topic: &str, partition: u32) -> Result<bool, LogError> {
         self.shared.dawdle(self.role).await;
         self.unless_away(Duration::ZERO).await?;
+        if self.shared.is(Sabotage::AtEndAtOnce) && topic == topic::CONTROL {
+            return Ok(true);
+        }
         Ok(self.inner.caught_up(topic, partition).await? && !self.shared.is(Sabotage::NeverAtEnd))
     }
 

@@ -43,6 +43,18 @@ pub enum Sabotage {
     DoesNothing,
     /// The log never says that its end is reached.
     NeverAtEnd,
+    /// The executors do not hear what is said on `control`.
+    DeafToControl,
+    /// What is restored says nothing of pauses.
+    RestoresNoPauses,
+    /// The log says at once that the end of `control` is reached.
+    AtEndAtOnce,
+    /// What is redriven stands there as if it were new.
+    RedrivesAsNew,
+    /// The executors do not see that something was redriven.
+    DeafToRedrives,
+    /// The outcome of what was redriven counts beside the one before.
+    CountsBoth,
     /// Members that join write something.
     WritesAtRest,
     /// What the gateways show is that of dead ones.
@@ -53,7 +65,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Each of them, and the checker that is to find it.
-    pub const ALL: [(Self, &str); 23] = [
+    pub const ALL: [(Self, &str); 29] = [
         (Self::AckBeforeAppend, "lost-write"),
         (Self::AnyPartition, "out-of-order"),
         (Self::NewIdentity, "counted-twice"),
@@ -74,6 +86,12 @@ impl Sabotage {
         (Self::NewKeys, "duplicate-effect"),
         (Self::DoesNothing, "missing-effect"),
         (Self::NeverAtEnd, "unsettled"),
+        (Self::DeafToControl, "other-pause"),
+        (Self::RestoresNoPauses, "begun-while-paused"),
+        (Self::AtEndAtOnce, "begun-while-paused"),
+        (Self::RedrivesAsNew, "duplicate-action"),
+        (Self::DeafToRedrives, "missing-outcome"),
+        (Self::CountsBoth, "other-risk"),
         (Self::WritesAtRest, "wrote-at-rest"),
         (Self::ShowsTheDead, "unseen"),
         (Self::ReadsLess, "other-log"),

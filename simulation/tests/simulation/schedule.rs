@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use crate::letters::{Letter, Trackers};
+use crate::letters::{Letter, PROJECTS, Trackers};
 
 /// A member of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +59,10 @@ pub enum Happening {
     BadPolicy(u8),
     /// One gateway is given a policy on trial, or none.
     Shadow(u8, Option<usize>),
+    /// An operator pauses (or lets go) a project, by number, or all.
+    Pause(Option<usize>, bool),
+    /// An operator puts on the log again whatever failed.
+    Redrive,
 }
 
 /// What goes wrong with the n-th transaction of the log.
@@ -85,6 +89,8 @@ pub enum CallFault {
     Later(u64),
     /// 400, and nothing done.
     Rejects,
+    /// The same, and once more when the action comes again.
+    RejectsTwice,
     /// No answer, and nothing done.
     Hangs,
     /// Done, and then 500.
@@ -206,7 +212,7 @@ impl Schedule {
             _ => Role::Executor(rng.u8(..self.executors)),
         };
         let while_away = [rng.u64(..50), rng.u64(..2_000), rng.u64(9_000..13_000)][rng.usize(..3)];
-        match rng.u32(..20) {
+        match rng.u32(..26) {
             0..5 => Happening::Kill(role, while_away),
             5..7 => Happening::Stop(role, while_away),
             7..9 => Happening::Crash(while_away),
@@ -219,13 +225,17 @@ impl Schedule {
             }
             17 => Happening::Policy(gateway, rng.usize(..POLICIES)),
             18 => Happening::BadPolicy(gateway),
+            19..23 => {
+                Happening::Pause(rng.u32(..3).checked_sub(1).map(|_| rng.usize(..PROJECTS)), rng.u32(..3) > 0)
+            }
+            23 | 24 => Happening::Redrive,
             _ => Happening::Shadow(gateway, rng.bool().then(|| rng.usize(..POLICIES))),
         }
     }
 }
 
 fn fault(rng: &mut Rng) -> Fault {
-    let kind = rng.u32(..5);
+    let kind = rng.u32(..6);
     if kind == 0 {
         return Fault::Step(rng.u64(2..70), rng.u64(9_500..13_000));
     }
@@ -239,16 +249,17 @@ fn fault(rng: &mut Rng) -> Fault {
         };
         return Fault::Turn(rng.u64(2..90), fault);
     }
-    let fault = match rng.u32(..10) {
+    let fault = match rng.u32(..12) {
         0..2 => CallFault::Fails,
         2..4 => CallFault::Later([1, 30, 2_000][rng.usize(..3)]),
-        4 => CallFault::Rejects,
+        4 | 10 => CallFault::Rejects,
         5 => CallFault::Hangs,
         6 | 7 => CallFault::DoneThenFails,
         8 => CallFault::DoneThenHangs,
-        _ => CallFault::DoneThenKill,
+        9 => CallFault::DoneThenKill,
+        _ => CallFault::RejectsTwice,
     };
-    Fault::Call(rng.u64(1..40), fault)
+    Fault::Call(rng.u64(1..26), fault)
 }
 
 impl fmt::Display for Schedule {

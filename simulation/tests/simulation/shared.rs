@@ -1,7 +1,7 @@
 //! What all members of a world meet in: its clock, its dice, who may go on, and who watches.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -39,6 +39,8 @@ pub struct Inner {
     pub doomed: Option<Doomed>,
     dice: Rng,
     faults: Vec<Fault>,
+    /// Actions that are refused when they come again.
+    refused: BTreeSet<String>,
     frozen: BTreeMap<Role, Instant>,
     away: BTreeMap<Role, Instant>,
 }
@@ -65,6 +67,7 @@ impl Shared {
             doomed: None,
             dice: Rng::with_seed(!schedule.seed),
             faults: schedule.faults.clone(),
+            refused: BTreeSet::new(),
             frozen: BTreeMap::new(),
             away: BTreeMap::new(),
         };
@@ -195,14 +198,20 @@ impl Inner {
         })
     }
 
-    /// Counts a call of a target, and says what goes wrong with it.
-    pub fn next_call(&mut self) -> (u64, Option<CallFault>) {
+    /// Counts a call of a target for an action, and says what goes wrong with it.
+    pub fn next_call(&mut self, action: &str) -> (u64, Option<CallFault>) {
         self.calls += 1;
         let call = self.calls;
         let fault = self.faults.iter().find_map(|fault| match fault {
             Fault::Call(at, fault) if *at == call => Some(*fault),
             _ => None,
         });
+        if self.refused.remove(action) {
+            return (call, Some(CallFault::Rejects));
+        }
+        if fault == Some(CallFault::RejectsTwice) {
+            self.refused.insert(action.to_owned());
+        }
         (call, fault)
     }
 }

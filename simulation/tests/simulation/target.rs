@@ -30,9 +30,10 @@ impl Target for FakeTarget {
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
+        self.shared.watch(|witness| witness.begins(self.role, &attempt.action));
         self.shared.pass(self.role).await;
-        let (call, fault) = self.shared.lock().next_call();
         let action = &attempt.action;
+        let (call, fault) = self.shared.lock().next_call(&action.event_id);
         self.shared.trace(|| format!("{} calls for {}, {fault:?}, call {call}", self.role, action.event_id));
         let key = match self.shared.is(Sabotage::NewKeys) {
             true => format!("{}-{call}", action.event_id),
@@ -44,7 +45,9 @@ impl Target for FakeTarget {
         match fault {
             Some(CallFault::Fails) => return retry(None),
             Some(CallFault::Later(seconds)) => return retry(Some(Duration::from_secs(seconds))),
-            Some(CallFault::Rejects) => return Verdict::Reject { reason: "made to refuse".into() },
+            Some(CallFault::Rejects | CallFault::RejectsTwice) => {
+                return Verdict::Reject { reason: "made to refuse".into() };
+            }
             Some(CallFault::Hangs) => std::future::pending().await,
             _ => {}
         }

@@ -40,8 +40,9 @@ use webhooks::Secrets;
 use crate::{
     PARTITIONS,
     clock::WorldClock,
-    letters::{self, Letter},
+    letters::{self, Letter, project_id},
     member_log::MemberLog,
+    operator,
     sabotage::Sabotage,
     schedule::{Happening, How, POLICIES, Role, Schedule, TurnFault, began_at},
     shared::{Doomed, Shared},
@@ -133,6 +134,8 @@ struct Process {
     writer: JoinHandle<()>,
     router: Option<Router>,
     deliveries: Vec<JoinHandle<()>>,
+    /// What operators are at.
+    errands: Vec<JoinHandle<()>>,
     members: BTreeMap<Role, Member>,
     views: BTreeMap<u8, Arc<View>>,
 }
@@ -198,7 +201,7 @@ impl World {
             self.perform(task).await;
         }
         if !self.is_over() {
-            self.heal(schedule.seed.is_multiple_of(2)).await;
+            self.heal(schedule.seed.is_multiple_of(2), !schedule.seed.is_multiple_of(3)).await;
         }
         self.end().await
     }
@@ -269,7 +272,27 @@ impl World {
                 let shadow = number.map(|number| self.given.rulesets[number].clone());
                 self.policies[&gateway].send_modify(|policies| policies.shadow = shadow);
             }
+            Happening::Pause(project, paused) => self.say(project.map(project_id), paused),
+            Happening::Redrive => self.redrive(),
         }
+    }
+
+    /// An operator says something; to nobody while the process is dead.
+    fn say(&mut self, project: Option<String>, paused: bool) {
+        self.send(|log, shared| operator::say(log, shared, project, paused));
+    }
+
+    fn redrive(&mut self) {
+        self.send(operator::redrive);
+    }
+
+    fn send<F>(&mut self, errand: impl FnOnce(EmbeddedLog, Arc<Shared>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Some(process) = &mut self.process else { return };
+        process.errands.retain(|errand| !errand.is_finished());
+        process.errands.push(tokio::spawn(errand(process.log.clone(), self.shared.clone())));
     }
 
     /// The process begins, with all its members.
@@ -285,6 +308,7 @@ impl World {
             writer,
             router: None,
             deliveries: Vec::new(),
+            errands: Vec::new(),
             members: BTreeMap::new(),
             views: BTreeMap::new(),
         });
@@ -379,9 +403,9 @@ impl World {
                 self.shared.watch(|witness| witness.meet("crash"));
             }
             self.shared.lock().doomed = Some(Doomed::Process);
-            let Process { log, writer, router, deliveries, members, .. } = process;
+            let Process { log, writer, router, deliveries, errands, members, .. } = process;
             let members = members.into_values().map(|member| member.task);
-            for task in members.chain(deliveries).chain([writer]) {
+            for task in members.chain(deliveries).chain(errands).chain([writer]) {
                 self.end_task(task).await;
             }
             drop((router, log));
@@ -425,15 +449,25 @@ impl World {
         process.deliveries.push(delivery);
     }
 
-    /// Nothing goes wrong any more, and everything comes to rest; half of the worlds begin anew then.
-    async fn heal(&mut self, begins_anew: bool) {
+    /// Nothing goes wrong any more, and everything comes to rest; in some worlds again after what failed is redriven, until
+    /// nothing has. Some begin anew then.
+    async fn heal(&mut self, begins_anew: bool, redrives: bool) {
         self.shared.heal();
         self.shared.trace(|| "healed".into());
         self.open().await;
         self.roles.clone().into_iter().for_each(|role| self.start(role));
         self.wait_until(self.shared.clock.elapsed() + 1_000).await;
         self.send_again();
-        let Some(why) = self.rest().await else {
+        let mut restless = self.rest().await;
+        while restless.is_none()
+            && redrives
+            && !self.is_over()
+            && self.shared.lock().witness.has_open_letters()
+        {
+            self.redrive();
+            restless = self.rest().await;
+        }
+        let Some(why) = restless else {
             self.shared.watch(Witness::settled);
             if begins_anew && !self.is_over() {
                 self.begin_anew().await;
@@ -468,13 +502,16 @@ impl World {
             if self.is_over() {
                 return Some("something was found".into());
             }
+            self.let_all_go();
             let groups = self.groups().await;
             let inner = self.shared.lock();
             why = inner.witness.restless(&groups);
             drop(inner);
-            let unanswered = |process: &Process| process.deliveries.iter().any(|task| !task.is_finished());
+            let unanswered = |process: &Process| {
+                process.deliveries.iter().chain(&process.errands).any(|task| !task.is_finished())
+            };
             if why.is_none() && self.process.as_ref().is_some_and(unanswered) {
-                why = Some("a delivery is not answered".into());
+                why = Some("somebody is not answered".into());
             }
             why.as_ref()?;
             if look > 10 {
@@ -482,6 +519,16 @@ impl World {
             }
         }
         why
+    }
+
+    /// Whatever is paused goes on.
+    fn let_all_go(&mut self) {
+        let at_it = |process: &Process| process.errands.iter().any(|errand| !errand.is_finished());
+        if self.process.as_ref().is_some_and(at_it) {
+            return;
+        }
+        let paused = self.shared.lock().witness.paused();
+        paused.into_iter().for_each(|project| self.say(project, false));
     }
 
     async fn groups(&self) -> Vec<GroupOffset> {

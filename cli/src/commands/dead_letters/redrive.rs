@@ -257,7 +257,8 @@ impl Batch<'_> {
                         partition: Some(*partition),
                         key: record.key.clone(),
                         value: record.value.clone(),
-                        headers: redrive_of(letter, record.value.as_deref()).headers(record.headers.iter()),
+                        headers: events::Redrive::of(letter, record.value.as_deref())
+                            .headers(record.headers.iter()),
                     },
                     // Gone by its age.
                     None => {
@@ -269,7 +270,7 @@ impl Batch<'_> {
                             )
                         })?;
                         let headers = message.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-                        let headers = redrive_of(letter, Some(&message.value)).headers(headers);
+                        let headers = events::Redrive::of(letter, Some(&message.value)).headers(headers);
                         NewRecord { partition: Some(*partition), headers, ..new_record(message.clone()) }
                     }
                 };
@@ -292,18 +293,6 @@ impl Batch<'_> {
             }
             _ => Err("it is no letter that this version redrives".to_owned()),
         }
-    }
-}
-
-/// What the record says that is put on its topic again.
-fn redrive_of(letter: &DeadLetter, value: Option<&[u8]>) -> events::Redrive {
-    // What failed has an outcome; what was never read has none.
-    let failed = letter.reason == "undeliverable" && letter.origin.topic() == topic::ACTIONS;
-    let action = value.filter(|_| failed).and_then(|value| serde_json::from_slice::<Action>(value).ok());
-    events::Redrive {
-        round: letter.round.saturating_add(1),
-        letter: letter.event_id.clone(),
-        supersedes: action.map(|action| id::outcome(&action.event_id, letter.round)),
     }
 }
 

@@ -9,6 +9,7 @@ use events::topic;
 
 use crate::{
     evidence::Evidence,
+    faults::LogKind,
     letters::{How, project_id},
     load::Story,
 };
@@ -41,9 +42,19 @@ pub(super) fn lost_write(evidence: &Evidence) -> Vec<String> {
             Some(receipt) if receipt.topic != topic::ISSUES => {
                 lost.push(format!("letter {letter}: {} was put on another topic", receipt.event_id));
             }
+            Some(receipt) if receipt.spooled && evidence.log == LogKind::Embedded => {
+                lost.push(format!(
+                    "letter {letter}: {} was spooled, and there is no broker",
+                    receipt.event_id
+                ));
+            }
+            // It is on issues by now, wherever there.
+            Some(receipt) if receipt.spooled => {}
             Some(receipt) => {
-                // What was spooled is on issues by now, wherever there.
-                let Some(place) = receipt.partition.zip(receipt.offset) else { continue };
+                let Some(place) = receipt.partition.zip(receipt.offset) else {
+                    lost.push(format!("letter {letter}: nobody was told where {} stands", receipt.event_id));
+                    continue;
+                };
                 let there = at.get(&place);
                 if there != Some(&receipt.event_id.as_str()) {
                     let (partition, offset) = place;

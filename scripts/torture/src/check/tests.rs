@@ -9,6 +9,7 @@ use webhooks::Provider;
 use super::CHECKERS;
 use crate::{
     evidence::{Effect, Evidence, Placed, Shown},
+    faults::LogKind,
     letters::{Happening, How, Letter, Post, project_id, provider},
     load::{Receipt, Story},
     payload::AGE,
@@ -71,6 +72,7 @@ fn honest() -> Evidence {
                 topic: "issues".into(),
                 partition: Some(partition),
                 offset: Some(offset),
+                spooled: false,
             });
         }
         stories.push(story);
@@ -109,6 +111,7 @@ fn honest() -> Evidence {
     let fold = || refold([], &issues, &outcomes, until, &ruleset).0;
     let (states, refolded) = (fold(), fold());
     Evidence {
+        log: LogKind::Embedded,
         post,
         stories,
         actions,
@@ -181,12 +184,21 @@ fn lost_write() {
         story(evidence, How::First).receipt.as_mut().unwrap().topic = "elsewhere".into();
     };
     assert_eq!(found(on_another_topic), ["lost-write"]);
-    // What was spooled has no place to be found at; it stands on issues all the same.
-    let spooled = |evidence: &mut Evidence| {
+    let placeless = |evidence: &mut Evidence| {
         let receipt = story(evidence, How::First).receipt.as_mut().unwrap();
         (receipt.partition, receipt.offset) = (None, None);
     };
-    assert_eq!(found(spooled), [""; 0]);
+    assert_eq!(found(placeless), ["lost-write"]);
+    // What was spooled has no place to be found at, and stands on issues all the same; without a broker nothing is spooled.
+    let spooled = |log| {
+        move |evidence: &mut Evidence| {
+            placeless(evidence);
+            story(evidence, How::First).receipt.as_mut().unwrap().spooled = true;
+            evidence.log = log;
+        }
+    };
+    assert_eq!(found(spooled(LogKind::Kafka)), [""; 0]);
+    assert_eq!(found(spooled(LogKind::Embedded)), ["lost-write"]);
     // The record itself is gone: what the fold says then is another matter.
     let gone = found(|evidence| {
         let number = evidence.letter(&evidence.issues[0].value).unwrap().number;

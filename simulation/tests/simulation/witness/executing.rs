@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{GroupOffset, Record};
-use events::{Action, DeadLetter, Outcome, topic};
+use events::{Action, DeadLetter, Outcome, Redrive, Risk, id, topic};
 use executor::Attempt;
 use serde_json::Value;
 
@@ -12,17 +12,24 @@ use super::{Copy, Finding, at, finding, json};
 
 #[derive(Default)]
 pub(super) struct Executing {
-    /// Every action on the log, by id.
-    actions: BTreeMap<String, Action>,
-    /// What `executor-state` says: key to value.
-    state: BTreeMap<String, Value>,
-    outcomes: BTreeMap<String, Outcome>,
+    /// Every action on the log, by id, with its partition.
+    pub(super) actions: BTreeMap<String, (u32, Action)>,
+    /// By action and redrive round: the first offset at which it stands.
+    rounds: BTreeMap<(String, u32), u64>,
+    /// What `executor-state` says of actions: id to value.
+    pub(super) state: BTreeMap<String, Value>,
+    /// Actions whose marks were rightly deleted: what was redriven before may be taken for new.
+    forgotten: BTreeSet<String>,
+    /// By action and round.
+    outcomes: BTreeMap<(String, u32), Outcome>,
     /// By partition: up to where actions are consumed.
     consumed: BTreeMap<u32, u64>,
     /// What was made: by key, what it is, and how it was told.
     effects: BTreeMap<String, (String, String)>,
-    /// What was called for: by action, for when.
-    called: BTreeMap<String, DateTime<Utc>>,
+    /// By action and round: the instant for which it is written down.
+    asked: BTreeMap<(String, u32), DateTime<Utc>>,
+    /// What was called for.
+    called: BTreeSet<String>,
 }
 
 /// What is made for an action: no other action makes the same.
@@ -39,8 +46,25 @@ impl Executing {
                 found.push(finding("other-actions", format!("{} is no action", at(record))));
                 continue;
             };
-            if self.actions.insert(action.event_id.clone(), action).is_some() {
+            self.rounds.entry((action.event_id.clone(), 0)).or_insert(record.offset);
+            if self.actions.insert(action.event_id.clone(), (record.partition, action)).is_some() {
                 found.push(finding("duplicate-action", format!("{} stands there before", at(record))));
+            }
+        }
+    }
+
+    /// An operator put an action on the log again: as it was, and with a round.
+    pub(super) fn redriven(&mut self, record: &Record, found: &mut Vec<Finding>) {
+        let (action, redrive) = (json::<Action>(record), Redrive::from_headers(|name| record.header(name)));
+        let known =
+            |action: &Action| self.actions.get(&action.event_id) == Some(&(record.partition, action.clone()));
+        match (action.filter(known), redrive) {
+            (Some(action), Some(redrive)) => {
+                self.rounds.entry((action.event_id, redrive.round)).or_insert(record.offset);
+            }
+            _ => {
+                let text = format!("{} stands there again, and says of no letter", at(record));
+                found.push(finding("duplicate-action", text));
             }
         }
     }
@@ -56,33 +80,56 @@ impl Executing {
         found: &mut Vec<Finding>,
     ) {
         let mut done = BTreeSet::new();
-        for record in records.iter().filter(|record| record.topic == topic::EXECUTOR_STATE) {
+        let of_actions = |record: &&Record| {
+            record.topic == topic::EXECUTOR_STATE && super::pausing::project(&record.key).is_none()
+        };
+        for record in records.iter().filter(of_actions) {
             let id = String::from_utf8_lossy(&record.key).into_owned();
             let before = match json::<Value>(record) {
                 Some(entry) => {
                     if entry["state"] == "done" {
-                        done.insert(id.clone());
+                        done.insert((id.clone(), round(&entry)));
+                    } else {
+                        self.ask(&id, &entry, found);
                     }
                     self.state.insert(id.clone(), entry)
                 }
                 None => self.state.remove(&id),
             };
-            if record.value.is_none() && !is_forgettable(before.as_ref(), now) {
-                found.push(finding("missing-outcome", format!("{id} is forgotten too early: {before:?}")));
+            if record.value.is_none() {
+                if !is_forgettable(before.as_ref(), now) {
+                    found
+                        .push(finding("missing-outcome", format!("{id} is forgotten too early: {before:?}")));
+                }
+                self.forgotten.insert(id.clone());
             }
             if !self.actions.contains_key(&id) {
                 found.push(finding("torn-step", format!("{} is of no action", at(record))));
             }
         }
         self.concluded(records, &mut done, found);
-        for id in done {
-            found.push(finding("missing-outcome", format!("{id} was ended without one")));
+        for (id, round) in done {
+            found.push(finding("missing-outcome", format!("{id} was ended without one in round {round}")));
         }
         self.accepted(partitions, copy, groups, found);
     }
 
-    /// Each outcome is the first of an action that is said to be done in the same step, and tells the truth.
-    fn concluded(&mut self, records: &[Record], done: &mut BTreeSet<String>, found: &mut Vec<Finding>) {
+    /// An action is pending: in one round for one instant.
+    fn ask(&mut self, id: &str, entry: &Value, found: &mut Vec<Finding>) {
+        let Some(at) = entry["asked_at"].as_str().and_then(|at| at.parse().ok()) else { return };
+        let before = self.asked.insert((id.to_owned(), round(entry)), at);
+        if before.is_some_and(|before| before != at) && !self.forgotten.contains(id) {
+            found.push(finding("duplicate-effect", format!("{id} is to be done again, for another instant")));
+        }
+    }
+
+    /// Each outcome is the first of an action and round that are said to be done in the same step, and tells the truth.
+    fn concluded(
+        &mut self,
+        records: &[Record],
+        done: &mut BTreeSet<(String, u32)>,
+        found: &mut Vec<Finding>,
+    ) {
         let letters: Vec<DeadLetter> =
             records.iter().filter(|record| record.topic == topic::DEAD_LETTERS).filter_map(json).collect();
         let mut failed = 0;
@@ -92,12 +139,18 @@ impl Executing {
                 continue;
             };
             let id = outcome.action_id.clone().unwrap_or_default();
-            if !self.actions.contains_key(&id) {
-                found.push(finding("duplicate-outcome", format!("{} is of no action", at(record))));
-            }
-            if self.outcomes.contains_key(&id) {
-                found.push(finding("duplicate-outcome", format!("{} is not the first of {id}", at(record))));
-            } else if !done.remove(&id) {
+            let mut rounds = self.rounds.range((id.clone(), 0)..=(id.clone(), u32::MAX));
+            let round = rounds.find(|((_, round), _)| id::outcome(&id, *round) == outcome.event_id);
+            let Some((key, _)) = round.map(|(key, offset)| (key.clone(), *offset)) else {
+                found.push(finding("duplicate-outcome", format!("{} is of no action and round", at(record))));
+                continue;
+            };
+            if self.outcomes.contains_key(&key) && !self.forgotten.contains(&id) {
+                found.push(finding(
+                    "duplicate-outcome",
+                    format!("{} is not the first of {key:?}", at(record)),
+                ));
+            } else if !done.remove(&key) {
                 found.push(finding(
                     "torn-step",
                     format!("{} ends {id}, and the state does not say so", at(record)),
@@ -112,11 +165,31 @@ impl Executing {
                 ));
             }
             failed += usize::from(!outcome.ack && outcome.error.as_deref() != Some("expired"));
-            self.outcomes.insert(id, outcome);
+            self.outcomes.insert(key, outcome);
+            self.add_up(&id, found);
         }
         let letters = letters.iter().filter(|letter| letter.reason == "undeliverable").count();
         if letters != failed {
             found.push(finding("torn-step", format!("{failed} actions failed, with {letters} dead letters")));
+        }
+    }
+
+    /// Over its rounds an action has done to the risk what its last outcome says, and each outcome replaces the one before.
+    fn add_up(&self, id: &str, found: &mut Vec<Finding>) {
+        let outcomes = self.outcomes.range((id.to_owned(), 0)..=(id.to_owned(), u32::MAX));
+        let outcomes: Vec<&Outcome> = outcomes.map(|(_, outcome)| outcome).collect();
+        let Some(last) = outcomes.last().filter(|_| !self.forgotten.contains(id)) else { return };
+        let (_, action) = &self.actions[id];
+        let expected = match (last.ack, last.error.as_deref()) {
+            (true, _) => Risk::of_done(&action.action),
+            (false, Some("expired")) => Risk(0),
+            (false, _) => Risk::FAILED,
+        };
+        let sum = outcomes.iter().map(|outcome| outcome.risk_delta.0).sum();
+        let replaces = outcomes.iter().rev().nth(1).map(|before| &before.event_id);
+        if Risk(sum) != expected || replaces != last.supersedes.as_ref() {
+            let text = format!("{id} came to {sum} after {} rounds: {last:?}", outcomes.len());
+            found.push(finding("other-risk", text));
         }
     }
 
@@ -129,21 +202,29 @@ impl Executing {
         found: &mut Vec<Finding>,
     ) {
         for partition in partitions {
-            let ours = |group: &&GroupOffset| group.group == "executor" && group.partition == *partition;
+            let ours = |group: &&GroupOffset| {
+                group.group == executor::GROUP
+                    && group.topic == topic::ACTIONS
+                    && group.partition == *partition
+            };
             let committed = groups.iter().find(ours).map_or(0, |group| group.committed);
             let from = self.consumed.insert(*partition, committed).unwrap_or(0);
             let news = copy.of(topic::ACTIONS, *partition).get(from as usize..committed as usize);
-            for action in news.unwrap_or_default().iter().filter_map(json::<Action>) {
-                let id = &action.event_id;
-                if !self.state.contains_key(id) && !self.outcomes.contains_key(id) {
-                    found.push(finding("missing-outcome", format!("{id} was consumed and is not pending")));
+            for (id, round, _) in news.unwrap_or_default().iter().filter_map(called_for) {
+                let pending = self.state.get(&id).is_some_and(|entry| entry["state"] == "pending");
+                let key = (id, round);
+                if !pending && !self.outcomes.contains_key(&key) {
+                    found
+                        .push(finding("missing-outcome", format!("{key:?} was consumed and is not pending")));
                 }
             }
-            for record in &copy.of(topic::ACTIONS, *partition)[committed as usize..] {
-                let known =
-                    json::<Action>(record).is_some_and(|action| self.state.contains_key(&action.event_id));
-                if known {
-                    found.push(finding("torn-step", format!("{} is known and not consumed", at(record))));
+            let rest = &copy.of(topic::ACTIONS, *partition)[committed as usize..];
+            for (id, of, offset) in rest.iter().filter_map(called_for) {
+                let known = self.state.get(&id).is_some_and(|entry| round(entry) >= of);
+                // Of a round that stands there twice, the second tells nothing.
+                let key = (id, of);
+                if known && self.rounds.get(&key) == Some(&offset) && !self.forgotten.contains(&key.0) {
+                    found.push(finding("torn-step", format!("{key:?} is known and not consumed")));
                 }
             }
         }
@@ -155,10 +236,22 @@ impl Executing {
     }
 
     pub(super) fn settled(&self, found: &mut Vec<Finding>) {
-        for id in self.actions.keys().filter(|id| !self.outcomes.contains_key(*id)) {
-            found.push(finding("missing-outcome", format!("{id} has none")));
+        for key in self.rounds.keys().filter(|key| !self.outcomes.contains_key(*key)) {
+            found.push(finding("missing-outcome", format!("{key:?} has none")));
         }
     }
+}
+
+/// The redrive round of an entry in `executor-state`.
+fn round(entry: &Value) -> u32 {
+    let round = if entry["state"] == "done" { &entry["round"] } else { &entry["redrive"]["round"] };
+    round.as_u64().unwrap_or(0) as u32
+}
+
+/// Which action, which round of it, and where.
+fn called_for(record: &Record) -> Option<(String, u32, u64)> {
+    let round = Redrive::from_headers(|name| record.header(name)).map_or(0, |redrive| redrive.round);
+    Some((json::<Action>(record)?.event_id, round, record.offset))
 }
 
 /// Whether a mark may go.
@@ -174,17 +267,18 @@ impl super::Witness {
         let executing = &mut self.executing;
         let id = &action.event_id;
         let mut wrong = Vec::new();
-        if executing.actions.get(id) != Some(&**action) {
+        if executing.actions.get(id).map(|(_, known)| known) != Some(&**action) {
             wrong.push(finding(
                 "groundless-effect",
                 format!("{id} is called for, and is not what stands on actions"),
             ));
         }
-        if !executing.state.contains_key(id) && !executing.outcomes.contains_key(id) {
+        if !executing.state.contains_key(id) && !executing.outcomes.contains_key(&(id.clone(), 0)) {
             wrong.push(finding("groundless-effect", format!("{id} is called for before it is written down")));
         }
-        let again = executing.called.contains_key(id);
-        if *executing.called.entry(id.clone()).or_insert(*asked_at) != *asked_at {
+        let again = !executing.called.insert(id.clone());
+        let mut asked = executing.asked.range((id.clone(), 0)..=(id.clone(), u32::MAX));
+        if wrong.is_empty() && !executing.forgotten.contains(id) && !asked.any(|(_, at)| at == asked_at) {
             wrong.push(finding("duplicate-effect", format!("{id} is called for again, for another instant")));
         }
         self.findings.append(&mut wrong);

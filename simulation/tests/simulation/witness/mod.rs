@@ -2,11 +2,12 @@
 //!
 //! It is told by the log itself what each transaction wrote, and keeps a copy; in the end the copy is held against what the log
 //! gives to read. From the copy it folds the state of each partition a second time (`deciding`), keeps what the executor's
-//! changelog says (`executing`), and compares both with what was written, after every transaction.
+//! changelog says (`executing`, `pausing`), and compares both with what was written, after every transaction.
 
 mod arriving;
 mod deciding;
 mod executing;
+mod pausing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +17,10 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use eventlog::{Clock, GroupOffset, Headers, NewRecord, Position, Record, embedded::by_hand::Written};
-use events::{Action, Outcome, topic};
+use events::{Action, Control, DeadLetter, Letter as Kept, Origin, Outcome, topic};
 use policy::Ruleset;
 
-use self::{arriving::Arriving, deciding::Deciding, executing::Executing};
+use self::{arriving::Arriving, deciding::Deciding, executing::Executing, pausing::Pausing};
 use crate::{PARTITIONS, letters::Letter};
 
 /// What should not be.
@@ -99,6 +100,7 @@ pub struct Witness {
     arriving: Arriving,
     deciding: Vec<Deciding>,
     executing: Executing,
+    pausing: Pausing,
 }
 
 impl Witness {
@@ -115,6 +117,7 @@ impl Witness {
             arriving: Arriving::new(letters),
             deciding: (0..PARTITIONS).map(|partition| Deciding::new(partition, rulesets.clone())).collect(),
             executing: Executing::default(),
+            pausing: Pausing::default(),
         }
     }
 
@@ -133,7 +136,12 @@ impl Witness {
                 topic::ACTIONS if json::<Action>(record).is_some_and(|action| is_of_timer(&action)) => {
                     self.meet("action of a timer");
                 }
+                topic::CONTROL if json::<Control>(record).is_some_and(|control| control.paused) => {
+                    self.meet("pause");
+                }
                 topic::OUTCOMES => match json::<Outcome>(record) {
+                    Some(Outcome { supersedes: Some(_), ack: true, .. }) => self.meet("done when redriven"),
+                    Some(Outcome { supersedes: Some(_), .. }) => self.meet("not done when redriven"),
                     Some(Outcome { error: Some(error), .. }) if error == "expired" => self.meet("expired"),
                     Some(Outcome { ack: false, .. }) => self.meet("failed"),
                     Some(Outcome { attempts: Some(2..), .. }) => self.meet("done after several attempts"),
@@ -179,17 +187,21 @@ impl Witness {
                     self.executing.decided(&records, found);
                     self.arriving.decided(&records, found);
                 }
-                Some("executor") => {
+                Some(executor::GROUP) => {
                     self.executing.stepped(&written.partitions, &records, &self.copy, groups, now, found);
+                    self.pausing.stepped(&written.partitions, &records, &self.copy, groups, found);
                 }
                 Some(other) => found.push(finding("torn-step", format!("a step of {other}"))),
                 None => {
-                    let ours = [topic::ISSUES, topic::DEAD_LETTERS];
-                    for record in records.iter().filter(|record| !ours.contains(&record.topic.as_str())) {
-                        found.push(finding(
-                            "torn-step",
-                            format!("{} was written outside of a step", at(record)),
-                        ));
+                    for record in &records {
+                        match record.topic.as_str() {
+                            topic::ISSUES | topic::DEAD_LETTERS | topic::CONTROL => {}
+                            topic::ACTIONS => self.executing.redriven(record, found),
+                            _ => {
+                                let text = format!("{} was written outside of a step", at(record));
+                                found.push(finding("torn-step", text));
+                            }
+                        }
                     }
                 }
             }
@@ -206,7 +218,7 @@ impl Witness {
             return Some(format!("{} has not consumed {} {}", group.group, group.topic, group.partition));
         }
         for ((topic, partition), records) in &self.copy.records {
-            let inputs = [topic::ISSUES, topic::OUTCOMES, topic::ACTIONS];
+            let inputs = [topic::ISSUES, topic::OUTCOMES, topic::ACTIONS, topic::CONTROL];
             let begun = groups.iter().any(|group| group.topic == *topic && group.partition == *partition);
             if inputs.contains(&topic.as_str()) && !records.is_empty() && !begun {
                 return Some(format!("nobody has consumed {topic} {partition}"));
@@ -214,6 +226,30 @@ impl Witness {
         }
         let overdue = self.deciding.iter().find_map(|deciding| deciding.overdue(now - gateway::END_MARGIN));
         overdue.or_else(|| self.executing.pending())
+    }
+
+    pub fn has_open_letters(&self) -> bool {
+        !self.open_letters().is_empty()
+    }
+
+    /// Letters of actions that failed and were not noted as redriven, with the records that they are of.
+    pub fn open_letters(&self) -> Vec<(DeadLetter, Record)> {
+        let all = (0..PARTITIONS).flat_map(|partition| self.copy.of(topic::DEAD_LETTERS, partition));
+        let (mut open, mut redriven) = (BTreeMap::new(), BTreeSet::new());
+        for kept in all.filter_map(json::<Kept>) {
+            match kept {
+                Kept::Dead(letter) => _ = open.insert(letter.event_id.clone(), *letter),
+                Kept::Redriven(note) => _ = redriven.insert(note.letter_id),
+            }
+        }
+        let open = open.into_values().filter(|letter| !redriven.contains(&letter.event_id));
+        let original = |letter: &DeadLetter| match &letter.origin {
+            Origin::Record { topic, partition, offset } => {
+                self.copy.of(topic, *partition).get(*offset as usize).cloned()
+            }
+            _ => None,
+        };
+        open.filter_map(|letter| original(&letter).map(|record| (letter, record))).collect()
     }
 
     /// When the next timer is due.
