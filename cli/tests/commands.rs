@@ -330,3 +330,45 @@ async fn tail_shows_the_last_the_first_and_what_comes() {
         .sum();
     assert_eq!(ends, 5);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn no_command_takes_the_place_of_a_log_that_was_moved_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let serve = Serve::start(dir.path(), |command| command).await;
+    let at = |name: &str| dir.path().join(name);
+    let publish = async || {
+        run(breakdown()
+            .args(["publish", "--data-dir"])
+            .arg(dir.path())
+            .arg("--file")
+            .arg(sample("issue_bug_p0.json")))
+        .await
+    };
+    let (_, err, code) = publish().await;
+    assert_eq!(code, 0, "{err}");
+    std::fs::rename(at("log.db"), at("gone")).unwrap();
+    let all_refuse = async |says: &str| {
+        for args in [&["topics"][..], &["issue", "o/r#1"], &["dead-letters", "list"], &["groups"]] {
+            let (out, err, code) = run(breakdown().args(args).arg("--data-dir").arg(dir.path())).await;
+            assert!(
+                code != 0 && err.contains(says) && err.contains("put it back"),
+                "{args:?}: {code}: {out}{err}"
+            );
+        }
+        let (_, err, code) = publish().await;
+        assert!(code != 0 && err.contains(says), "{err}");
+        assert!(!at("log.db").exists());
+    };
+    all_refuse("is held by another breakdown serve (pid ").await;
+    serve.kill().await;
+    let wal = std::fs::read(at("log.db-wal")).unwrap();
+    assert!(!wal.is_empty());
+    all_refuse("log.db is missing beside its log.db-wal").await;
+    let (_, err, code) = run(breakdown().args(["serve", "--data-dir"]).arg(dir.path())).await;
+    assert!(code != 0 && err.contains("log.db is missing beside its log.db-wal"), "{code}: {err}");
+    assert_eq!(std::fs::read(at("log.db-wal")).unwrap(), wal);
+    std::fs::rename(at("gone"), at("log.db")).unwrap();
+    let issues = tail("issues", |command| command.arg("--data-dir").arg(dir.path())).await;
+    assert!(!issues.is_empty(), "what was acknowledged is there");
+}

@@ -101,7 +101,7 @@ async fn after_the_demo_all_is_well_and_nothing_is_changed() {
 async fn what_was_done_to_a_log_is_found_and_named() {
     let dir = demo().await;
     let (issues, outcomes) = (of("issues"), of("outcomes"));
-    let (state, actions) = (of("gateway-state"), of("actions"));
+    let (state, actions, policies) = (of("gateway-state"), of("actions"), of("policies"));
     let first = |rows: &str| format!("id = (SELECT min(id) FROM records WHERE {rows})");
     let cases = [
         (
@@ -158,6 +158,19 @@ async fn what_was_done_to_a_log_is_found_and_named() {
             format!("UPDATE records SET key = CAST('beta' AS BLOB) WHERE {}", first(&actions)),
             &[("records", "the record's key is not its project_id")],
         ),
+        // Also where the text is still a policy.
+        (
+            format!(
+                "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), 'version: 1', 'version:  1') AS BLOB) WHERE {policies}"
+            ),
+            &[("state", "the policy's text was changed after it was written")],
+        ),
+        (
+            format!(
+                "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), 'rationale:', 'rationalf:') AS BLOB) WHERE {policies}"
+            ),
+            &[("state", "the policy's text was changed after it was written")],
+        ),
     ];
     for (statements, expected) in cases {
         let broken = tempfile::tempdir().unwrap();
@@ -193,6 +206,31 @@ async fn a_flipped_byte_in_a_page_is_named() {
     let database = findings.iter().find(|(check, ..)| check == "database").unwrap();
     assert_eq!((code, database.1.as_str()), (1, "error"), "{findings:#?}");
     assert!(database.2.contains(&format!("page {page}")) || database.2.contains("malformed"), "{database:?}");
+
+    // SQLite's report comes line by line, and nothing else is advised on the word of a damaged file.
+    let config = dir.path().join("breakdown.toml");
+    std::fs::write(&config, "[log]\npartitions = 5\n").unwrap();
+    let mut command = breakdown();
+    command.args(["doctor", "--json", "--data-dir"]).arg(data(&dir)).arg("--config").arg(&config);
+    let (out, ..) = run(&mut command).await;
+    let findings: Vec<_> = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+    let find = |check: &str| findings.iter().find(|finding| finding["check"] == check).unwrap();
+    let says = find("database")["says"].as_array().unwrap();
+    assert!(says.len() <= 10, "{says:?}");
+    for line in says {
+        let line = line.as_str().unwrap();
+        assert!(
+            !line.contains('\n') && !line.contains("***") && line.matches("page ").count() <= 2,
+            "{line}"
+        );
+    }
+    assert!(find("database")["todo"].as_str().unwrap().contains("from a backup"), "{out}");
+    assert_eq!(find("topics")["verdict"], "error", "{out}");
+    for finding in &findings {
+        let todo = finding["todo"].as_str().unwrap_or_default();
+        assert!(!todo.contains("set [log] partitions") && !todo.contains("restore both"), "{finding}");
+    }
+    assert!(find("topics")["todo"].as_str().unwrap().contains("mend `database` first"), "{out}");
 }
 
 #[tokio::test]
@@ -205,6 +243,13 @@ async fn what_is_not_there_or_for_others_to_read_is_said() {
         "{findings:?}"
     );
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "nothing was made");
+    let advice = async || run(breakdown().args(["doctor", "--data-dir"]).arg(empty.path())).await.0;
+    let out = advice().await;
+    assert!(out.contains("→ name the directory that serve uses") && !out.contains("backup"), "{out}");
+    std::fs::write(empty.path().join("log.db-wal"), "what was acknowledged last").unwrap();
+    let out = advice().await;
+    assert!(out.contains("log.db is missing beside its log.db-wal"), "{out}");
+    assert!(out.contains("→ start nothing on it, keep a copy of log.db-wal"), "{out}");
 
     let dir = demo().await;
     let config = dir.path().join("breakdown.toml");

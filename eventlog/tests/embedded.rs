@@ -9,7 +9,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeZone, Utc};
 use contract::Backend;
-use eventlog::{Log, ManualClock, embedded::EmbeddedLog};
+use eventlog::{
+    Log, ManualClock,
+    embedded::{EmbeddedLog, Snapshot},
+};
 
 const DIRECTORY: &str = "EVENTLOG_TEST_DIRECTORY";
 
@@ -152,6 +155,104 @@ mod directory {
             }
             std::fs::rename(&aside, &path).unwrap();
             assert_eq!(log.append(vec![record(b"kept".into())]).await.unwrap()[0].offset, 0);
+        }
+    }
+
+    /// What opening it says, in each way in which that can be done.
+    fn refusals(directory: &std::path::Path, by_serve: bool) -> Vec<String> {
+        let snapshot = match Snapshot::take(directory) {
+            Err(LogError::Refused(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        let mut said = vec![snapshot, refusal(EmbeddedLog::open(directory, clock()))];
+        if by_serve {
+            said.push(refusal(EmbeddedLog::hold(directory, clock())));
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn whose_log_is_taken_from_under_a_serve_is_not_made_anew_beside_it() {
+        use std::os::unix::fs::MetadataExt;
+        let temporary = tempfile::tempdir().unwrap();
+        let [file, wal, aside] = ["log.db", "log.db-wal", "aside"].map(|name| temporary.path().join(name));
+        let log = EmbeddedLog::hold(temporary.path(), clock()).unwrap();
+        log.create_topics(&[topic("in")]).await.unwrap();
+        log.append(vec![record(b"acknowledged".into())]).await.unwrap();
+        let before = (std::fs::metadata(&wal).unwrap().ino(), std::fs::read(&wal).unwrap());
+        std::fs::rename(&file, &aside).unwrap();
+        for how in ["missing", "empty"] {
+            if how == "empty" {
+                std::fs::write(&file, "").unwrap();
+            }
+            for why in refusals(temporary.path(), false) {
+                let says = format!(
+                    "log.db is {how}, and its directory is held by another breakdown serve (pid {})",
+                    std::process::id()
+                );
+                assert!(why.contains(&says) && why.contains("put it back"), "{why}");
+            }
+            assert_eq!((std::fs::metadata(&wal).unwrap().ino(), std::fs::read(&wal).unwrap()), before);
+            assert_eq!(file.exists(), how == "empty");
+        }
+        // Nor where the write-ahead log went along.
+        std::fs::remove_file(&file).unwrap();
+        let wal_aside = temporary.path().join("wal aside");
+        std::fs::rename(&wal, &wal_aside).unwrap();
+        assert!(refusal(EmbeddedLog::open(temporary.path(), clock())).contains("is held by another"));
+        assert!(!file.exists() && !wal.exists());
+        std::fs::rename(&wal_aside, &wal).unwrap();
+        std::fs::rename(&aside, &file).unwrap();
+        assert_eq!(log.append(vec![record(b"goes on".into())]).await.unwrap()[0].offset, 1);
+        let beside = EmbeddedLog::open(temporary.path(), clock()).unwrap();
+        assert_eq!(beside.topics().await.unwrap()[0].partitions[0].end, 2);
+    }
+
+    #[tokio::test]
+    async fn with_a_write_ahead_log_alone_is_refused_and_left_alone() {
+        let [live, dead] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let log = EmbeddedLog::hold(live.path(), clock()).unwrap();
+        log.create_topics(&[topic("in")]).await.unwrap();
+        log.append(vec![record(b"acknowledged".into())]).await.unwrap();
+        // As a death leaves it.
+        let [file, wal] = ["log.db", "log.db-wal"].map(|name| dead.path().join(name));
+        std::fs::copy(live.path().join("log.db-wal"), &wal).unwrap();
+        let before = std::fs::read(&wal).unwrap();
+        for how in ["missing", "empty"] {
+            if how == "empty" {
+                std::fs::write(&file, "").unwrap();
+            }
+            for why in refusals(dead.path(), true) {
+                assert!(why.contains(&format!("log.db is {how} beside its log.db-wal")), "{why}");
+                assert!(why.contains("put it back, or move log.db-wal away to begin anew"), "{why}");
+            }
+            assert!(std::fs::read(&wal).unwrap() == before && file.exists() == (how == "empty"));
+        }
+        std::fs::copy(live.path().join("log.db"), &file).unwrap();
+        let end = async |log: EmbeddedLog| log.topics().await.unwrap()[0].partitions[0].end;
+        assert_eq!(end(EmbeddedLog::hold(dead.path(), clock()).unwrap()).await, 1);
+        // The file alone is what a clean end leaves.
+        while wal.exists() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(end(EmbeddedLog::hold(dead.path(), clock()).unwrap()).await, 1);
+    }
+
+    #[test]
+    fn is_made_once_by_a_serve_and_others_that_start_at_the_same_time() {
+        for _ in 0..20 {
+            let temporary = tempfile::tempdir().unwrap();
+            let barrier = std::sync::Barrier::new(5);
+            std::thread::scope(|scope| {
+                let open = |hold: bool| {
+                    barrier.wait();
+                    let log = if hold { EmbeddedLog::hold } else { EmbeddedLog::open };
+                    log(temporary.path(), clock())
+                };
+                let started = [true, false, false, false, false].map(|hold| scope.spawn(move || open(hold)));
+                let logs = started.map(|thread| thread.join().unwrap().unwrap());
+                drop(logs);
+            });
         }
     }
 

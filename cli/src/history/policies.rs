@@ -92,21 +92,21 @@ impl Policies {
     /// The text of the policy of that hash, held or on trial; none where it is not on the log.
     pub(crate) async fn text(&self, log: &dyn Log, hash: &str) -> Result<Option<String>, Failure> {
         match self.texts.get(hash) {
-            Some(place) => place.text(log).await.map(Some),
+            Some(place) => place.text(log, hash).await.map(Some),
             None => Ok(None),
         }
     }
 }
 
 impl Change {
-    /// The policy's text.
+    /// The policy's text; it fails where that is not the one whose hash was recorded.
     pub(crate) async fn text(&self, log: &dyn Log) -> Result<String, Failure> {
-        self.place.text(log).await
+        self.place.text(log, &self.hash).await
     }
 }
 
 impl Place {
-    async fn text(self, log: &dyn Log) -> Result<String, Failure> {
+    async fn text(self, log: &dyn Log, hash: &str) -> Result<String, Failure> {
         let mut reader = log.read(topic::POLICIES, &[(self.partition, self.offset)]).await?;
         loop {
             let records = reader.next(READ_WAIT).await?;
@@ -117,7 +117,16 @@ impl Place {
                 None if !reader.at_end().await? => continue,
                 _ => return Err(unreadable(self)),
             };
-            return change.map(|change| change.policy).map_err(|_| unreadable(self));
+            let text = change.map_err(|_| unreadable(self))?.policy;
+            if events::id::payload_hash(text.as_bytes()) != hash {
+                let Self { partition, offset } = self;
+                return Err(Failure::failed(format!(
+                    "{} partition {partition} offset {offset}: the policy's text was changed after it was written (it is not that of \
+                     its policy_hash); restore the log from a backup",
+                    topic::POLICIES
+                )));
+            }
+            return Ok(text);
         }
     }
 }

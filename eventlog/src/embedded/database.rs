@@ -82,15 +82,14 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Opens the file for writing; makes it, or the schema in it, where there is none. An older schema is brought up to date for
-/// whoever holds the directory; beside a `serve`, which may be older than we are, that is refused.
-pub(super) fn create(file: &Path, held: bool) -> Result<Connection, LogError> {
+/// Opens the file for writing; makes it only where `make` says that there is none, and the schema in it where it is empty. An
+/// older schema is brought up to date for whoever holds the directory; beside a `serve`, which may be older than we are, that
+/// is refused.
+pub(super) fn open(file: &Path, make: bool, held: bool) -> Result<Connection, LogError> {
     let failed = |error| failure(file, OPENING, &error);
-    let mut connection = Connection::open_with_flags(
-        file,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )
-    .map_err(failed)?;
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, make);
+    let mut connection = Connection::open_with_flags(file, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     check(&connection, file)?;
     // Only has a meaning before the first table is made.

@@ -7,6 +7,9 @@ use rusqlite::{Connection, Row};
 /// How many flaws are told of one question.
 const MAX_TOLD: usize = 10;
 
+/// The question whether the file itself is whole: where it is not, no other answer can be relied on.
+const DATABASE: &str = "database";
+
 /// What came of one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined {
@@ -16,6 +19,13 @@ pub struct Examined {
     pub sound: &'static str,
     /// What is wrong, each with its place; at most ten.
     pub flaws: Vec<String>,
+}
+
+impl Examined {
+    /// Whether the file itself is damaged, so that what is read of it, or missing in it, may be wrong.
+    pub fn is_damage(&self) -> bool {
+        self.what == DATABASE && !self.flaws.is_empty()
+    }
 }
 
 /// What to say of a row that a query found.
@@ -170,12 +180,16 @@ fn place(row: &Row<'_>) -> rusqlite::Result<String> {
 
 /// Asks everything.
 pub(super) fn all(connection: &Connection) -> Vec<Examined> {
-    let mut database = Examined {
-        what: "database",
+    let said: Vec<String> =
+        collect(connection, &format!("PRAGMA integrity_check({MAX_TOLD})"), |row| row.get(0));
+    // One row may have many lines, with a headline that names the database.
+    let lines = said.iter().flat_map(|said| said.lines()).map(str::trim);
+    let flaws = lines.filter(|line| !line.is_empty() && *line != "ok" && !line.starts_with("***"));
+    let database = Examined {
+        what: DATABASE,
         sound: "SQLite's integrity check finds no damage",
-        flaws: collect(connection, &format!("PRAGMA integrity_check({MAX_TOLD})"), |row| row.get(0)),
+        flaws: flaws.take(MAX_TOLD).map(str::to_owned).collect(),
     };
-    database.flaws.retain(|said| said != "ok");
     let asked = QUESTIONS.iter().map(|Question { what, sound, queries }| {
         let mut flaws = Vec::new();
         for (query, say) in *queries {

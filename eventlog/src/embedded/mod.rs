@@ -99,7 +99,7 @@ impl EmbeddedLog {
     /// Opens the log of a data directory to append and read, also while a `serve` holds it. Makes both where they are
     /// missing. Blocks briefly.
     ///
-    /// [`LogError::Refused`]: the directory cannot be made; the file is damaged, of another program or of a newer version.
+    /// [`LogError::Refused`]: the directory cannot be made; the file was taken away from beside its write-ahead log or its holder; the file is damaged, of another program or of a newer version.
     /// [`LogError::Unavailable`]: the file cannot be opened or written now.
     pub fn open(directory: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
         Self::start(directory.as_ref(), clock, false)
@@ -129,7 +129,8 @@ impl EmbeddedLog {
         directory::make(directory)?;
         let lock = if hold { Some(directory::lock(directory)?) } else { None };
         let file = directory.join(database::FILE);
-        let connection = database::create(&file, hold)?;
+        let there = directory::find(directory, hold)?;
+        let connection = database::open(&file, !there, hold)?;
         let places = Arc::new(Places::remember(&file, lock.as_ref())?);
         let room = Arc::new(Room::default());
         let changes = Changes::new(file.clone(), by_hand);

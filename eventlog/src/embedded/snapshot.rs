@@ -36,11 +36,11 @@ impl Snapshot {
     /// Takes a snapshot. Blocks briefly; writes nothing, and leaves the file as it is also where nobody else has it open.
     ///
     /// # Errors
-    /// [`LogError::Refused`]: there is no log, it is damaged beyond opening, of another program or of another version, or its
+    /// [`LogError::Refused`]: there is no log, its file was taken away, it is damaged beyond opening, of another program or of another version, or its
     /// write-ahead log was taken away under a process that has it open.
     pub fn take(directory: impl AsRef<Path>) -> Result<Self, LogError> {
         let file = directory.as_ref().join(database::FILE);
-        if !file.is_file() {
+        if !directory::find(directory.as_ref(), false)? {
             return Err(LogError::Refused(format!(
                 "there is no log in {}: name its directory with --data-dir",
                 directory.as_ref().display()

@@ -330,8 +330,8 @@ fn a_lasting_lock_of_another_process_is_told_from_damage() {
 fn every_commit_is_synced() {
     // `kill -9` cannot tell: what was written and not synced outlives the process, not the machine.
     let directory = tempfile::tempdir().unwrap();
-    for _ in 0..2 {
-        let connection = database::create(&directory.path().join(database::FILE), false).unwrap();
+    for make in [true, false] {
+        let connection = database::open(&directory.path().join(database::FILE), make, false).unwrap();
         let pragma = |name: &str| {
             connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
         };

@@ -319,10 +319,10 @@ impl Work {
     /// After an error nothing that the connection remembers is trusted.
     fn reopen(&mut self) {
         if self.parts.places.check().is_err() {
-            // Opening would make a new file in the place of the one that is gone.
+            // What stands in the place of the one that is gone is not ours.
             return;
         }
-        match database::create(&self.parts.file, self.parts.lock.is_some()) {
+        match database::open(&self.parts.file, false, self.parts.lock.is_some()) {
             Ok(connection) => {
                 #[cfg(test)]
                 let _ = limit_pages(&connection, self.page_limit);

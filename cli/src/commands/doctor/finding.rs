@@ -76,14 +76,24 @@ pub(super) struct Report {
     worst: Verdict,
     warnings: usize,
     errors: usize,
+    /// What is to be done whatever the finding says.
+    instead: Option<&'static str>,
 }
 
 impl Report {
     pub(super) fn new(as_json: bool) -> Self {
-        Self { as_json, worst: Verdict::Ok, warnings: 0, errors: 0 }
+        Self { as_json, worst: Verdict::Ok, warnings: 0, errors: 0, instead: None }
     }
 
-    pub(super) fn tell(&mut self, finding: Finding) {
+    /// From here on nothing that a finding would have done is to be done, but that; until none is.
+    pub(super) fn distrust(&mut self, instead: Option<&'static str>) {
+        self.instead = instead;
+    }
+
+    pub(super) fn tell(&mut self, mut finding: Finding) {
+        if let (Some(todo), Some(instead)) = (&mut finding.todo, self.instead) {
+            instead.clone_into(todo);
+        }
         self.worst = self.worst.max(finding.verdict);
         match finding.verdict {
             Verdict::Ok => {}

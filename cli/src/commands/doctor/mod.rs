@@ -19,7 +19,7 @@ mod records;
 mod spool;
 mod state;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use chrono::TimeDelta;
 use eventlog::{Clock, GroupOffset, Log, LogError, TopicInfo, embedded::Snapshot};
@@ -38,7 +38,7 @@ pub(crate) async fn run(settings: &Settings, as_json: bool) -> Result<ExitCode, 
     match &settings.redpanda {
         None => match Snapshot::take(&settings.data_dir) {
             Ok(snapshot) => embedded(settings, &snapshot, &mut report).await?,
-            Err(error) => report.tell(refused("log", &error, RESTORE)),
+            Err(error) => report.tell(refused("log", &error, restore(&settings.data_dir))),
         },
         Some(redpanda) => match broker::check(settings, redpanda, &mut report).await {
             Ok(log) => contents(&log, &mut report, true).await,
@@ -53,9 +53,28 @@ pub(crate) async fn run(settings: &Settings, as_json: bool) -> Result<ExitCode, 
     Ok(report.end())
 }
 
+/// What to do about whatever else is found in a damaged file.
+const DAMAGED: &str = "mend `database` first: this may come of the damage alone";
 /// What to do about a damaged file.
 const RESTORE: &str =
     "stop serve, keep a copy of the data directory, and restore log.db and log.db-wal together from a backup";
+
+/// What to do about a log that cannot be opened.
+fn restore(directory: &Path) -> &'static str {
+    let there = |name: &str| directory.join(name).exists();
+    let is_empty = directory.join("log.db").metadata().map_or(true, |metadata| metadata.len() == 0);
+    match (is_empty, there("log.db-wal"), there("serve.lock")) {
+        (false, ..) => RESTORE,
+        (true, true, _) => {
+            "start nothing on it, keep a copy of log.db-wal, and put the log.db that it belongs to back"
+        }
+        // Somebody served from here.
+        (true, false, true) => RESTORE,
+        (true, false, false) => {
+            "name the directory that serve uses; where it never ran, start breakdown serve: it makes a log"
+        }
+    }
+}
 
 fn refused(check: &'static str, error: &LogError, todo: &'static str) -> Finding {
     Finding::error(check, vec![error.to_string()], todo)
@@ -63,15 +82,20 @@ fn refused(check: &'static str, error: &LogError, todo: &'static str) -> Finding
 
 async fn embedded(settings: &Settings, snapshot: &Snapshot, report: &mut Report) -> Result<(), Failure> {
     for examined in snapshot.examine().await? {
+        let is_damage = examined.is_damage();
         report.tell(match examined.flaws.is_empty() {
             true => Finding::ok(examined.what, examined.sound),
             false => Finding::error(examined.what, examined.flaws, RESTORE),
         });
+        if is_damage {
+            report.distrust(Some(DAMAGED));
+        }
     }
     if let Ok(topics) = snapshot.topics().await {
         report.tell(topics_as_configured(settings, &topics));
     }
     contents(snapshot, report, false).await;
+    report.distrust(None);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use webhooks::Spool;
 use super::{
     RESTORE,
     finding::{Finding, Report},
-    refused,
+    refused, restore,
 };
 use crate::config::Settings;
 
@@ -19,7 +19,7 @@ pub(super) async fn check(settings: &Settings, report: &mut Report) {
         Ok(snapshot) => told(&snapshot).await,
         Err(error) => Err(error),
     };
-    report.tell(told.unwrap_or_else(|error| refused("spool", &error, RESTORE)));
+    report.tell(told.unwrap_or_else(|error| refused("spool", &error, restore(&directory))));
 }
 
 async fn told(snapshot: &Snapshot) -> Result<Finding, LogError> {
