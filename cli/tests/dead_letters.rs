@@ -174,6 +174,12 @@ async fn what_failed_is_redriven(world: World) {
     assert_eq!(world.letters(&[&own[..], &["--reason", "unreadable"]].concat()).await.len(), 0);
     assert_eq!(world.letters(&[&own[..], &["--topic", "issues"]].concat()).await.len(), 0);
     assert_eq!(world.letters(&[&own[..], &["--since", "2999-01-01"]].concat()).await.len(), 0);
+    // None of this kind is not none at all.
+    let (out, err, code) = world.run(&["dead-letters", "list", "--reason", "foo"]).await;
+    assert!(code == 0 && out.is_empty(), "{out}{err}");
+    assert!(err.contains("none of the ") && err.contains("undeliverable of actions"), "{err}");
+    let (_, err, code) = world.redrive(&["--yes", "--topic", "calendar"]).await;
+    assert!(code == 1 && err.contains("undeliverable of actions"), "{err}");
     let since = ["--topic", "actions", "--reason", "undeliverable", "--since", "1h"];
     assert_eq!(world.letters(&[&own[..], &since].concat()).await.len(), 3);
 
