@@ -457,3 +457,19 @@ async fn wrong_usage_is_told() {
         assert!(err.contains(says), "{arguments:?} {err}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_redriven_while_nobody_runs_is_said_to_wait() {
+    let world = World::new(None).await;
+    let serve = world.start().await;
+    world.calendar.inject(Fault::status(401));
+    world.publish(0..1).await;
+    until("it has failed", async || world.letters(&[]).await.len() == 1).await;
+    serve.stop().await;
+    let (_, err, code) = world.redrive(&["--yes"]).await;
+    assert!(code == 0 && err.contains("1 redriven, 0 left"), "{err}");
+    assert!(err.contains("no executor has taken all of it up yet") && !err.contains("no gateway"), "{err}");
+    let serve = world.start().await;
+    until("it is done", async || world.calendar.nudges().len() == 1).await;
+    serve.stop().await;
+}
