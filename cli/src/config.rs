@@ -225,6 +225,8 @@ pub struct Settings {
     pub senders: Senders,
     /// What is swept for what never arrived.
     pub sweeps: Option<Sweeps>,
+    /// What the file says of sweeps that none of them makes use of, with what to add.
+    pub unswept: Vec<&'static str>,
     /// Calendar and notification API; `None`: calendar-mock in the process.
     pub calendar_api_base: Option<String>,
     /// Whether it may be on a private network.
@@ -298,6 +300,7 @@ impl Settings {
             jira: allowed("jira.allow_networks", file.jira.allow_networks.as_deref())?,
         };
         let (mut github, mut jira) = (file.github, file.jira);
+        let unswept = sweeps::unswept(&github, &jira);
         let github_secret = secret("GITHUB_WEBHOOK_SECRET", github.webhook_secret.take());
         let jira_secret = secret("JIRA_WEBHOOK_SECRET", jira.webhook_secret.take());
         github.token = secret("GITHUB_TOKEN", github.token.take());
@@ -337,6 +340,7 @@ impl Settings {
             jira_secret,
             senders,
             sweeps,
+            unswept,
             calendar_api_base: pick("CALENDAR_API_BASE", file.calendar.api_base),
             calendar_allow_private: flag(
                 "CALENDAR_ALLOW_PRIVATE",
@@ -371,7 +375,9 @@ fn read_file(named: Option<&Path>) -> Result<File, Failure> {
         // value of the wrong type, that value may be the secret.
         let reason = match error.message().split_once(", expected ") {
             Some((what, expected)) if what.starts_with("invalid ") => {
-                format!("what stands here is not {expected}")
+                let key = error.span().and_then(|span| key_before(text.get(..span.start)?));
+                let key = key.map_or(String::new(), |key| format!("{key}: "));
+                format!("{key}what stands here is not {}", in_words(expected))
             }
             _ => error.message().to_owned(),
         };
@@ -384,6 +390,26 @@ fn read_file(named: Option<&Path>) -> Result<File, Failure> {
             path.display(),
         ))
     })
+}
+
+/// The key whose value begins where `text` ends.
+fn key_before(text: &str) -> Option<&str> {
+    let text = text.trim_end().strip_suffix('=')?.trim_end();
+    let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let key = &text[text.trim_end_matches(is_key).len()..];
+    (!key.is_empty()).then_some(key)
+}
+
+/// What was expected, for people: serde names Rust's types.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        struct_name if struct_name.starts_with("struct ") => "a table",
+        other => other,
+    }
 }
 
 fn redpanda(

@@ -8,7 +8,7 @@ use events::topic;
 use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 use webhooks::{Journal, Projects, Provider, Secrets, Spool, SpoolLimits, Sweeper};
 
 use crate::{
@@ -188,6 +188,9 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         let server = webhooks::Server::new(config, journal, clock.clone(), public);
         running.start("webhooks", |stop| server.serve(listener, stop));
     }
+    if roles.contains(&Role::Webhooks) {
+        settings.unswept.iter().for_each(|unswept| warn!("{unswept}"));
+    }
     if let (Some(sweeper), Some(made), Some(sweeps)) = (sweeper, made, &settings.sweeps) {
         say!("  sweeps     {}", sweeps.told());
         running.start("sweeps", |stop| once_made(made, stop.clone(), sweeper.run(stop)));
@@ -288,6 +291,7 @@ fn prepare_demo(settings: &mut Settings, secret: &str) -> Result<Option<tempfile
     settings.github_secret = Some(SecretString::from(secret));
     settings.jira_secret = Some(SecretString::from(secret));
     settings.sweeps = None;
+    settings.unswept.clear();
     if settings.data_dir_chosen || settings.redpanda.is_some() {
         return Ok(None);
     }

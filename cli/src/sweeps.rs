@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use webhooks::{AppKey, GithubHook, GithubSweep, JiraSweep, SweepConfig};
 
@@ -99,6 +99,25 @@ impl Sweeps {
         let all: Vec<_> = hooks.chain(sites).collect();
         format!("{}, every {}", all.join(", "), humantime::format_duration(*every))
     }
+}
+
+/// What of the file reads as if something were swept, and nothing is. Of the file alone: variables of these names are often there
+/// for something else.
+pub(crate) fn unswept(github: &Github, jira: &Jira) -> Vec<&'static str> {
+    let has = |secret: &Option<SecretString>| {
+        secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty())
+    };
+    let github_said = has(&github.token) || github.app_id.is_some() || github.api_base.is_some();
+    let jira_said = has(&jira.token) || jira.email.is_some() || jira.sweep_after.is_some();
+    let of_github = (github_said && github.hooks.is_empty()).then_some(
+        "[github] says how to ask GitHub for deliveries that were lost, and not of which hooks: nothing is swept there; \
+         add [[github.hooks]] with repository and id",
+    );
+    let of_jira = (jira_said && jira.api_base.is_none()).then_some(
+        "[jira] says how to search Jira for what was lost, and not where: nothing is swept there; add api_base, such as \
+         https://example.atlassian.net",
+    );
+    of_github.into_iter().chain(of_jira).collect()
 }
 
 fn github_sweep(github: Github) -> Result<GithubSweep, Failure> {

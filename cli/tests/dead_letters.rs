@@ -174,6 +174,12 @@ async fn what_failed_is_redriven(world: World) {
     assert_eq!(world.letters(&[&own[..], &["--reason", "unreadable"]].concat()).await.len(), 0);
     assert_eq!(world.letters(&[&own[..], &["--topic", "issues"]].concat()).await.len(), 0);
     assert_eq!(world.letters(&[&own[..], &["--since", "2999-01-01"]].concat()).await.len(), 0);
+    // None of this kind is not none at all.
+    let (out, err, code) = world.run(&["dead-letters", "list", "--reason", "foo"]).await;
+    assert!(code == 0 && out.is_empty(), "{out}{err}");
+    assert!(err.contains("none of the ") && err.contains("undeliverable of actions"), "{err}");
+    let (_, err, code) = world.redrive(&["--yes", "--topic", "calendar"]).await;
+    assert!(code == 1 && err.contains("undeliverable of actions"), "{err}");
     let since = ["--topic", "actions", "--reason", "undeliverable", "--since", "1h"];
     assert_eq!(world.letters(&[&own[..], &since].concat()).await.len(), 3);
 
@@ -455,4 +461,20 @@ async fn wrong_usage_is_told() {
         assert_eq!(code, expected, "{arguments:?} {out}{err}");
         assert!(err.contains(says), "{arguments:?} {err}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_redriven_while_nobody_runs_is_said_to_wait() {
+    let world = World::new(None).await;
+    let serve = world.start().await;
+    world.calendar.inject(Fault::status(401));
+    world.publish(0..1).await;
+    until("it has failed", async || world.letters(&[]).await.len() == 1).await;
+    serve.stop().await;
+    let (_, err, code) = world.redrive(&["--yes"]).await;
+    assert!(code == 0 && err.contains("1 redriven, 0 left"), "{err}");
+    assert!(err.contains("no executor has taken all of it up yet") && !err.contains("no gateway"), "{err}");
+    let serve = world.start().await;
+    until("it is done", async || world.calendar.nudges().len() == 1).await;
+    serve.stop().await;
 }

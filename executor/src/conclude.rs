@@ -20,6 +20,8 @@ pub(crate) struct Ended {
     pub(crate) dead_letter: Option<Box<DeadLetter>>,
     /// What caused the action; names the trace.
     pub(crate) cause: Option<String>,
+    /// The issue that it is about.
+    pub(crate) issue: Option<String>,
 }
 
 /// What becomes of an action after an attempt.
@@ -132,6 +134,7 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
         mark: Mark { round: entry.round(), risk },
         dead_letter: None,
         cause: action.cause.clone(),
+        issue: action.issue_ref.clone(),
     }
 }
 
@@ -151,11 +154,15 @@ fn untouched(pending: &Pending, why: &str, now: DateTime<Utc>) -> Ended {
 fn failed(pending: &Pending, partition: u32, reason: &str, how: &str, now: DateTime<Utc>) -> Ended {
     let mut ended = end(pending, Risk::FAILED, false, now);
     ended.outcome.error = Some(reason.to_owned());
+    let attempts = match pending.entry.attempts {
+        1 => "1 attempt".to_owned(),
+        attempts => format!("{attempts} attempts"),
+    };
     let letter = DeadLetter::new(
         pending.origin(partition),
         Some(pending.action.project_id.clone()),
         "undeliverable",
-        format!("{how} after {} attempts: {reason}", pending.entry.attempts),
+        format!("{how} after {attempts}: {reason}"),
         now,
         pending.entry.record.as_bytes(),
     );

@@ -29,8 +29,8 @@
 //! What stands in `executor-state` is private and described in `state.rs`.
 //!
 //! Metrics: `breakdown_attempts_total{target,verdict}` and `breakdown_attempt_seconds{target}` (calls that reached the
-//! target's code), `breakdown_pending{target}`, `breakdown_paused_projects` (all of them count as one), `breakdown_held_back`
-//! (pending actions of those),
+//! target's code), `breakdown_pending{target}`, `breakdown_paused_projects` (pauses by name, and one of all), `breakdown_held_back`
+//! (what those hold, which `breakdown_pending` is without),
 //! `breakdown_outcomes_total{action,ack}`,
 //! `breakdown_duplicate_actions_total`, `breakdown_executor_dead_letters_total{reason}`, `breakdown_stalled_retries`,
 //! `breakdown_stalled_retries_total`. What they mean: [`describe_metrics`].

@@ -17,17 +17,19 @@ pub fn describe_metrics() {
     describe_gauge!(
         "breakdown_pending",
         Count,
-        "Actions of partitions held here that have no outcome yet, running and parked, by target."
+        "Actions of partitions held here that have no outcome yet, running and parked, by target; without those that pauses hold back \
+         (breakdown_held_back)."
     );
     describe_gauge!(
         "breakdown_paused_projects",
         Count,
-        "Names under which effects are paused, of partitions held here; all projects count as one."
+        "Pauses in force in partitions held here: one for each project that is paused by name, and one more where all are."
     );
     describe_gauge!(
         "breakdown_held_back",
         Count,
-        "Pending actions that wait because their project is paused."
+        "Actions of partitions held here that have no outcome yet and wait because their project is paused; breakdown_pending is without \
+         them."
     );
     describe_counter!(
         "breakdown_outcomes_total",

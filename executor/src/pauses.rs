@@ -27,6 +27,28 @@ impl Word {
     }
 }
 
+/// What was told of each project, in one process.
+#[derive(Debug, Default)]
+pub(crate) struct Told(BTreeMap<String, Word>);
+
+impl Told {
+    /// Whether this is not what was told last. A project's word stands in one partition; that on all projects in each, with a
+    /// time of its own.
+    pub(crate) fn is_news(&mut self, project: &str, word: Word) -> bool {
+        let same = |before: &Word| match (before, word) {
+            (Word::Paused(_), Word::Paused(_)) | (Word::Resumed(_), Word::Resumed(_))
+                if project.is_empty() =>
+            {
+                true
+            }
+            _ => *before == word,
+        };
+        let news = !self.0.get(project).is_some_and(same);
+        self.0.insert(project.to_owned(), word);
+        news
+    }
+}
+
 /// The last words, by project; all projects under the empty name.
 #[derive(Debug, Default)]
 pub(crate) struct Pauses(BTreeMap<String, Word>);
@@ -101,4 +123,22 @@ pub(crate) fn read(record: &Record, now: DateTime<Utc>) -> Result<Control, Box<D
         };
         Box::new(DeadLetter::new(origin, None, unsound.reason(), unsound.to_string(), now, value))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_told_once_however_many_partitions_have_it() {
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap_or_default();
+        let mut told = Told::default();
+        let news: Vec<bool> = (0..8).map(|second| told.is_news("", Word::Paused(at(second)))).collect();
+        assert_eq!(news.iter().filter(|news| **news).count(), 1);
+        assert!(told.is_news("", Word::Resumed(at(9))) && !told.is_news("", Word::Resumed(at(10))));
+        assert!(told.is_news("alpha", Word::Paused(at(1))) && !told.is_news("alpha", Word::Paused(at(1))));
+        // Let go while another process had its partition.
+        assert!(told.is_news("alpha", Word::Paused(at(2))));
+        assert!(told.is_news("beta", Word::Paused(at(2))));
+    }
 }

@@ -11,7 +11,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use eventlog::{Holding, Phase};
 
-use crate::Stalled;
+use crate::{
+    Stalled,
+    pauses::{Told, Word},
+};
 
 /// How far the executor is; written by its loop, read by anyone. Instants are the clock's, in milliseconds since the
 /// Unix epoch; 0 means never.
@@ -23,6 +26,7 @@ pub struct Progress {
     stalled: Mutex<Stalled>,
     held_back: AtomicU64,
     paused: RwLock<BTreeMap<String, DateTime<Utc>>>,
+    told: Mutex<Told>,
 }
 
 impl Progress {
@@ -47,7 +51,7 @@ impl Progress {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// How many actions are pending in them, running and parked.
+    /// How many actions are pending in them: running, parked, and held back.
     pub fn pending(&self) -> u64 {
         self.pending.load(Relaxed)
     }
@@ -80,6 +84,29 @@ impl Progress {
         *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = stalled;
     }
 
+    /// An operator's word was heard: whoever reads the logs is told once, in however many partitions it was said.
+    pub(crate) fn heard(&self, project: &str, word: Word) {
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).is_news(project, word) {
+            let project = scope(project);
+            match word {
+                Word::Paused(at) => tracing::info!(project, paused_at = %at, "effects are paused"),
+                Word::Resumed(at) => tracing::info!(project, resumed_at = %at, "effects go on"),
+            }
+        }
+    }
+
+    /// A partition came with a pause that nobody here was told of: what waits looks like a fault to whoever started this.
+    pub(crate) fn found_paused(&self, project: &str, at: DateTime<Utc>) {
+        let word = Word::Paused(at);
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).is_news(project, word) {
+            let how = if project.is_empty() { "breakdown resume" } else { "breakdown resume --project" };
+            tracing::warn!(
+                project = scope(project), paused_at = %at,
+                "effects are paused since before this start; {how} lets them go on"
+            );
+        }
+    }
+
     /// How many names there are.
     pub(crate) fn pauses<'p>(&self, paused: impl Iterator<Item = (&'p str, DateTime<Utc>)>) -> usize {
         let paused: BTreeMap<_, _> = paused.map(|(project, at)| (project.to_owned(), at)).collect();
@@ -90,4 +117,9 @@ impl Progress {
         }
         count
     }
+}
+
+/// Whose effects a word is about, for people.
+fn scope(project: &str) -> &str {
+    if project.is_empty() { "all projects" } else { project }
 }

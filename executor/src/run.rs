@@ -431,7 +431,7 @@ impl Executor {
 
     /// These have their outcome: the step that says so was made.
     fn end(&mut self, actions: Vec<(u32, Arc<str>, Ended)>, now: DateTime<Utc>) {
-        for (partition, id, Ended { outcome, mark, dead_letter, .. }) in actions {
+        for (partition, id, Ended { outcome, mark, dead_letter, issue, .. }) in actions {
             let known = outcome.action.as_ref().filter(|a| ActionKind::KNOWN.contains(&a.as_str()));
             let action = known.map_or("other", ActionKind::as_str).to_owned();
             let ack = if outcome.ack { "true" } else { "false" };
@@ -442,8 +442,11 @@ impl Executor {
                     action,
                     target = outcome.target,
                     id = &*id,
+                    issue,
+                    letter = letter.event_id,
                     detail = letter.detail,
-                    "an action could not be carried out"
+                    "an action could not be carried out; see breakdown dead-letters show {}",
+                    letter.event_id
                 );
                 count_dead_letter(&letter.reason);
             }

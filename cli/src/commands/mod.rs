@@ -3,6 +3,7 @@
 pub(crate) mod dead_letters;
 pub(crate) mod deliver;
 pub(crate) mod doctor;
+pub(crate) mod heard;
 pub(crate) mod issue;
 pub(crate) mod pause;
 pub(crate) mod policy;

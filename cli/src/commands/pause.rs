@@ -1,27 +1,21 @@
 //! `breakdown pause`, `breakdown resume`: effects stop and go on; decisions are made all the while.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use chrono::SecondsFormat;
 use clap::Args;
 use eventlog::{Clock, Log, NewRecord, Position};
 use events::{Control, topic};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 
 use crate::{
     clock::SystemClock,
-    commands::{bounds, inert, inert_json},
+    commands::{bounds, heard, inert, inert_json},
     config::Settings,
     error::Failure,
     logs::{self, Access},
     pauses::Pauses,
 };
-
-/// How long the executors are waited for. One that runs hears at once.
-const HEARD_WITHIN: Duration = Duration::from_secs(5);
-/// How often it is looked whether they have.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
@@ -50,7 +44,11 @@ pub(crate) async fn run(settings: &Settings, args: Pause, pause: bool) -> Result
     let holds = paused_at.is_some() == pause && (project.is_some() || before.all_agree(partitions));
     let heard = match holds {
         true => None,
-        false => Some(heard(&*log, say(&*log, project, pause, partitions).await?).await?),
+        false => {
+            let said = say(&*log, project, pause, partitions).await?;
+            let said = said.into_iter().map(|at| ((topic::CONTROL, at.partition), at.offset)).collect();
+            Some(heard::by(&*log, executor::GROUP, &said).await?)
+        }
     };
     let after = Pauses::read(&*log).await?;
     let all = after.all_paused_at().is_some();
@@ -118,24 +116,4 @@ async fn say(
         headers: message.headers.clone(),
     };
     Ok(log.append(places.into_iter().map(record).collect()).await?)
-}
-
-/// Whether the executors have taken all of these into their state.
-async fn heard(log: &dyn Log, said: Vec<Position>) -> Result<bool, Failure> {
-    let give_up = Instant::now() + HEARD_WITHIN;
-    loop {
-        let groups = log.groups().await?;
-        let heard = said.iter().all(|said| {
-            groups.iter().any(|at| {
-                at.group == executor::GROUP
-                    && at.topic == topic::CONTROL
-                    && at.partition == said.partition
-                    && at.committed > said.offset
-            })
-        });
-        if heard || Instant::now() >= give_up {
-            return Ok(heard);
-        }
-        sleep(LOOK_EVERY).await;
-    }
 }

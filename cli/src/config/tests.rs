@@ -218,6 +218,40 @@ fn what_is_swept_is_checked() {
 }
 
 #[test]
+fn what_would_be_swept_and_is_not_is_told() {
+    let told = |text: &str| load(text, &[("GITHUB_TOKEN", "t")], Flags::default()).unwrap().unswept;
+    assert!(told("").is_empty() && told("[github]\ntoken = \"\"\n").is_empty());
+    let github = told("[github]\ntoken = \"c4n4ry\"\n");
+    assert!(github.len() == 1 && github[0].contains("add [[github.hooks]]"), "{github:?}");
+    let jira = told("[jira]\ntoken = \"c4n4ry\"\n");
+    assert!(jira.len() == 1 && jira[0].contains("add api_base"), "{jira:?}");
+    assert!(told("[github]\ntoken = \"t\"\nhooks = [{ organisation = \"acme\", id = 1 }]\n").is_empty());
+    assert!(told("[jira]\ntoken = \"t\"\napi_base = \"https://j.example\"\n").is_empty());
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_told_with_its_key_and_without_its_text() {
+    for (text, says) in [
+        (
+            "[[github.hooks]]\nrepository = \"a/b\"\nid = \"c4n4ry\"\n",
+            "line 3: id: what stands here is not a number",
+        ),
+        (
+            "[github]\nhooks = [{ repository = \"a/b\", id = \"c4n4ry\" }]\n",
+            "id: what stands here is not a number",
+        ),
+        ("[redpanda]\ntls = \"c4n4ry\"\n", "line 2: tls: what stands here is not true or false"),
+        ("data_dir = 7\n", "line 1: data_dir: what stands here is not a string"),
+        ("[webhooks]\ntrusted_proxies = \"c4n4ry\"\n", "trusted_proxies: what stands here is not a list"),
+        ("[webhooks]\ntrusted_proxies = [\"token = \", 7]\n", "line 2: what stands here is not a string"),
+        ("github = \"c4n4ry\"\n", "github: what stands here is not a table"),
+    ] {
+        let error = load(text, &[], Flags::default()).unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains("c4n4ry"), "{error}");
+    }
+}
+
+#[test]
 fn an_empty_secret_counts_as_none() {
     let settings =
         load("[admin]\ntoken = \"\"\n[jira]\nwebhook_secret = \"\"\n", &[], Flags::default()).unwrap();

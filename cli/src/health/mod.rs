@@ -79,7 +79,7 @@ impl Progress for executor::Progress {
         let paused = self.paused();
         let all = paused.contains_key("");
         let projects = paused.len() - usize::from(all);
-        Some(json!({"all_paused": all, "paused_projects": projects, "held_back": self.held_back()}))
+        Some(json!({"all_paused": all, "paused_by_name": projects, "held_back": self.held_back()}))
     }
 }
 

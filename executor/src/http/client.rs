@@ -31,6 +31,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Host and port, and the key, for people.
+    pub(super) fn told(&self) -> String {
+        let host = self.base.host_str().unwrap_or_default();
+        let port = self.base.port_or_known_default().map_or(String::new(), |port| format!(":{port}"));
+        let through = if self.proxied().is_some() { ", through executor.proxy" } else { "" };
+        format!("{host}{port}, {}{through}", self.key)
+    }
+
+    /// The proxy, where it is used: what http may reach stands on no other side of one.
+    fn proxied(&self) -> Option<&Url> {
+        self.proxy.as_ref().filter(|_| self.base.scheme() == "https")
+    }
+
     /// What may be reached: https anywhere on the internet; http on this machine only, and on private networks where
     /// those are allowed.
     fn allowed(&self) -> Result<Allowed, ExecutorError> {
@@ -69,8 +82,7 @@ fn guarded_by(place: &Place, attempt_timeout: Duration, lookup: Lookup) -> Resul
     let host = |url: &Url| url.host_str().unwrap_or_default().to_owned();
     let mut hosts = vec![(host(&place.base), place.allowed()?)];
     let mut builder = builder(&place.base, attempt_timeout)?;
-    // What http may reach stands on no other side of a proxy.
-    if let Some(proxy) = place.proxy.as_ref().filter(|_| place.base.scheme() == "https") {
+    if let Some(proxy) = place.proxied() {
         hosts.push((host(proxy), Allowed { public: true, private: true, loopback: true }));
         let proxy = Proxy::https(proxy.clone())
             .map_err(|_| ExecutorError::Config("executor.proxy is no address of a proxy".into()))?;

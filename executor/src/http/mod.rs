@@ -2,6 +2,7 @@
 
 mod client;
 mod guard;
+mod trouble;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -38,6 +39,8 @@ const MAX_REFERENCE: usize = 256;
 pub(crate) struct Api {
     /// The target's name, in reasons.
     pub(crate) name: &'static str,
+    /// Host and port, and the key of the configuration that says so, in reasons. Nothing else of the address: it may be a secret.
+    at: Arc<str>,
     base: Url,
     client: Client,
     clock: Arc<dyn Clock>,
@@ -51,7 +54,8 @@ impl Api {
         attempt_timeout: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ExecutorError> {
-        Ok(Self { name, client: client::guarded(place, attempt_timeout)?, base: place.base.clone(), clock })
+        let client = client::guarded(place, attempt_timeout)?;
+        Ok(Self { name, at: place.told().into(), client, base: place.base.clone(), clock })
     }
 
     /// The base itself.
@@ -90,8 +94,10 @@ impl Api {
     /// Sends. Whatever answers is a reply, whatever its status; no answer is a verdict.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Reply, Verdict> {
         match request.send().await {
-            Ok(response) => Ok(Reply { name: self.name, response, now: self.clock.now() }),
-            Err(error) => Err(unsent(self.name, &error)),
+            Ok(response) => {
+                Ok(Reply { name: self.name, at: self.at.clone(), response, now: self.clock.now() })
+            }
+            Err(error) => Err(unsent(self.name, &self.at, &error)),
         }
     }
 
@@ -109,17 +115,17 @@ impl Api {
 }
 
 /// What no answer means. reqwest's own text holds the url; ours says what matters.
-fn unsent(name: &str, error: &reqwest::Error) -> Verdict {
+fn unsent(name: &str, at: &str, error: &reqwest::Error) -> Verdict {
     if error.is_builder() {
         return Verdict::Reject { reason: format!("the request for {name} could not be written") };
     }
     let reason = match (barred(error), error.is_connect(), error.is_timeout()) {
         (Some(barred), ..) => {
-            format!("{name} was not called: {barred}; if that is meant, set allow_private = true")
+            format!("{name} was not called ({at}): {barred}; if that is meant, set allow_private = true")
         }
-        (_, true, _) => format!("{name} could not be reached"),
-        (_, _, true) => format!("{name} did not answer in time"),
-        _ => format!("{name} broke off without an answer"),
+        (_, true, _) => format!("{name} could not be reached ({at}): {}", trouble::of(error)),
+        (_, _, true) => format!("{name} did not answer in time ({at})"),
+        _ => format!("{name} broke off without an answer ({at})"),
     };
     Verdict::Retry { after: None, reason }
 }
@@ -140,6 +146,7 @@ fn barred(error: &reqwest::Error) -> Option<Barred> {
 #[derive(Debug)]
 pub(crate) struct Reply {
     name: &'static str,
+    at: Arc<str>,
     response: Response,
     now: DateTime<Utc>,
 }
@@ -163,12 +170,12 @@ impl Reply {
         retry_after(self.response.headers(), self.now)
     }
 
-    /// `NAME answered STATUS`, and what that means here.
+    /// `NAME answered STATUS (HOST:PORT, KEY)`, and what that means here.
     pub(crate) fn reason(&self, meaning: &str) -> String {
-        let (name, status) = (self.name, self.status().as_u16());
+        let (name, at, status) = (self.name, &self.at, self.status().as_u16());
         match meaning {
-            "" => format!("{name} answered {status}"),
-            meaning => format!("{name} answered {status}: {meaning}"),
+            "" => format!("{name} answered {status} ({at})"),
+            meaning => format!("{name} answered {status} ({at}): {meaning}"),
         }
     }
 
@@ -318,7 +325,18 @@ mod tests {
         let api = api(&url, attempt).expect("an API");
         let asked = api.post(api.base(), "a-1", &());
         let verdict = timeout(attempt * 9 / 10, asked).await;
-        let reason = "calendar did not answer in time".to_owned();
+        let at = listener.local_addr().expect("an address");
+        let reason = format!("calendar did not answer in time ({at}, calendar.api_base)");
         assert_eq!(verdict, Ok(Verdict::Retry { after: None, reason }));
+    }
+
+    #[tokio::test]
+    async fn a_reason_says_where_and_nothing_of_a_path() {
+        let server = wiremock::MockServer::start().await;
+        let answer = wiremock::ResponseTemplate::new(401).set_body_string("c4n4ry");
+        wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+        let here = api(&format!("{}/c4n4ry?c4n4ry", server.uri()), Duration::from_secs(5)).expect("an API");
+        let reason = format!("calendar answered 401 ({}, calendar.api_base)", server.address());
+        assert_eq!(here.post(here.base(), "a-1", &()).await, Verdict::Reject { reason });
     }
 }

@@ -27,7 +27,12 @@ impl Executor {
         for partition in uninformed {
             match self.subscription.caught_up(topic::CONTROL, partition).await {
                 Ok(true) => {
-                    self.held.entry(partition).and_modify(|held| held.informed = true);
+                    if let Some(held) = self.held.get_mut(&partition) {
+                        held.informed = true;
+                        held.pauses()
+                            .paused()
+                            .for_each(|(project, at)| self.progress.found_paused(project, at));
+                    }
                     self.park_all(partition);
                 }
                 Ok(false) => {}
@@ -93,8 +98,7 @@ impl Executor {
         for (partition, project, word) in words {
             let Some(held) = self.held.get_mut(&partition) else { continue };
             held.heed(&project, word);
-            let scope = if project.is_empty() { "all projects" } else { &project };
-            tracing::info!(partition, project = scope, ?word, "effects are paused or go on");
+            self.progress.heard(&project, word);
             self.park_all(partition);
         }
     }

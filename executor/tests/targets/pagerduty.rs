@@ -92,7 +92,8 @@ async fn what_is_not_valid_stays_so_and_too_much_passes() {
     let target = open("pd", said(&pagerduty), &clock());
     let page = action("a-1", "escalate_owner");
     pagerduty.way.fault("enqueue", Fault::status(429));
-    assert_eq!(later(attempt(&target, &page).await), (None, "pd answered 429".into()));
+    let (after, reason) = later(attempt(&target, &page).await);
+    assert!(after.is_none() && reason.starts_with("pd answered 429 ("), "{reason}");
     pagerduty.state.lock().unwrap().revoked = true;
     assert!(rejected(attempt(&target, &page).await).contains("routing key"));
 }

@@ -263,7 +263,7 @@ fn check_base(key: &str, base: &Url) -> Result<(), SweepError> {
     match base.scheme() {
         "https" if !host.is_empty() => Ok(()),
         "http" if here => Ok(()),
-        _ => wrong("it must be an https address: the token is sent there"),
+        _ => wrong("it must be an https address (or http on this machine): the token is sent there"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `breakdown dead-letters list`.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::process::ExitCode;
 
 use chrono::SecondsFormat;
 use clap::Args;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Filter,
     kept::{self, Kept},
+    kinds, unfit,
 };
 use crate::{
     commands::{inert, inert_json},
@@ -32,24 +33,20 @@ pub(super) struct List {
 pub(super) async fn run(settings: &Settings, args: List) -> Result<ExitCode, Failure> {
     let log = logs::open(settings, Access::Read).await?;
     let mut letters = kept::read(&*log).await?;
-    letters.retain(|kept| args.filter.takes(kept) && (args.all || kept.redriven.is_none()));
+    letters.retain(|kept| args.all || kept.redriven.is_none());
+    let what = if args.all { "in all" } else { "open" };
+    let instead = unfit(letters.iter(), what);
+    letters.retain(|kept| args.filter.takes(kept));
     if args.json {
         letters.iter().for_each(|kept| say!("{}", inert_json(&to_json(kept))));
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        letters.iter().for_each(|kept| say!("{}", to_line(kept)));
     }
-    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for kept in &letters {
-        say!("{}", to_line(kept));
-        *counts.entry((&kept.letter.reason, kept.letter.origin.topic())).or_default() += 1;
-    }
-    let counts: Vec<_> = counts
-        .iter()
-        .map(|((reason, topic), count)| format!("{count} {} of {}", inert(reason), inert(topic)))
-        .collect();
-    let what = if args.all { "in all" } else { "open" };
-    match counts.as_slice() {
-        [] => say!("no dead letter{}", if args.all { "" } else { " is open" }),
-        counts => say!("{} {what}: {}", letters.len(), counts.join(", ")),
+    match (kinds(letters.iter()), instead) {
+        (None, Some(instead)) => eprintln!("{instead}"),
+        (_, _) if args.json => {}
+        (Some(kinds), _) => say!("{} {what}: {kinds}", letters.len()),
+        (None, None) => say!("no dead letter{}", if args.all { "" } else { " is open" }),
     }
     Ok(ExitCode::SUCCESS)
 }

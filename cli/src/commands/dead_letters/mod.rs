@@ -6,14 +6,14 @@ mod originals;
 mod redrive;
 mod show;
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use eventlog::Clock;
 
 use self::kept::Kept;
-use crate::{clock::SystemClock, config::Settings, error::Failure};
+use crate::{clock::SystemClock, commands::inert, config::Settings, error::Failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct DeadLetters {
@@ -64,6 +64,26 @@ impl Filter {
             && self.project.is_none() | (self.project == letter.project_id)
             && self.since.is_none_or(|since| letter.at >= since)
     }
+}
+
+/// How many there are, by reason and topic; nothing of none.
+fn kinds<'k>(letters: impl Iterator<Item = &'k Kept>) -> Option<String> {
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    letters.for_each(|kept| {
+        *counts.entry((&kept.letter.reason, kept.letter.origin.topic())).or_default() += 1;
+    });
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|((reason, topic), count)| format!("{count} {} of {}", inert(reason), inert(topic)))
+        .collect();
+    (!counts.is_empty()).then(|| counts.join(", "))
+}
+
+/// Which letters there are instead, where none fits what was asked for.
+fn unfit<'k>(letters: impl Iterator<Item = &'k Kept>, what: &str) -> Option<String> {
+    let letters: Vec<&Kept> = letters.collect();
+    let kinds = kinds(letters.iter().copied())?;
+    Some(format!("none of the {} dead letters {what} fits; {what}: {kinds}", letters.len()))
 }
 
 fn since(text: &str) -> Result<DateTime<Utc>, String> {

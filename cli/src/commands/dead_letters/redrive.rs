@@ -21,11 +21,11 @@ use super::{
     Filter,
     kept::{self, Kept, Way},
     originals::{self, Place},
-    show,
+    show, unfit,
 };
 use crate::{
     clock::SystemClock,
-    commands::{inert, inert_json},
+    commands::{heard, inert, inert_json},
     config::Settings,
     error::Failure,
     logs::{self, Access},
@@ -68,6 +68,12 @@ pub(super) async fn run(settings: &Settings, args: Redrive) -> Result<ExitCode, 
     let ready: Vec<_> = ready.into_iter().filter_map(|(kept, way)| Some((kept, way.ok()?))).collect();
     let barred: Vec<_> = barred.into_iter().filter_map(|(kept, way)| Some((kept, way.err()?))).collect();
     let told = Told { as_json: args.json };
+    let none_fits = ready.is_empty() && barred.is_empty() && done.is_empty();
+    if let (true, Some(instead)) =
+        (none_fits, unfit(letters.iter().filter(|kept| kept.redriven.is_none()), "open"))
+    {
+        return Err(Failure::failed(format!("nothing was redriven: {instead}")));
+    }
     eprint!("{}", counts(&ready, &barred));
     if ready.is_empty() {
         barred.iter().for_each(|(kept, why)| told.left(kept, why));
@@ -77,13 +83,34 @@ pub(super) async fn run(settings: &Settings, args: Redrive) -> Result<ExitCode, 
         return Err(Failure::failed("nothing was redriven"));
     }
     let (mut redriven, mut left) = (0, barred.len());
+    let mut appended = BTreeMap::new();
     for batch in ready.chunks(BATCH) {
-        let refused = Batch { log: &*log, projects: &projects, told: &told }.redrive(batch).await?;
+        let batch_of = Batch { log: &*log, projects: &projects, told: &told };
+        let refused = batch_of.redrive(batch, &mut appended).await?;
         (redriven, left) = (redriven + batch.len() - refused, left + refused);
     }
     barred.iter().for_each(|(kept, why)| told.left(kept, why));
     eprintln!("{redriven} redriven, {left} left");
+    await_roles(&*log, &appended).await?;
     Ok(ExitCode::from(u8::from(left > 0)))
+}
+
+/// Waits until what stands there anew was taken up, and says where it was not.
+async fn await_roles(log: &dyn Log, appended: &BTreeMap<(String, u32), u64>) -> Result<(), Failure> {
+    for (role, group) in [("executor", executor::GROUP), ("gateway", gateway::GROUP)] {
+        let of_role = |topic: &str| (topic == topic::ACTIONS) == (group == executor::GROUP);
+        let said: heard::Said<'_> = appended
+            .iter()
+            .filter(|((topic, _), _)| of_role(topic))
+            .map(|((topic, partition), offset)| ((topic.as_str(), *partition), *offset))
+            .collect();
+        if !heard::by(log, group, &said).await? {
+            eprintln!(
+                "no {role} has taken all of it up yet: it is done once one runs (breakdown serve) and comes to it"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What there is to redrive, by reason and topic, and what cannot be.
@@ -171,8 +198,12 @@ struct Batch<'b> {
 }
 
 impl Batch<'_> {
-    /// Redrives these; how many could not be.
-    async fn redrive(&self, letters: &[(&Kept, Way)]) -> Result<usize, Failure> {
+    /// Redrives these; how many could not be. What is put on the log goes into `last`: of each topic and partition the last offset.
+    async fn redrive(
+        &self,
+        letters: &[(&Kept, Way)],
+        last: &mut BTreeMap<(String, u32), u64>,
+    ) -> Result<usize, Failure> {
         let mut places: BTreeMap<&str, BTreeSet<Place>> = BTreeMap::new();
         for (kept, _) in letters {
             if let Origin::Record { topic, partition, offset } = &kept.letter.origin {
@@ -206,6 +237,9 @@ impl Batch<'_> {
         let now = SystemClock.now();
         for (kept, at) in self.append(appended, &mut refused).await? {
             let (topic, Position { partition, offset }) = (kept.letter.origin.topic().to_owned(), at);
+            last.entry((topic.clone(), partition))
+                .and_modify(|last| *last = offset.max(*last))
+                .or_insert(offset);
             notes.push(Redriven::of(&kept.letter, Redone::Appended { topic, partition, offset }, now));
         }
         for (kept, why) in ignored {
