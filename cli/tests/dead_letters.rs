@@ -424,9 +424,9 @@ async fn records_that_cannot_be_read_come_back_once_a_round_and_some_are_not_red
     assert!(issues.iter().all(|r| r.header("payload_hash") == Some("h")), "headers stay");
     drop(log);
 
-    // Its record is gone, and the letter has it all; then not all.
+    // Its record is gone, and the letter has it all; then not all. Where there is none of what it names, its project says where.
     let gone = |offset, original: &[u8]| {
-        let origin = Origin::Record { topic: "actions".into(), partition: 0, offset };
+        let origin = Origin::Record { topic: "actions".into(), partition: 99, offset };
         DeadLetter::new(origin, Some(world.project.clone()), "undeliverable", "long ago", now(), original)
     };
     world.append_letter(&gone(1_000_000, action.to_string().as_bytes())).await;

@@ -62,6 +62,8 @@ const GIVE_UP_AFTER: TimeDelta = TimeDelta::hours(60);
 /// The most pages of a list: more deliveries than GitHub keeps of anybody.
 const MAX_PAGES: usize = 20_000;
 
+/// The most deliveries of a page; GitHub gives no more.
+const PER_PAGE: usize = 100;
 /// The query of the shortest list.
 const ONE: [(&str, &str); 1] = [("per_page", "1")];
 
@@ -183,7 +185,12 @@ impl Hook {
     async fn page(&self, query: &[(&str, &str)]) -> Result<(Vec<Item>, HeaderMap), Trouble> {
         let answer = self.api.get(&self.path, query).await.map_err(|failed| self.trouble(failed))?;
         let (head, body) = answer.into_parts();
-        let items = serde_json::from_slice(&body).map_err(|_| self.nonsense("a list of deliveries"))?;
+        let items: Vec<Item> =
+            serde_json::from_slice(&body).map_err(|_| self.nonsense("a list of deliveries"))?;
+        // Each is remembered while the list is read: whoever gives more than was asked for could fill the memory.
+        if items.len() > PER_PAGE {
+            return Err(self.nonsense("a page of deliveries of the length that was asked for"));
+        }
         Ok((items, head.headers))
     }
 
@@ -197,8 +204,9 @@ impl Hook {
         let (mut found, mut first): (VecDeque<Listed>, HashMap<String, DateTime<Utc>>) = Default::default();
         let (mut newest, mut all) = (DateTime::UNIX_EPOCH, true);
         let mut cursor: Option<String> = None;
+        let per_page = PER_PAGE.to_string();
         for _ in 0..MAX_PAGES {
-            let mut query = vec![("per_page", "100")];
+            let mut query = vec![("per_page", per_page.as_str())];
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let (items, headers) = self.page(&query).await?;
             let now = their_now(&headers).map_or(now, |theirs| theirs.min(now));

@@ -263,14 +263,14 @@ impl Batch<'_> {
         let all = records.iter().map(|(_, record)| record.clone()).collect();
         match self.log.append(all).await {
             Ok(positions) => return Ok(records.into_iter().map(|(kept, _)| kept).zip(positions).collect()),
-            Err(LogError::Unfit(_)) => {}
+            Err(LogError::Unfit(_) | LogError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
         }
         let mut appended = Vec::new();
         for (kept, record) in records {
             match self.log.append(vec![record]).await {
                 Ok(positions) => appended.extend(positions.into_iter().map(|position| (kept, position))),
-                Err(LogError::Unfit(why)) => refused.push((kept, why)),
+                Err(LogError::Unfit(why) | LogError::Refused(why)) => refused.push((kept, why)),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -305,7 +305,8 @@ impl Batch<'_> {
                         })?;
                         let headers = message.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()));
                         let headers = events::Redrive::of(letter, Some(&message.value)).headers(headers);
-                        NewRecord { partition: Some(*partition), headers, ..new_record(message.clone()) }
+                        // Only a record that is there proves what a letter says of its place; a project has one by its name.
+                        NewRecord { headers, ..new_record(message.clone()) }
                     }
                 };
                 Ok(Ready::Append(record))

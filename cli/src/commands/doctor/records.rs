@@ -17,8 +17,12 @@ use crate::{
 type Place = (&'static str, u32, u64);
 
 /// The topics of which unreadable records become dead letters, and who reads them.
-const READ: [(&str, &str); 3] =
-    [(topic::ISSUES, gateway::GROUP), (topic::OUTCOMES, gateway::GROUP), (topic::ACTIONS, executor::GROUP)];
+const READ: [(&str, &str); 4] = [
+    (topic::ISSUES, gateway::GROUP),
+    (topic::OUTCOMES, gateway::GROUP),
+    (topic::ACTIONS, executor::GROUP),
+    (topic::CONTROL, executor::GROUP),
+];
 
 /// Tells of all topics; returns the stamp of the last record.
 pub(super) async fn check(

@@ -406,6 +406,17 @@ async fn a_garbled_delivery_is_not_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_that_is_longer_than_was_asked_for_is_not_believed() {
+    let (mut world, github) = world().await;
+    let long = format!("[{}]", ["{}"; 101].join(","));
+    github.fault(Fault::Says(200, vec![], String::leak(long)));
+    let trouble = world.sweep().await.trouble.unwrap();
+    assert!(trouble.contains("a page of deliveries of the length"), "{trouble}");
+    github.fault_no_more();
+    fine(&world.sweep_later().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delivery_that_is_not_served_holds_up_no_other() {
     let (mut world, github) = world().await;
     let bad = github.sent("issues", "d-bad", &opened(1), 502);
