@@ -37,6 +37,9 @@ export REDPANDA_BROKERS=127.0.0.1:${BREAKDOWN_KAFKA_PORT:-19092}
 step "tests, the broker ones among them"
 cargo test --workspace --locked
 
+step "the fuzzer's corpus, and what is like it"
+cargo test --manifest-path fuzz/Cargo.toml --target-dir target --locked --quiet
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 

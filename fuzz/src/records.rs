@@ -53,16 +53,14 @@ pub fn records(data: &[u8]) {
                     assert_eq!(serde_json::from_slice::<Action>(&message.value).expect("an action"), action);
                 }
             }
-            topic::DEAD_LETTERS => {
-                match serde_json::from_slice::<Letter>(value) {
-                    Ok(Letter::Dead(letter)) => {
-                        letter.to_message().expect("a message");
-                        letter.whole_original();
-                    }
-                    Ok(Letter::Redriven(note)) => _ = note.to_message().expect("a message"),
-                    Err(_) => {}
+            topic::DEAD_LETTERS => match serde_json::from_slice::<Letter>(value) {
+                Ok(Letter::Dead(letter)) => {
+                    letter.to_message().expect("a message");
+                    letter.whole_original();
                 }
-            }
+                Ok(Letter::Redriven(note)) => _ = note.to_message().expect("a message"),
+                Err(_) => {}
+            },
             topic::CONTROL => _ = executor::fuzzing::hears(record),
             topic::POLICIES => {
                 if let Ok(change) = serde_json::from_slice::<PolicyChange>(value) {

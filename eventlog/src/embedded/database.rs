@@ -168,12 +168,11 @@ pub(super) fn check(connection: &Connection, file: &Path) -> Result<i32, LogErro
             .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
             .map_err(|error| failure(file, OPENING, &error))
     };
+    // Another may make the schema meanwhile, in one step: whatever was there when the tables were counted is there for what is read next.
+    let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0));
+    let tables = tables.map_err(|error| failure(file, OPENING, &error))?;
     let (version, application) = (read("user_version")?, read("application_id")?);
-    let empty = version == 0 && application == 0 && {
-        let tables =
-            connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0));
-        tables.map_err(|error| failure(file, OPENING, &error))? == 0
-    };
+    let empty = version == 0 && application == 0 && tables == 0;
     if !empty && application != APPLICATION_ID {
         return Err(LogError::Refused(format!(
             "cannot open the log: {} is a database of another program; choose another data directory",

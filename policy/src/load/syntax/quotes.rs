@@ -1,7 +1,7 @@
 //! How a value is written that YAML cannot take as it is.
 
 use super::line::Entry;
-use crate::diagnostic::cut;
+use crate::diagnostic::{cut, unseen};
 
 /// The longest text that a hint writes out, in characters.
 const MAX_WRITTEN: usize = 90;
@@ -9,7 +9,7 @@ const MAX_WRITTEN: usize = 90;
 /// How to write an entry whose value needs quotes.
 pub(super) fn quotes_for(entry: Entry<'_>) -> String {
     let Entry { key, value, .. } = entry;
-    let writable = value.chars().count() <= MAX_WRITTEN && !value.chars().any(char::is_control);
+    let writable = value.chars().count() <= MAX_WRITTEN && !value.chars().any(unseen);
     let name = |prefix: &str| value.strip_prefix(prefix).map(str::trim).filter(|name| !name.is_empty());
     match key {
         "when" | "at" if writable && !value.is_empty() => {
