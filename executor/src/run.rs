@@ -153,6 +153,7 @@ impl Executor {
         while !shutdown.is_cancelled() {
             if std::mem::take(&mut self.shaken) {
                 tokio::select! {
+                    biased;
                     () = shutdown.cancelled() => break,
                     () = sleep(self.after_failures()) => {}
                 }
@@ -191,6 +192,7 @@ impl Executor {
                         self.lose_all();
                     }
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => break,
                         () = sleep(LOG_RETRY_AFTER) => {}
                     }

@@ -114,6 +114,7 @@ impl Gateway {
     ) -> Result<Option<Box<dyn Subscription>>, GatewayError> {
         loop {
             let joined = tokio::select! {
+                biased;
                 joined = self.log.subscribe(spec.clone()) => joined,
                 () = shutdown.cancelled() => return Ok(None),
             };
@@ -455,6 +456,7 @@ enum Committed {
 /// Waits before the log is asked again, unless the shutdown comes.
 async fn pause(shutdown: &CancellationToken) {
     tokio::select! {
+        biased;
         () = tokio::time::sleep(RETRY_AFTER) => {}
         () = shutdown.cancelled() => {}
     }

@@ -189,6 +189,8 @@ impl Subscription for EmbeddedSubscription {
             }
             let look_again = deadline.min(log.coordinator.next_expiry(&self.group, self.seat, instant));
             tokio::select! {
+                // What is looked at first must not be drawn: the simulation lives by it.
+                biased;
                 _ = self.changes.changed() => {}
                 _ = self.moves.changed() => {}
                 () = tokio::time::sleep_until(look_again) => {}

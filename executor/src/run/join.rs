@@ -20,6 +20,7 @@ pub(super) async fn subscribe(
             changelog: topic::EXECUTOR_STATE.to_owned(),
         };
         let joined = tokio::select! {
+            biased;
             () = shutdown.cancelled() => return Ok(None),
             joined = log.subscribe(spec) => joined,
         };
@@ -29,6 +30,7 @@ pub(super) async fn subscribe(
             Err(error) => tracing::warn!(%error, "the executor cannot join its group yet and tries again"),
         }
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return Ok(None),
             () = sleep(LOG_RETRY_AFTER) => {}
         }

@@ -190,11 +190,12 @@ fn the_seed_reproduces_a_world_to_the_byte() {
         let differs = one.trace.iter().zip(&other.trace).position(|(one, other)| one != other);
         if let Some(line) = differs {
             let from = line.saturating_sub(5);
+            let next = |trace: &[String]| trace[line..trace.len().min(line + 6)].join("\n");
             panic!(
                 "seed {seed}: {:#?}\nand then\n{}\nor\n{}",
                 &one.trace[from..line],
-                one.trace[line],
-                other.trace[line]
+                next(&one.trace),
+                next(&other.trace)
             );
         }
         assert_eq!((one.trace.len(), one.log), (other.trace.len(), other.log), "seed {seed}");
