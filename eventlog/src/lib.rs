@@ -16,6 +16,7 @@
 //! (`tests/contract`). [`embedded`] keeps a data directory on one machine; `kafka` speaks to Redpanda or any other
 //! broker with the Kafka API.
 
+mod auditor;
 mod clock;
 pub mod embedded;
 mod error;
@@ -30,6 +31,7 @@ mod record;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use auditor::{Auditor, Overdue};
 pub use clock::{Clock, ManualClock};
 pub use error::LogError;
 pub use headers::Headers;

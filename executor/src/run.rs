@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{Clock, Log, LogError, Polled, Record, Subscription};
+use eventlog::{Auditor, Clock, Log, LogError, Polled, Record, Subscription};
 use events::{Action, ActionKind, Recorded, topic};
 use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
@@ -29,7 +29,7 @@ use crate::{
     pauses,
     routes::Routes,
     stack::{Call, Report},
-    stalls::Auditor,
+    stalls,
     state::{Entry, Pending},
     step::Draft,
     targets,
@@ -123,7 +123,7 @@ struct Executor {
     failures: u32,
     /// Whether the last of them has still to be waited for.
     shaken: bool,
-    auditor: Auditor,
+    auditor: Auditor<stalls::Due>,
 }
 
 /// An attempt in flight.

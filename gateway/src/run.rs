@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{LogError, Polled, Subscription, SubscriptionSpec};
+use eventlog::{Auditor, LogError, Overdue, Polled, Subscription, SubscriptionSpec};
 use events::topic;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use crate::{
     batch::Batch,
     partition::Partition,
     policies, short_hash,
-    stalls::{self, Auditor, STALLED_AFTER, Stalled},
+    stalls::{self, STALLED_AFTER, Stalled},
     takeover::Restoring,
     trial::Trial,
 };
@@ -347,7 +347,7 @@ impl Gateway {
 
     /// Looks now and then for timers that should have been decided. A partition of which a quiet log says that there is more is not
     /// behind; one of which it says nothing may be.
-    fn audit(&self, auditor: &mut Auditor, partitions: &Partitions, quiet: bool) {
+    fn audit(&self, auditor: &mut Auditor<stalls::Due>, partitions: &Partitions, quiet: bool) {
         let now = self.clock.now();
         if !auditor.is_due(now) {
             return;
@@ -357,7 +357,7 @@ impl Gateway {
             caught_up: held.caught_up.is_some_and(|caught_up| caught_up || quiet),
             state: &held.production.state,
         });
-        let (timers, overdue) = stalls::overdue(held, now, STALLED_AFTER);
+        let Overdue { count: timers, named: overdue } = stalls::overdue(held, now, STALLED_AFTER);
         let first = overdue.first();
         self.progress.stalls(Stalled {
             timers,

@@ -1,5 +1,7 @@
 //! The loop looks after itself.
 
+use eventlog::Overdue;
+
 use super::{Executor, Running};
 use crate::{
     conclude,
@@ -28,7 +30,8 @@ impl Executor {
         let running = self.running.values().filter_map(|Running { partition, id, begun_at, .. }| {
             Some((*begun_at.get()? + patience, *partition, id.clone()))
         });
-        let (actions, overdue) = stalls::overdue(parked.chain(running), now, STALLED_AFTER);
+        let Overdue { count: actions, named: overdue } =
+            stalls::overdue(parked.chain(running), now, STALLED_AFTER);
         let first = overdue.first();
         self.progress.stalls(Stalled {
             actions,

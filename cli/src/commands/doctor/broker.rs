@@ -133,10 +133,10 @@ mod kept {
                 .add(|| format!("one replica, which is lost with its broker's disk: {}", single.join(", ")));
         }
         const CHECK: &str = "topic settings";
-        const TODO: &str = "set it with the broker's tools (kafka-configs.sh --alter --entity-type topics, rpk topic alter-config)";
+        const REMEDY: &str = "set it with the broker's tools (kafka-configs.sh --alter --entity-type topics, rpk topic alter-config)";
         match (errors.is_empty(), warnings.is_empty()) {
-            (false, _) => Finding::error(CHECK, errors.told(), TODO),
-            (true, false) => Finding::warning(CHECK, warnings.told(), TODO),
+            (false, _) => Finding::error(CHECK, errors.told(), REMEDY),
+            (true, false) => Finding::warning(CHECK, warnings.told(), REMEDY),
             (true, true) => {
                 Finding::ok(CHECK, "cleanup, retention, stamps and replicas are as they should be")
             }
