@@ -9,75 +9,24 @@
 )]
 
 mod program;
+#[path = "program/world.rs"]
+mod world;
 
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 
-use calendar_mock::{CalendarMock, Fault};
+use calendar_mock::Fault;
 use chrono::{DateTime, Utc};
 use eventlog::{Clock, Log, ManualClock, NewRecord, embedded::EmbeddedLog};
 use events::{DeadLetter, Message, Origin, id, topic};
-use program::{SECRET, Serve, breakdown, client, run, tail, until};
+use program::{SECRET, Serve, breakdown, client, run, until};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    net::TcpListener,
-    process::Command,
-};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use webhooks::{Provider, Secrets, sign};
+use world::World;
 
 const OPENED: &[u8] = include_bytes!("../../samples/deliveries/github-issue-opened-triage.json");
 
-/// A log, a calendar that outlives every process, and a project of its own.
-struct World {
-    dir: tempfile::TempDir,
-    brokers: Option<String>,
-    project: String,
-    calendar: CalendarMock,
-    base: String,
-}
-
 impl World {
-    async fn new(brokers: Option<String>) -> Self {
-        let calendar = CalendarMock::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}/api", listener.local_addr().unwrap());
-        tokio::spawn(calendar_mock::serve(listener, calendar.clone(), std::future::pending()));
-        let project = format!("letters-{}", uuid::Uuid::new_v4().simple());
-        Self { dir: tempfile::tempdir().unwrap(), brokers, project, calendar, base }
-    }
-
-    fn configure<'c>(&self, command: &'c mut Command) -> &'c mut Command {
-        command
-            .env("CALENDAR_API_BASE", &self.base)
-            .env("PROJECT_ID", &self.project)
-            .env("RUST_LOG", "error");
-        if let Some(brokers) = &self.brokers {
-            command.env("REDPANDA_BROKERS", brokers);
-        }
-        command
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = breakdown();
-        self.configure(&mut command).args(arguments).arg("--data-dir").arg(self.dir.path());
-        command
-    }
-
-    async fn run(&self, arguments: &[&str]) -> (String, String, i32) {
-        run(&mut self.command(arguments)).await
-    }
-
-    async fn start(&self) -> Serve {
-        Serve::start(self.dir.path(), |command| self.configure(command)).await
-    }
-
-    /// Values of this project.
-    async fn on(&self, topic: &str) -> Vec<Value> {
-        let values =
-            tail(topic, |command| self.configure(command).arg("--data-dir").arg(self.dir.path())).await;
-        values.into_iter().filter(|value| value["project_id"] == self.project.as_str()).collect()
-    }
-
     async fn letters(&self, more: &[&str]) -> Vec<Value> {
         let (out, err, code) = self.run(&[&["dead-letters", "list", "--json"], more].concat()).await;
         assert_eq!(code, 0, "{err}");
@@ -149,13 +98,13 @@ fn brokers(test: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_failed_is_redriven_on_the_embedded_log() {
-    what_failed_is_redriven(World::new(None).await).await;
+    what_failed_is_redriven(World::new("letters", None).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_failed_is_redriven_on_a_broker() {
     if let Some(brokers) = brokers("what_failed_is_redriven_on_a_broker") {
-        what_failed_is_redriven(World::new(Some(brokers)).await).await;
+        what_failed_is_redriven(World::new("letters", Some(brokers)).await).await;
     }
 }
 
@@ -249,7 +198,7 @@ async fn what_failed_is_redriven(world: World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redrive_that_is_killed_and_made_again_neither_loses_nor_doubles() {
     const COUNT: usize = 300;
-    let world = World::new(None).await;
+    let world = World::new("letters", None).await;
     world.calendar.inject(Fault::status(401).times(COUNT as u32));
     let serve = world.start().await;
     world.publish(0..COUNT).await;
@@ -337,7 +286,7 @@ async fn deliver(serve: &Serve, delivery_id: &str, body: &[u8]) -> (u16, Value) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_is_read_anew_and_is_the_event_that_it_would_have_been() {
-    let world = World::new(None).await;
+    let world = World::new("letters", None).await;
     let serve = world.start().await;
     let redrive =
         async |more: &[&str]| world.run(&[&["dead-letters", "redrive", "--yes"], more].concat()).await;
@@ -384,7 +333,7 @@ async fn a_delivery_is_read_anew_and_is_the_event_that_it_would_have_been() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_cannot_be_read_come_back_once_a_round_and_some_are_not_redriven() {
-    let world = World::new(None).await;
+    let world = World::new("letters", None).await;
     let serve = world.start().await;
     let record = |topic: &str, key: &str, value: &str| NewRecord {
         topic: topic.into(),
@@ -445,7 +394,7 @@ async fn records_that_cannot_be_read_come_back_once_a_round_and_some_are_not_red
 
 #[tokio::test]
 async fn wrong_usage_is_told() {
-    let world = World::new(None).await;
+    let world = World::new("letters", None).await;
     assert!(Path::new(world.dir.path()).exists());
     for (arguments, expected, says) in [
         (&["dead-letters", "list", "--since", "yesterday"][..], 2, "write a day"),
@@ -465,7 +414,7 @@ async fn wrong_usage_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_redriven_while_nobody_runs_is_said_to_wait() {
-    let world = World::new(None).await;
+    let world = World::new("letters", None).await;
     let serve = world.start().await;
     world.calendar.inject(Fault::status(401));
     world.publish(0..1).await;

@@ -9,62 +9,17 @@
 )]
 
 mod program;
+#[path = "program/world.rs"]
+mod world;
 
-use calendar_mock::CalendarMock;
-use program::{SECRET, Serve, breakdown, client, run, tail, until};
+use program::{SECRET, Serve, client, until};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, process::Command};
 use webhooks::{Provider, Secrets, sign};
+use world::World;
 
 const OPENED: &str = include_str!("../../samples/deliveries/github-issue-opened-triage.json");
 
-/// A log, a calendar that outlives every process, and a project of its own.
-struct World {
-    dir: tempfile::TempDir,
-    brokers: Option<String>,
-    project: String,
-    calendar: CalendarMock,
-    base: String,
-}
-
 impl World {
-    async fn new(brokers: Option<String>) -> Self {
-        let calendar = CalendarMock::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}/api", listener.local_addr().unwrap());
-        tokio::spawn(calendar_mock::serve(listener, calendar.clone(), std::future::pending()));
-        let project = format!("pausing-{}", uuid::Uuid::new_v4().simple());
-        Self { dir: tempfile::tempdir().unwrap(), brokers, project, calendar, base }
-    }
-
-    fn configure<'c>(&self, command: &'c mut Command) -> &'c mut Command {
-        command
-            .env("CALENDAR_API_BASE", &self.base)
-            .env("PROJECT_ID", &self.project)
-            .env("RUST_LOG", "error");
-        if let Some(brokers) = &self.brokers {
-            command.env("REDPANDA_BROKERS", brokers);
-        }
-        command
-    }
-
-    async fn run(&self, arguments: &[&str]) -> (String, String, i32) {
-        let mut command = breakdown();
-        self.configure(&mut command).args(arguments).arg("--data-dir").arg(self.dir.path());
-        run(&mut command).await
-    }
-
-    async fn start(&self) -> Serve {
-        Serve::start(self.dir.path(), |command| self.configure(command)).await
-    }
-
-    /// Values of this project.
-    async fn on(&self, topic: &str) -> Vec<Value> {
-        let values =
-            tail(topic, |command| self.configure(command).arg("--data-dir").arg(self.dir.path())).await;
-        values.into_iter().filter(|value| value["project_id"] == self.project.as_str()).collect()
-    }
-
     /// Delivers an issue, which is one nudge, and waits until that is decided.
     async fn decided(&self, serve: &Serve, number: usize) {
         let mut payload: Value = serde_json::from_str(OPENED).unwrap();
@@ -105,7 +60,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_on_the_embedded_log() {
-    a_project_is_paused(World::new(None).await).await;
+    a_project_is_paused(World::new("pausing", None).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +69,7 @@ async fn a_project_on_a_broker() {
         eprintln!("skipped: pausing::a_project_on_a_broker: set REDPANDA_BROKERS (scripts/kafka.sh up)");
         return;
     };
-    a_project_is_paused(World::new(Some(brokers)).await).await;
+    a_project_is_paused(World::new("pausing", Some(brokers)).await).await;
 }
 
 async fn a_project_is_paused(world: World) {
@@ -175,7 +130,7 @@ async fn a_project_is_paused(world: World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_projects_before_anything_runs() {
-    let world = World::new(None).await;
+    let world = World::new("pausing", None).await;
     world.start().await.stop().await;
     let (out, err, code) = world.run(&["pause"]).await;
     assert!(

@@ -1,9 +1,6 @@
 //! `bench recovery`: a `serve` is killed in the middle of its work, events pile up, and it is started again.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use eventlog::Log;
 use events::topic;
@@ -12,9 +9,9 @@ use serde_json::json;
 use crate::{
     Result,
     filling::{Filling, behind, count, ends, expect_empty},
-    log::{self, Which, run_number},
+    log::{self, run_number},
     measured, process,
-    server::Server,
+    server::Program,
 };
 
 /// How long it may take until nothing is behind.
@@ -25,40 +22,25 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    log: Which,
-    /// The program `breakdown`
-    #[arg(long, value_name = "FILE")]
-    program: PathBuf,
+    program: Program,
     /// How many events are behind when it is started again
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(100..))]
     behind: u64,
     /// Over how many projects they spread
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     projects: u64,
-    /// The policy
-    #[arg(long, value_name = "FILE", default_value = "samples/policy.yaml")]
-    policy: PathBuf,
-    /// Where the server runs
-    #[arg(long, value_name = "DIR", default_value = "target")]
-    work_dir: PathBuf,
     /// Name of the result
     #[arg(long)]
     label: Option<String>,
 }
 
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let program =
-        args.program.canonicalize().map_err(|error| format!("no {}: {error}", args.program.display()))?;
-    let dir = tempfile::Builder::new().prefix("recovery-").tempdir_in(&args.work_dir)?;
-    let log = args.log.open()?;
+    let dir = args.program.dir()?;
+    let log = args.program.log.open()?;
     log.create_topics(&log::topics()).await?;
     expect_empty(&*log).await?;
-    // Beside the receivers' spool, which wants a directory on a broker, too.
-    let mut arguments = args.log.flags()?;
-    arguments.extend(["--roles".into(), "webhooks,gateway".into()]);
-    arguments.extend(["--policy".into(), args.policy.canonicalize()?.into()]);
 
-    let server = Server::start(&program, dir.path(), &arguments).await?;
+    let server = args.program.start(dir.path()).await?;
     server.ready().await?;
     let mut filling = Filling::new(run_number(), args.projects);
     filling.append(&*log, args.behind / 2).await?;
@@ -74,7 +56,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     filling.append(&*log, args.behind.saturating_sub(undecided)).await?;
     let before = behind(&*log).await?;
 
-    let server = Server::start(&program, dir.path(), &arguments).await?;
+    let server = args.program.start(dir.path()).await?;
     let (ready, (first, last)) = tokio::try_join!(server.ready(), worked_off(&*log, before))?;
     let cpu = process::cpu(Some(server.id()?))?;
     let peak = process::peak_resident(server.id()?)?;

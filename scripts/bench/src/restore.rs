@@ -4,10 +4,7 @@
 //! `gateway-state` alone. Before each start some events are appended, new ones and such as were decided before: when none of
 //! them is behind, everything was restored; and only the new ones may have got an action.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use eventlog::Log;
 use events::topic;
@@ -17,9 +14,9 @@ use crate::{
     Result,
     filling::{Filling, behind, bounds, count, ends, expect_empty},
     gateway_alone::{decide, ruleset},
-    log::{self, PARTITIONS, Which, run_number},
+    log::{self, PARTITIONS, run_number},
     measured, process,
-    server::Server,
+    server::Program,
 };
 
 /// How long a restore may take.
@@ -32,10 +29,7 @@ const REST: Duration = Duration::from_secs(2);
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    log: Which,
-    /// The program `breakdown`
-    #[arg(long, value_name = "FILE")]
-    program: PathBuf,
+    program: Program,
     /// How many open issues
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..))]
     issues: u64,
@@ -45,41 +39,30 @@ pub(crate) struct Args {
     /// How often it is restored
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// The policy
-    #[arg(long, value_name = "FILE", default_value = "samples/policy.yaml")]
-    policy: PathBuf,
-    /// Where the server runs
-    #[arg(long, value_name = "DIR", default_value = "target")]
-    work_dir: PathBuf,
     /// Name of the result
     #[arg(long)]
     label: Option<String>,
 }
 
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let program =
-        args.program.canonicalize().map_err(|error| format!("no {}: {error}", args.program.display()))?;
-    let dir = tempfile::Builder::new().prefix("restore-").tempdir_in(&args.work_dir)?;
+    let dir = args.program.dir()?;
     let run = run_number();
     let mut filling = Filling::new(run, args.projects);
     {
-        let log = args.log.hold()?;
+        let log = args.program.log.hold()?;
         log.create_topics(&log::topics()).await?;
         expect_empty(&*log).await?;
         filling.append(&*log, args.issues).await?;
-        decide(&log, ruleset(&args.policy)?).await?;
+        decide(&log, ruleset(&args.program.policy)?).await?;
     }
-    let log = args.log.open()?;
-    let mut arguments = args.log.flags()?;
-    arguments.extend(["--roles".into(), "webhooks,gateway".into()]);
-    arguments.extend(["--policy".into(), args.policy.canonicalize()?.into()]);
+    let log = args.program.log.open()?;
     let changelog: u64 =
         bounds(&*log, topic::GATEWAY_STATE).await?.values().map(|(first, end)| end - first).sum();
     for _ in 0..args.rounds {
         let actions = ends(&*log, topic::ACTIONS).await?;
         filling.append(&*log, u64::from(PARTITIONS)).await?;
         filling.repeat(&*log, 0..u64::from(PARTITIONS)).await?;
-        let server = Server::start(&program, dir.path(), &arguments).await?;
+        let server = args.program.start(dir.path()).await?;
         let (ready, restored) = tokio::try_join!(server.ready(), nothing_behind(&*log))?;
         let cpu = process::cpu(Some(server.id()?))?;
         tokio::time::sleep(REST).await;

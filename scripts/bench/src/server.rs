@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -12,12 +12,46 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::{Result, connection::Connection};
+use crate::{Result, connection::Connection, log::Which};
 
 /// How long a start may take: a member of a group may have to wait until another one's session is over.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(2);
+
+/// The `serve` of receivers and gateway that a bench starts.
+#[derive(clap::Args)]
+pub(crate) struct Program {
+    #[command(flatten)]
+    pub(crate) log: Which,
+    /// The program `breakdown`
+    #[arg(long, value_name = "FILE")]
+    program: PathBuf,
+    /// The policy
+    #[arg(long, value_name = "FILE", default_value = "samples/policy.yaml")]
+    pub(crate) policy: PathBuf,
+    /// Where the server runs
+    #[arg(long, value_name = "DIR", default_value = "target")]
+    work_dir: PathBuf,
+}
+
+impl Program {
+    /// A directory of its own to run in.
+    pub(crate) fn dir(&self) -> Result<tempfile::TempDir> {
+        Ok(tempfile::Builder::new().prefix("serve-").tempdir_in(&self.work_dir)?)
+    }
+
+    /// Starts it there.
+    pub(crate) async fn start(&self, dir: &Path) -> Result<Server> {
+        let program =
+            self.program.canonicalize().map_err(|error| format!("no {}: {error}", self.program.display()))?;
+        // The receivers' spool wants a directory on a broker, too.
+        let mut arguments = self.log.flags()?;
+        arguments.extend(["--roles".into(), "webhooks,gateway".into()]);
+        arguments.extend(["--policy".into(), self.policy.canonicalize()?.into()]);
+        Server::start(&program, dir, &arguments).await
+    }
+}
 
 /// A running `serve`. Killed when dropped.
 pub(crate) struct Server {
