@@ -517,3 +517,20 @@ proptest! {
         prop_assert_eq!(misplaced(&text), None);
     }
 }
+
+/// What docs/policy.md shows of people and teams is a policy.
+#[test]
+fn the_documented_people_are_loaded() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/policy.md")).unwrap();
+    let shown = text.split("<!-- example: people -->\n\n").nth(1).unwrap();
+    let shown: String = shown
+        .lines()
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| format!("{}\n", &line[4..]))
+        .collect();
+    let warnings = load(&shown).unwrap().warnings().to_vec();
+    assert!(
+        warnings.iter().all(|warning| warning.message.starts_with("no rule names the team")),
+        "{warnings:?}"
+    );
+}

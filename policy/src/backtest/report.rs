@@ -176,7 +176,7 @@ pub struct Example {
     /// What the candidate does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Made>,
-    /// What is not the same in both: `rule`, `target`, `start_at`, `duration_min`, `participants`.
+    /// What is not the same in both: `rule`, `target`, `start_at`, `duration_min`, `participants`, `to`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<String>,
 }
@@ -452,7 +452,7 @@ fn differences(pair: Pair<'_>) -> Vec<String> {
     compare("rule", current.rule == candidate.rule);
     compare("target", current.target == candidate.target);
     if current.params != candidate.params {
-        for name in ["start_at", "duration_min", "participants"] {
+        for name in ["start_at", "duration_min", "participants", "to"] {
             compare(name, current.params.get(name) == candidate.params.get(name));
         }
     }

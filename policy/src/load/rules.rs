@@ -16,6 +16,7 @@ use crate::{
     At, Rule, Then,
     condition::{self, Budget, Condition, Problem},
     diagnostic::{self, quoted},
+    people::Group,
 };
 
 const MAX_RATIONALE_CHARS: usize = 1000;
@@ -25,7 +26,7 @@ const DEFAULT_MEETING_MIN: u32 = 15;
 
 /// What rules share.
 pub(super) struct Shared<'a> {
-    pub(super) teams: &'a BTreeMap<String, Vec<String>>,
+    pub(super) teams: &'a BTreeMap<String, Group>,
     /// People who are targets, and where.
     pub(super) owners: Vec<(String, Span)>,
     /// What is left for conditions.

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind, Unsent};
+use events::{Action, ActionKind, Recipients, Unsent};
+pub(crate) use request::logins;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -87,7 +88,7 @@ impl Github {
     }
 
     async fn assign(&self, action: &Action, issue: &Issue) -> Result<(), Verdict> {
-        let (logins, without) = request::logins(action);
+        let (logins, without) = logins(&Recipients::of(action).unwrap_or_default());
         if logins.is_empty() {
             let whom = if without.is_empty() { "nobody".to_owned() } else { without.join(", ") };
             return Err(self.reject(&crate::plain_text::one_line(
@@ -207,7 +208,7 @@ impl Target for Github {
         let mut unsent = Vec::new();
         match (&action.action, action.action.as_str(), &self.label) {
             (ActionKind::AssignOwner, ..) => {
-                let logins = request::logins(action).0;
+                let logins = logins(&Recipients::of(action).unwrap_or_default()).0;
                 unsent.push(self.api.unsent(Method::POST, json!({ "assignees": logins })));
             }
             (ActionKind::EscalateOwner, _, Some(label)) => {

@@ -10,7 +10,8 @@ mod response;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind, Unsent};
+use events::{Action, ActionKind, Recipients, Unsent};
+pub(crate) use request::accounts;
 use reqwest::{Method, RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -97,7 +98,7 @@ impl Jira {
     }
 
     async fn assign(&self, action: &Action, key: &str) -> Result<(), Verdict> {
-        let (accounts, without) = request::accounts(action);
+        let (accounts, without) = accounts(&Recipients::of(action).unwrap_or_default());
         let Some(account) = accounts.first() else {
             let whom = if without.is_empty() { "nobody".to_owned() } else { without.join(", ") };
             let reason = format!("{whom}: no jira account in the policy; there is nobody to assign");
@@ -215,7 +216,7 @@ impl Target for Jira {
         let (mut unsent, label) = (Vec::new(), &self.config.label);
         match (&action.action, action.action.as_str()) {
             (ActionKind::AssignOwner, _) => {
-                let accounts = request::accounts(action).0;
+                let accounts = accounts(&Recipients::of(action).unwrap_or_default()).0;
                 let account =
                     accounts.first().ok_or("nobody whom this concerns has an account in the policy")?;
                 let assignee = request::assignee(self.config.edition, account);
