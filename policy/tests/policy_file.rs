@@ -184,7 +184,8 @@ fn every_key_of_the_schema_is_described() {
     walk(&schema, "", &mut bare);
     assert!(bare.is_empty(), "{bare:?}");
     let actions = schema["$defs"]["action"]["properties"]["action"]["enum"].as_array().unwrap();
-    assert_eq!(actions, events::ActionKind::KNOWN);
+    let said = events::ActionKind::KNOWN.iter().filter(|word| **word != "resolve");
+    assert!(actions.iter().eq(said), "every action but the one that no rule says");
 }
 
 #[test]

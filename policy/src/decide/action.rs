@@ -35,7 +35,7 @@ impl Work<'_> {
                 params.insert("participants".into(), Value::from(names));
             }
             params.insert(Recipients::PARAM.into(), json!(to));
-            self.decision.actions.push(Action {
+            let action = Action {
                 event_id: id::action(cause, subject.issue_ref, &rule.id, index),
                 project_id: subject.project.to_owned(),
                 action: then.action.clone(),
@@ -48,7 +48,9 @@ impl Work<'_> {
                 evaluated_at: Some(self.now),
                 params,
                 target: target.clone(),
-            });
+            };
+            self.remember(subject, &action, to);
+            self.decision.actions.push(action);
             subject.firing_mut(rule).fired_at = Some(self.now);
             if then.action == ActionKind::AssignOwner {
                 self.assign(subject, target.trim_start_matches("owner:"));

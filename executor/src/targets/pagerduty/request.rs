@@ -39,11 +39,10 @@ struct Payload {
 
 /// What an action is to PagerDuty.
 pub(super) fn event_action(kind: &ActionKind) -> Option<&'static str> {
-    match kind.as_str() {
-        "resolve" => Some("resolve"),
-        "acknowledge" => Some("acknowledge"),
-        known if ActionKind::KNOWN.contains(&known) => Some("trigger"),
-        _ => None,
+    match kind {
+        ActionKind::Resolve => Some("resolve"),
+        ActionKind::Other(word) => (word == "acknowledge").then_some("acknowledge"),
+        _ => Some("trigger"),
     }
 }
 

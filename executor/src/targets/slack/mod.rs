@@ -160,7 +160,7 @@ impl Target for Slack {
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
-        ActionKind::KNOWN.contains(&kind.as_str()) || kind.as_str() == "resolve"
+        ActionKind::KNOWN.contains(&kind.as_str())
     }
 
     fn lane(&self, action: &Action) -> Option<String> {
