@@ -298,3 +298,86 @@ async fn the_schema_is_printed_as_it_is_published() {
         assert!(rest.lines().next().unwrap().ends_with("breakdown policy schema > policy.schema.json"));
     }
 }
+
+/// Who is known where, and a rule for each.
+const NAMED: &str = "version: 1
+people:
+  alice: { github: alice-w, slack: U024BE7LH }
+  bo: {}
+teams:
+  platform: { members: [alice, bo] }
+rules:
+  - id: page
+    when: '\"p0\" in issue.labels'
+    then: { action: escalate_owner, target: \"team:platform\" }
+    rationale: first
+  - id: give
+    when: '\"bug\" in issue.labels'
+    then: { action: assign_owner, target: [assignee, \"team:platform\"] }
+    rationale: second
+";
+
+const CONFIGURATION: &str = r#"
+[targets.pager]
+kind = "pagerduty"
+services = { platform = { env = "PD" } }
+[targets.gh]
+kind = "github"
+token = { env = "GH" }
+[targets.other]
+kind = "pagerduty"
+services = { all = { env = "PD" } }
+service = "all"
+[[routes]]
+project = "alpha"
+action = "escalate_owner"
+targets = ["other"]
+[[routes]]
+action = "escalate_owner"
+targets = ["pager", "gh"]
+[[routes]]
+project = "alpha"
+action = "escalate_owner"
+targets = ["pager"]
+[[routes]]
+action = "assign_owner"
+targets = ["gh"]
+"#;
+
+#[tokio::test]
+async fn whom_a_target_would_not_find_is_warned_of_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let check = async |arguments: &[&str]| {
+        let mut command = breakdown();
+        command.current_dir(folder.path()).args(["policy", "check", "p.yaml"]).args(arguments);
+        let (out, err, code) = run(&mut command).await;
+        assert_eq!(err, "");
+        (out, code)
+    };
+    write("p.yaml", NAMED);
+    assert_eq!(check(&[]).await, ("p.yaml: 2 rules, no mistakes\n".to_owned(), 0));
+    write("breakdown.toml", CONFIGURATION);
+    let (out, code) = check(&["--deny-warnings"]).await;
+    assert_eq!(code, 1);
+    let page = "rule page: team:platform has no `pagerduty`, and target `pager` has no default service; the action will be rejected";
+    let give =
+        "rule give: owner:bo has no `github`, and target `gh` assigns by login; the action will be rejected";
+    assert!(
+        out.contains(page) && out.contains("--> p.yaml:8:") && out.contains("targets.pager.service"),
+        "{out}"
+    );
+    assert!(out.contains(give) && out.ends_with("p.yaml: 2 rules, 2 warnings\n"), "{out}");
+    // Elsewhere other targets may serve.
+    write("other.toml", "");
+    assert_eq!(check(&["--config", "other.toml"]).await.1, 0);
+    assert!(check(&["--config", "other.toml"]).await.0.contains("no mistakes"));
+    write("p.yaml", &NAMED.replace("bo: {}", "bo: { github: bo-k, pagerduty: platform }"));
+    assert!(check(&[]).await.0.contains("no mistakes"), "a team is paged by its people's service");
+    write("p.yaml", &NAMED.replace("bo: {}", "bo: { github: bo-k, pagerduty: moon }"));
+    let (out, _) = check(&[]).await;
+    assert!(
+        out.contains("team:platform has the `pagerduty` \"moon\", and target `pager` has no such service"),
+        "{out}"
+    );
+}

@@ -7,6 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::{Message, id, open_enum::open_enum, topic};
 
+impl ActionKind {
+    /// Whether it leaves something open that is to be taken back when the issue closes: a page, a meeting.
+    pub fn leaves_open(&self) -> bool {
+        matches!(self, Self::EscalateOwner | Self::ScheduleUnblocker)
+    }
+}
+
 open_enum! {
     /// What is to be done.
     ActionKind {
@@ -18,6 +25,8 @@ open_enum! {
         ScheduleUnblocker = "schedule_unblocker",
         /// Call the target now.
         EscalateOwner = "escalate_owner",
+        /// Take back what an earlier action left open: the issue is closed or deleted. No rule says it.
+        Resolve = "resolve",
     }
 }
 
@@ -52,9 +61,30 @@ pub struct Action {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluated_at: Option<DateTime<Utc>>,
     /// What the action needs besides: `title` (the issue's), and for a meeting `start_at`, `duration_min`
-    /// (minutes) and `participants`; `to` says whom it concerns as each tool knows them ([`Recipients`](crate::Recipients)).
+    /// (minutes) and `participants`; `to` says whom it concerns as each tool knows them ([`Recipients`](crate::Recipients)). Of `resolve`,
+    /// `of` says what is taken back ([`Resolved`]).
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub params: Map<String, Value>,
+}
+
+/// What a `resolve` takes back: its `params.of`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Resolved {
+    /// The earlier action's kind.
+    pub action: ActionKind,
+    /// The earlier action's id (`a-…`).
+    pub action_id: String,
+}
+
+impl Resolved {
+    /// Where an action carries it among its `params`.
+    pub const PARAM: &'static str = "of";
+
+    /// That of `action`; `None` when it is no `resolve`, or says nothing that this version knows.
+    pub fn of(action: &Action) -> Option<Self> {
+        let of = action.params.get(Self::PARAM).filter(|_| action.action == ActionKind::Resolve)?;
+        Self::deserialize(of).ok()
+    }
 }
 
 impl Action {

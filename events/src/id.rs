@@ -51,7 +51,8 @@ pub fn published_event(canonical_json: &[u8]) -> String {
 }
 
 /// Id of an action: `a-…` over what caused it (an event id or a timer id), the issue, the rule, and the place
-/// of the action in the rule's `then`.
+/// of the action in the rule's `then`. Of a `resolve` the rule is the earlier action's, and the place 1,000 plus its place among those of
+/// one decision: no `then` is as long.
 pub fn action(cause: &str, issue_ref: &str, rule: &str, index: usize) -> String {
     derive("a", &[cause.as_bytes(), issue_ref.as_bytes(), rule.as_bytes(), &(index as u64).to_be_bytes()])
 }

@@ -48,6 +48,21 @@ pub(crate) fn without_attempt(
     None
 }
 
+/// The end of a `resolve` of an action that left nothing anywhere.
+pub(crate) fn nothing_left(pending: &Pending, now: DateTime<Utc>) -> Ended {
+    end(pending, Risk::of_done(&pending.action.action), true, now)
+}
+
+/// Whether an action that was not done may have left something: a target did its part, or did not say that it did not.
+fn may_have_left(pending: &Pending, refused: bool) -> bool {
+    // The last word of a target that refuses is that nothing is there.
+    let known = |refused: bool| u32::from(refused);
+    match pending.entry.legs.as_slice() {
+        [] => pending.entry.attempts > known(refused),
+        legs => legs.iter().any(|leg| leg.carried.ack || leg.carried.attempts > known(leg.ended)),
+    }
+}
+
 /// What an attempt's report means for the action, which has been tried `since` then; while that is `None`, it is not given up.
 pub(crate) fn after_attempt(
     pending: &Pending,
@@ -131,7 +146,7 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
     }
     Ended {
         outcome,
-        mark: Mark { round: entry.round(), risk },
+        mark: Mark { round: entry.round(), risk, left: ack || may_have_left(pending, false) },
         dead_letter: None,
         cause: action.cause.clone(),
         issue: action.issue_ref.clone(),
@@ -154,6 +169,7 @@ fn untouched(pending: &Pending, why: &str, now: DateTime<Utc>) -> Ended {
 fn failed(pending: &Pending, partition: u32, reason: &str, how: &str, now: DateTime<Utc>) -> Ended {
     let mut ended = end(pending, Risk::FAILED, false, now);
     ended.outcome.error = Some(reason.to_owned());
+    ended.mark.left = may_have_left(pending, how == "rejected");
     let attempts = match pending.entry.attempts {
         1 => "1 attempt".to_owned(),
         attempts => format!("{attempts} attempts"),

@@ -70,4 +70,4 @@ pub use routes::{Mode, Route};
 pub use run::{GROUP, run, run_with};
 pub use stalls::{STALLED_AFTER, Stalled};
 pub use target::{Attempt, Target, Verdict};
-pub use targets::{TargetConfig, open};
+pub use targets::{TargetConfig, Unfound, open};

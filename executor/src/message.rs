@@ -1,7 +1,7 @@
 //! What an action says to a person, in words: one line of plain text each, bounded, nothing invisible. Whatever a tool
 //! takes for markup is still in them; its target makes that inert.
 
-use events::{Action, ActionKind};
+use events::{Action, ActionKind, Resolved};
 use serde_json::Value;
 
 use crate::plain_text::{one_line, web_url};
@@ -29,13 +29,17 @@ impl Message {
     /// `None` for an action of which there is nothing to say.
     pub(crate) fn of(action: &Action) -> Option<Self> {
         let to = one_line(&action.target, NAME_MAX);
-        let what = match (&action.action, action.action.as_str()) {
-            (ActionKind::AssignOwner, _) => format!("{to} is to own this"),
-            (ActionKind::EscalateOwner, _) => format!("{to} is needed now"),
-            (ActionKind::PostNudge, _) => format!("{to} please look"),
-            (ActionKind::ScheduleUnblocker, _) => format!("{to} please meet about this"),
-            (_, "resolve") => "This is resolved".to_owned(),
-            _ => return None,
+        let taken_back = Resolved::of(action).map(|of| of.action);
+        let what = match &action.action {
+            ActionKind::AssignOwner => format!("{to} is to own this"),
+            ActionKind::EscalateOwner => format!("{to} is needed now"),
+            ActionKind::PostNudge => format!("{to} please look"),
+            ActionKind::ScheduleUnblocker => format!("{to} please meet about this"),
+            ActionKind::Resolve if taken_back == Some(ActionKind::ScheduleUnblocker) => {
+                format!("{to} need not meet any more")
+            }
+            ActionKind::Resolve => format!("{to} is needed no more"),
+            ActionKind::Other(_) => return None,
         };
         let title = action.params.get("title").and_then(Value::as_str).unwrap_or_default();
         Some(Self {

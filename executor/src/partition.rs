@@ -1,13 +1,13 @@
 //! What is held in memory for one partition: a fold of its part of `executor-state`.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{Action, Redrive, Risk, id};
+use events::{Action, ActionKind, Redrive, Resolved, Risk, id};
 
 use crate::{
     ExecutorError, accept,
@@ -66,6 +66,8 @@ pub fn read_action(record: &Record) -> Result<Arc<Action>, String> {
 pub(crate) struct Partition {
     pending: BTreeMap<Arc<str>, Pending>,
     waiting: BTreeMap<usize, usize>,
+    /// What is to be taken back, and the pending action that is to do it.
+    resolves: BTreeSet<(Arc<str>, Arc<str>)>,
     done: HashMap<Arc<str>, Mark>,
     /// Done ids and their rounds in the order in which they ended; may still name some that are forgotten, or are at it again.
     done_order: VecDeque<(DateTime<Utc>, Arc<str>, u32)>,
@@ -147,9 +149,32 @@ impl Partition {
         }
     }
 
+    /// Whether an action is to take back another that is still pending: it waits for that one's end.
+    pub(crate) fn waits_for_another(&self, pending: &Pending) -> bool {
+        let of = Resolved::of(&pending.action);
+        let earlier = of.and_then(|of| self.pending.get(of.action_id.as_str()));
+        // Nothing is to wait for itself, or for what waits for it.
+        earlier.is_some_and(|earlier| earlier.action.action != ActionKind::Resolve)
+    }
+
+    /// Those that wait for the end of an action.
+    pub(crate) fn waiting_for(&self, id: &Arc<str>) -> Vec<Arc<str>> {
+        let from = self.resolves.range((id.clone(), "".into())..);
+        from.take_while(|(of, _)| of == id).map(|(_, resolve)| resolve.clone()).collect()
+    }
+
+    /// Whether an action is to take back another that is known to have left nothing.
+    pub(crate) fn has_nothing_left(&self, pending: &Pending) -> bool {
+        let of = Resolved::of(&pending.action);
+        of.and_then(|of| self.done.get(of.action_id.as_str())).is_some_and(|mark| !mark.left)
+    }
+
     /// The action is to be carried out, or its attempt was parked.
     pub(crate) fn put(&mut self, id: Arc<str>, pending: Pending) {
         self.forget(&id);
+        if let Some(of) = Resolved::of(&pending.action) {
+            self.resolves.insert((of.action_id.into(), id.clone()));
+        }
         if let Some(target) = self.counted(&pending) {
             *self.waiting.entry(target).or_default() += 1;
         }
@@ -165,7 +190,11 @@ impl Partition {
 
     /// The action is known no more.
     pub(crate) fn forget(&mut self, id: &str) {
-        let target = self.pending.remove(id).and_then(|pending| self.counted(&pending));
+        let pending = self.pending.remove(id);
+        if let Some(of) = pending.as_ref().and_then(|pending| Resolved::of(&pending.action)) {
+            self.resolves.remove(&(of.action_id.into(), id.into()));
+        }
+        let target = pending.and_then(|pending| self.counted(&pending));
         if let Some(count) = target.and_then(|target| self.waiting.get_mut(&target)) {
             *count -= 1;
         }
@@ -248,8 +277,8 @@ impl Partition {
         match (entry, project) {
             (Entry::Paused { at }, Some(project)) => self.heed(project, Word::Paused(at)),
             (Entry::Resumed { at }, Some(project)) => self.heed(project, Word::Resumed(at)),
-            (Entry::Done { finished_at, round, risk }, None) => {
-                self.finish(id.into(), finished_at, Mark { round, risk });
+            (Entry::Done { finished_at, round, risk, left }, None) => {
+                self.finish(id.into(), finished_at, Mark { round, risk, left });
             }
             (Entry::Pending(entry), None) => {
                 let action: Action = serde_json::from_str(&entry.record)

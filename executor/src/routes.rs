@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use eventlog::Clock;
-use events::{Action, Carried};
+use events::{Action, ActionKind, Carried, Resolved};
 use serde::Deserialize;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 pub struct Route {
     /// The project of the actions; left out, every project.
     pub project: Option<String>,
-    /// Their kind, e.g. `escalate_owner`.
+    /// Their kind, e.g. `escalate_owner`. What takes them back (`resolve`) follows them.
     pub action: String,
     /// The names of the targets, each of which carries the action; all at the same time.
     pub targets: Vec<String>,
@@ -44,12 +44,19 @@ pub(crate) struct Carrier {
     /// The target's name; of several `a+b`.
     pub(crate) name: &'static str,
     pub(crate) stack: Stack,
+    /// The targets, by their places.
+    legs: Vec<usize>,
+    /// The route that leads here.
+    route: Option<usize>,
 }
 
 /// All carriers, and which is whose.
 pub(crate) struct Routes {
-    /// First each target by itself, then one for each route, in their order.
+    /// First each target by itself, then one for each route, in their order; then, of routes not all of whose targets can take back what
+    /// they did, one for those that can.
     carriers: Vec<Carrier>,
+    /// Of each route the carrier that takes back what the route's carrier did; none where no target of it can.
+    resolving: Vec<Option<usize>>,
     routes: Vec<Route>,
     targets: Vec<Arc<dyn Target>>,
     /// Targets that a route names: nothing else gets there.
@@ -66,45 +73,73 @@ impl Routes {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, ExecutorError> {
         check(&config.routes, &targets)?;
-        let around = |target: &Arc<dyn Target>| Carrier {
-            name: target.name(),
-            stack: stack::around(target.clone(), &config.limits, clock.clone()),
-        };
-        let mut carriers: Vec<Carrier> = targets.iter().map(around).collect();
-        let mut named = BTreeSet::new();
-        for route in &config.routes {
-            let is_named = |carrier: &&Carrier| route.targets.iter().any(|name| name == carrier.name);
-            let mut legs: Vec<(&'static str, Stack)> = carriers[..targets.len()]
-                .iter()
-                .filter(is_named)
-                .map(|carrier| (carrier.name, carrier.stack.clone()))
-                .collect();
-            legs.sort_by_key(|(leg, _)| route.targets.iter().position(|name| name == leg));
-            named.extend(legs.iter().map(|(name, _)| *name));
-            let name = route.targets.join("+").leak();
-            carriers.push(Carrier { name, stack: stack::fan_out(legs) });
+        let mut carriers: Vec<Carrier> = Vec::new();
+        for (place, target) in targets.iter().enumerate() {
+            let stack = stack::around(target.clone(), &config.limits, clock.clone());
+            carriers.push(Carrier { name: target.name(), stack, legs: vec![place], route: None });
         }
-        Ok(Self { carriers, routes: config.routes.clone(), targets, named, dry_run: config.dry_run })
+        let mut named = BTreeSet::new();
+        let mut together = |route: usize, legs: Vec<usize>, alone: &[Carrier]| {
+            let names: Vec<&'static str> = legs.iter().map(|leg| alone[*leg].name).collect();
+            named.extend(names.iter().copied());
+            let stacks = legs.iter().map(|leg| (alone[*leg].name, alone[*leg].stack.clone())).collect();
+            Carrier { name: names.join("+").leak(), stack: stack::fan_out(stacks), legs, route: Some(route) }
+        };
+        for (place, route) in config.routes.iter().enumerate() {
+            let legs =
+                route.targets.iter().filter_map(|name| targets.iter().position(|it| it.name() == name));
+            let carrier = together(place, legs.collect(), &carriers);
+            carriers.push(carrier);
+        }
+        let mut resolving = Vec::new();
+        for place in 0..config.routes.len() {
+            let all = &carriers[targets.len() + place].legs;
+            let can = |leg: &&usize| targets[**leg].carries(&ActionKind::Resolve);
+            let legs: Vec<usize> = all.iter().filter(can).copied().collect();
+            resolving.push(match legs.len() {
+                0 => None,
+                some if some == all.len() => Some(targets.len() + place),
+                _ => {
+                    let carrier = together(place, legs, &carriers);
+                    carriers.push(carrier);
+                    Some(carriers.len() - 1)
+                }
+            });
+        }
+        Ok(Self {
+            carriers,
+            resolving,
+            routes: config.routes.clone(),
+            targets,
+            named,
+            dry_run: config.dry_run,
+        })
     }
 
-    /// The index of the carrier of an action.
+    /// The index of the carrier of an action. What is to be taken back goes where it went, to those of the targets that can.
     pub(crate) fn carrier_of(&self, action: &Action) -> Option<usize> {
+        let resolved = Resolved::of(action).map(|of| of.action);
+        let kind = resolved.as_ref().unwrap_or(&action.action);
         let fits = |route: &Route| {
-            route.action == action.action.as_str()
+            route.action == kind.as_str()
                 && route.project.as_ref().is_none_or(|project| *project == action.project_id)
         };
         if let Some(route) = self.routes.iter().position(fits) {
-            return Some(self.targets.len() + route);
+            return match resolved {
+                Some(_) => self.resolving[route],
+                None => Some(self.targets.len() + route),
+            };
         }
-        let free =
-            |target: &Arc<dyn Target>| !self.named.contains(target.name()) && target.carries(&action.action);
+        let free = |target: &Arc<dyn Target>| {
+            !self.named.contains(target.name()) && target.carries(kind) && target.carries(&action.action)
+        };
         self.targets.iter().position(free)
     }
 
     /// What the targets of a pending action would send, where it is to be a dry run.
     pub(crate) fn rehearse(&self, pending: &Pending) -> Option<Vec<Carried>> {
-        let carrier = pending.target?;
-        let route = carrier.checked_sub(self.targets.len()).and_then(|route| self.routes.get(route));
+        let carrier = self.carriers.get(pending.target?)?;
+        let route = carrier.route.and_then(|route| self.routes.get(route));
         if !self.dry_run && route.is_none_or(|route| route.mode == Mode::Live) {
             return None;
         }
@@ -117,11 +152,7 @@ impl Routes {
             let by = target.name().to_owned();
             Carried { by, ack: false, attempts: 0, error: Some(error), reference: None, unsent }
         };
-        let named = |name: &String| self.targets.iter().find(|target| target.name() == name);
-        Some(match route {
-            Some(route) => route.targets.iter().filter_map(named).map(carried).collect(),
-            None => self.targets.get(carrier).map(carried).into_iter().collect(),
-        })
+        Some(carrier.legs.iter().filter_map(|leg| self.targets.get(*leg)).map(carried).collect())
     }
 
     pub(crate) fn get(&self, carrier: usize) -> Option<&Carrier> {
@@ -140,6 +171,11 @@ pub(crate) fn check(routes: &[Route], targets: &[Arc<dyn Target>]) -> Result<(),
         let refuse = |what: String| {
             Err(ExecutorError::Config(format!("routes: number {} ({}): {what}", place + 1, route.action)))
         };
+        if route.action == ActionKind::Resolve.as_str() {
+            return refuse(
+                "it goes where the action went that it takes back; take the route away".to_owned(),
+            );
+        }
         if route.targets.is_empty() {
             return refuse("targets is empty; name those that carry the action".to_owned());
         }

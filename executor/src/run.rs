@@ -98,8 +98,8 @@ pub async fn run_with(
     executor.run(shutdown).await
 }
 
-/// Invariants: every pending action of a held partition that is informed is either in `parking` or in `running`, never in both;
-/// nothing else is in either.
+/// Invariants: every pending action of a held partition that is informed is either in `parking` or in `running`, never in both, unless it
+/// is to take back another that is pending: then it is in neither. Nothing else is in either.
 struct Executor {
     clock: Arc<dyn Clock>,
     config: Config,
@@ -331,6 +331,9 @@ impl Executor {
 
     /// The end of an action that is not to be attempted (any more), or that is rehearsed only.
     fn without_attempt(&self, pending: &Pending, partition: u32, now: DateTime<Utc>) -> Option<Ended> {
+        if self.held.get(&partition).is_some_and(|held| held.has_nothing_left(pending)) {
+            return Some(conclude::nothing_left(pending, now));
+        }
         conclude::without_attempt(pending, partition, now, &self.config).or_else(|| {
             self.routes.rehearse(pending).map(|carried| conclude::rehearsed(pending, carried, now))
         })
@@ -452,8 +455,10 @@ impl Executor {
                 );
                 count_dead_letter(&letter.reason);
             }
-            if let Some(held) = self.held.get_mut(&partition) {
-                held.finish(id, now, mark);
+            let Some(held) = self.held.get_mut(&partition) else { continue };
+            held.finish(id.clone(), now, mark);
+            for resolve in held.waiting_for(&id) {
+                self.park(partition, &resolve);
             }
         }
     }

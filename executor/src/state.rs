@@ -3,8 +3,8 @@
 //! - `{"state": "pending", "accepted_at", "asked_at", "offset", "attempts", "parkings", "next_attempt_at", "record"}`:
 //!   the action is to be carried out; `offset` and `record` are the action's record, as it stands on `actions`;
 //!   with `tried_since` once it was parked, `redrive` where that record was redriven, and `supersedes` where its outcome will replace an earlier one;
-//! - `{"state": "done", "finished_at", "round", "risk"}`: it has its outcome, of that redrive round (0 where it is not said), which made the
-//!   project's risk what it is by `risk`. Kept for seven days, so that the same action standing on the log again is recognised; then
+//! - `{"state": "done", "finished_at", "round", "risk", "left"}`: it has its outcome, of that redrive round (0 where it is not said), which made the
+//!   project's risk what it is by `risk`; `left` false where it left nothing anywhere (true where it is not said). Kept for seven days, so that the same action standing on the log again is recognised; then
 //!   deleted.
 //!
 //! Key = `control ` and a project, or nothing for all; value = `{"state": "paused", "at"}` or `{"state": "resumed", "at"}`.
@@ -29,6 +29,8 @@ pub(crate) enum Entry {
         /// Not said by versions that redrove nothing: what they will be asked about is what failed.
         #[serde(default = "failed")]
         risk: Risk,
+        #[serde(default = "yes", skip_serializing_if = "is_true")]
+        left: bool,
     },
     Paused {
         at: DateTime<Utc>,
@@ -45,6 +47,18 @@ pub(crate) struct Mark {
     pub(crate) round: u32,
     /// What the action has done to the project's risk, over all rounds.
     pub(crate) risk: Risk,
+    /// Whether it may have left something somewhere, which can be taken back.
+    pub(crate) left: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+// serde gives a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_true(left: &bool) -> bool {
+    *left
 }
 
 // serde gives a reference.
@@ -148,9 +162,10 @@ mod tests {
         let let_go = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T12:00:05.250Z","tried_since":"2026-03-02T12:00:00Z","record":"{\"event_id\":\"a-1\"}"}"#;
         let done = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":-0.05}"#;
         let again = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","round":2,"risk":-0.05}"#;
+        let nothing_left = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":0.0,"left":false}"#;
         let paused = r#"{"state":"paused","at":"2026-03-02T10:00:01Z"}"#;
         let resumed = r#"{"state":"resumed","at":"2026-03-02T10:00:01Z"}"#;
-        for text in [pending, redriven, let_go, done, again, paused, resumed] {
+        for text in [pending, redriven, let_go, done, again, nothing_left, paused, resumed] {
             let entry: Entry = serde_json::from_str(text).expect("an entry");
             assert_eq!(serde_json::to_string(&entry).expect("JSON"), text);
         }

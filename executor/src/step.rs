@@ -70,8 +70,8 @@ impl Draft {
         ended: &Ended,
         finished_at: DateTime<Utc>,
     ) -> Result<(), ExecutorError> {
-        let Mark { round, risk } = ended.mark;
-        self.keep(partition, id, &Entry::Done { finished_at, round, risk })?;
+        let Mark { round, risk, left } = ended.mark;
+        self.keep(partition, id, &Entry::Done { finished_at, round, risk, left })?;
         self.say(ended.outcome.to_message(ended.cause.as_deref()))?;
         match &ended.dead_letter {
             Some(letter) => self.say(letter.to_message()),

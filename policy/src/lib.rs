@@ -34,6 +34,7 @@ pub mod explain;
 mod fold;
 mod index;
 mod load;
+mod people;
 mod rule;
 mod state;
 #[doc(hidden)]
@@ -44,8 +45,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, explain};
 pub use fold::{Decided, Repeats, fire_timers, take_event, take_outcome};
 pub use load::{MAX_DIAGNOSTICS, MAX_JSON_BYTES, MAX_RULES, MAX_TEXT_BYTES, SCHEMA, load};
+pub use rule::{Addressed, Rule, Ruleset};
 pub(crate) use rule::{At, Target, Then};
-pub use rule::{Rule, Ruleset};
 pub use state::{
     Contribution, Entry, Facts, Firing, Issue, Key, Kind, Member, Milestone, Project, Seen, Shared, State,
     StateError, Timer, TimerKind,

@@ -1,18 +1,17 @@
 //! A loaded policy.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
-};
+use std::{collections::HashMap, ops::ControlFlow};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::ActionKind;
+use events::{ActionKind, Recipients};
 use smallvec::SmallVec;
 
 use crate::{
-    Diagnostic, Facts, Issue,
+    Diagnostic, Facts, Issue, Severity,
     condition::{Condition, View, field::Field},
     index::{Asks, Index},
+    load::place::Lines,
+    people::{self, People},
 };
 
 /// Rules that hold, in file order: one, but for those that go on.
@@ -23,7 +22,7 @@ pub(crate) type Met<'r> = SmallVec<[&'r Rule; 4]>;
 pub struct Ruleset {
     pub(crate) hash: String,
     pub(crate) text: String,
-    pub(crate) teams: BTreeMap<String, Vec<String>>,
+    pub(crate) people: People,
     pub(crate) rules: Vec<Rule>,
     pub(crate) places: HashMap<String, usize>,
     pub(crate) warnings: Vec<Diagnostic>,
@@ -57,8 +56,44 @@ impl Ruleset {
         &self.warnings
     }
 
-    pub(crate) fn team(&self, name: &str) -> &[String] {
-        self.teams.get(name).map_or(&[], Vec::as_slice)
+    /// Whom the rules name, in file order: each action with each target that it can be for. Who an issue's assignee is, no rule says.
+    pub fn addressed(&self) -> impl Iterator<Item = Addressed<'_>> {
+        let actions = self.rules.iter().flat_map(|rule| rule.then.iter().map(move |then| (rule, then)));
+        actions.flat_map(|(rule, then)| {
+            then.targets.iter().filter_map(move |target| {
+                let target = match target {
+                    Target::Assignee => return None,
+                    Target::Owner(name) => format!("owner:{name}"),
+                    Target::Team(team) => format!("team:{team}"),
+                };
+                Some(Addressed { rule, action: &then.action, target })
+            })
+        })
+    }
+
+    /// For whom an action with that target can be, as each tool knows them: of a team that is to own an issue, each member.
+    pub fn recipients(&self, action: &ActionKind, target: &str) -> Vec<(String, Recipients)> {
+        let person = |name: &str| (format!("owner:{name}"), people::only(self.people.person(name)));
+        match target.split_once(':') {
+            Some(("team", team)) if *action == ActionKind::AssignOwner => {
+                self.people.members(team).iter().map(|name| person(name)).collect()
+            }
+            Some(("team", team)) => vec![(target.to_owned(), self.people.of_team(team))],
+            Some((_, name)) => vec![person(name)],
+            None => Vec::new(),
+        }
+    }
+
+    /// A warning that stands at a rule's first line: of what only whoever uses the policy can know.
+    pub fn warning_at(&self, rule: &Rule, message: String, hint: String) -> Diagnostic {
+        let lines = Lines::new(&self.text);
+        let text = lines.line(rule.line);
+        let indent = text.len() - text.trim_start().len();
+        let (start, end) = (lines.start(rule.line) + indent, lines.start(rule.line) + text.trim_end().len());
+        let ((line, column), (end_line, end_column)) = (lines.place(start), lines.place(end));
+        let severity = Severity::Warning;
+        let hint = Some(hint);
+        Diagnostic { line, column, end_line, end_column, span: start..end, severity, message, hint }
     }
 
     /// The rules among those asked whose condition holds, down to the first that does not go on. `erred` hears of the rules on the
@@ -87,6 +122,17 @@ impl Ruleset {
     pub(crate) fn timed(&self, project: &str) -> impl Iterator<Item = &Rule> {
         self.index.timed(project).filter_map(|place| self.rules.get(place))
     }
+}
+
+/// One action of a rule, and a target that it can be for.
+#[derive(Debug, Clone)]
+pub struct Addressed<'r> {
+    /// The rule.
+    pub rule: &'r Rule,
+    /// What is done.
+    pub action: &'r ActionKind,
+    /// `owner:NAME` or `team:NAME`.
+    pub target: String,
 }
 
 /// One rule.

@@ -53,7 +53,8 @@ impl Executor {
         let running: HashSet<&str> =
             self.running.values().filter(|r| r.partition == partition).map(|r| &*r.id).collect();
         let Some(held) = self.held.get(&partition).filter(|held| held.informed) else { return };
-        let waiting = held.pending().iter().filter(|(id, _)| !running.contains(&***id));
+        let is_ready = |id: &str, pending| !running.contains(id) && !held.waits_for_another(pending);
+        let waiting = held.pending().iter().filter(|(id, pending)| is_ready(id, pending));
         for (id, pending) in waiting {
             let at = look_at(held, pending, &self.config);
             self.parking.park((partition, pending.target), at, pending.entry.offset, id);
@@ -106,7 +107,7 @@ impl Executor {
     /// A pending action that does not run waits for its next attempt or, held back, for its end.
     pub(super) fn park(&mut self, partition: u32, id: &Arc<str>) {
         let Some(held) = self.held.get(&partition).filter(|held| held.informed) else { return };
-        if let Some(pending) = held.pending().get(id) {
+        if let Some(pending) = held.pending().get(id).filter(|pending| !held.waits_for_another(pending)) {
             let at = look_at(held, pending, &self.config);
             self.parking.park((partition, pending.target), at, pending.entry.offset, id);
         }

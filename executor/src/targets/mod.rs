@@ -2,6 +2,7 @@
 //! `response.rs` what the answer means, `mod.rs` in which order.
 
 mod calendar;
+mod finding;
 mod github;
 mod jira;
 mod marker;
@@ -13,6 +14,7 @@ mod webhook;
 use std::{collections::BTreeMap, sync::Arc};
 
 use eventlog::Clock;
+pub use finding::Unfound;
 use secrecy::SecretString;
 use serde::Deserialize;
 

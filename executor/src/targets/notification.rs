@@ -1,5 +1,6 @@
 //! Messages to a person or team, over `POST {CALENDAR_API_BASE}/nudges` `{to, message}` (201 with `id`,
-//! `Idempotency-Key` honoured). Carries nudges; also assignments and escalations until trackers are targets themselves.
+//! `Idempotency-Key` honoured). Carries nudges; also assignments and escalations, and says when these
+//! are needed no more, where no route leads to a tool.
 
 use std::sync::Arc;
 
@@ -51,7 +52,10 @@ impl Target for Notification {
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
-        matches!(kind, ActionKind::PostNudge | ActionKind::AssignOwner | ActionKind::EscalateOwner)
+        matches!(
+            kind,
+            ActionKind::PostNudge | ActionKind::AssignOwner | ActionKind::EscalateOwner | ActionKind::Resolve
+        )
     }
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {

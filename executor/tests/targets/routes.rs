@@ -202,11 +202,107 @@ async fn a_route_that_leads_nowhere_is_refused() {
         ("launch_rocket", &["pager"], "pager does not carry this action"),
         ("schedule_unblocker", &["notification"], "notification does not carry"),
         ("post_nudge", &["hook", "hook"], "hook is named twice"),
+        ("resolve", &["hook"], "it goes where the action went that it takes back"),
     ] {
         let team = Team::new(vec![route(None, action, targets)]).await;
         let error = team.targets().err().unwrap().to_string();
         assert!(error.starts_with("routes: number 1") && error.contains(why), "{error}");
     }
+}
+
+/// What takes an earlier action back, as the gateway writes it.
+fn resolve(id: &str, of: &str, kind: &str) -> Value {
+    let mut resolve = action(id, "resolve");
+    resolve["rationale"] = json!("The issue is closed");
+    resolve["params"]["of"] = json!({ "action": kind, "action_id": of });
+    resolve
+}
+
+#[tokio::test]
+async fn what_is_taken_back_goes_where_it_went_and_changes_no_risk() {
+    let mut team = Team::new(vec![
+        route(Some("beta"), "escalate_owner", &["hook"]),
+        route(Some("alpha"), "escalate_owner", &["slack", "pager", "hook"]),
+    ])
+    .await;
+    team.start();
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    team.world.publish(&resolve("a-2", "a-1", "escalate_owner")).await;
+    let outcomes = team.world.outcomes_of(2).await;
+    let outcome = &outcomes[1];
+    assert!(outcome.ack && outcome.risk_delta.0 == 0 && outcome.attempts == Some(3), "{outcome:?}");
+    let by: Vec<&str> = outcome.carried.iter().map(|carried| &*carried.by).collect();
+    assert_eq!(by, ["slack", "pager", "hook"]);
+    assert_eq!((team.pagerduty.alerts().len(), team.pagerduty.alerts()[0].1.status), (1, "resolved"));
+    let hooked = team.slack.state.lock().unwrap().hooked.clone();
+    assert!(hooked[1].to_string().contains("is needed no more · The issue is closed"), "{hooked:?}");
+    assert_eq!(team.receiver.taken().len(), 2);
+
+    // What no route took is taken back where it went.
+    team.world.publish(&action("a-3", "assign_owner")).await;
+    let mut elsewhere = action("a-4", "escalate_owner");
+    elsewhere["project_id"] = json!("gamma");
+    team.world.publish(&elsewhere).await;
+    let mut back = resolve("a-5", "a-4", "escalate_owner");
+    back["project_id"] = json!("gamma");
+    team.world.publish(&back).await;
+    assert!(team.world.outcomes_of(5).await.iter().all(|outcome| outcome.ack));
+    assert_eq!((team.world.mock.nudges().len(), team.posted(), team.receiver.taken().len()), (3, 2, 2));
+    assert!(team.world.mock.nudges().iter().any(|nudge| nudge.item.message.contains("is needed no more")));
+}
+
+#[tokio::test]
+async fn what_takes_back_waits_for_the_end_of_what_it_takes_back_also_after_a_restart() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["pager"])]).await;
+    team.start();
+    for _ in 0..3 {
+        team.pagerduty.way.fault("enqueue", Fault::status(503));
+    }
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    let due = team.world.parked_until("a-1").await;
+    team.world.publish(&resolve("a-2", "a-1", "escalate_owner")).await;
+    // The one that waits for nobody shows that the other had its turn.
+    team.world.publish(&action("a-3", "post_nudge")).await;
+    team.world.outcome().await;
+    assert_eq!(team.pagerduty.way.seen().len(), 3, "the page may be there yet, or still come");
+    team.world.kill().await;
+    team.start();
+    team.world.publish(&action("a-4", "post_nudge")).await;
+    team.world.outcomes_of(2).await;
+    assert_eq!(team.pagerduty.way.seen().len(), 3);
+    team.world.advance((due - team.world.clock.now()).num_seconds() + 1);
+    let outcomes = team.world.outcomes_of(4).await;
+    let last: Vec<_> = outcomes[2..].iter().map(|outcome| outcome.action_id.as_deref().unwrap()).collect();
+    assert_eq!(last, ["a-1", "a-2"]);
+    assert!(outcomes.iter().all(|outcome| outcome.ack));
+    assert_eq!(team.pagerduty.alerts()[0].1.status, "resolved");
+}
+
+#[tokio::test]
+async fn what_left_nothing_is_not_taken_back_and_what_may_have_is() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["pager"])]).await;
+    team.start();
+    team.pagerduty.state.lock().unwrap().revoked = true;
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    assert!(!team.world.outcome().await.ack);
+    team.world.kill().await;
+    team.start();
+    team.world.publish(&resolve("a-2", "a-1", "escalate_owner")).await;
+    let outcome = team.world.outcomes_of(2).await.remove(1);
+    assert!(outcome.ack && outcome.attempts == Some(0) && outcome.risk_delta.0 == 0, "{outcome:?}");
+    assert_eq!((team.pagerduty.way.seen().len(), team.world.dead_letters().len()), (1, 1));
+
+    // Of one whose answer never came nobody knows, though it was refused when asked again.
+    team.world.config.limits.attempt_timeout = Duration::from_millis(300);
+    team.world.kill().await;
+    team.start();
+    team.pagerduty.way.fault("enqueue", Fault::Hang);
+    team.world.publish(&action("a-3", "escalate_owner")).await;
+    assert!(!team.world.outcomes_of(3).await[2].ack);
+    team.pagerduty.state.lock().unwrap().revoked = false;
+    team.world.publish(&resolve("a-4", "a-3", "escalate_owner")).await;
+    let outcome = team.world.outcomes_of(4).await.remove(3);
+    assert!(outcome.ack && outcome.attempts == Some(1), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use events::Action;
+use events::{Action, ActionKind};
 use serde::{Serialize, Serializer};
 
 use super::pair::Pair;
@@ -176,7 +176,7 @@ pub struct Example {
     /// What the candidate does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Made>,
-    /// What is not the same in both: `rule`, `target`, `start_at`, `duration_min`, `participants`.
+    /// What is not the same in both: `rule`, `target`, `start_at`, `duration_min`, `participants`, `to`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<String>,
 }
@@ -344,7 +344,8 @@ impl Report {
             (pair.current, Both { current: 1, candidate: 0 }),
             (pair.candidate, Both { current: 0, candidate: 1 }),
         ] {
-            if let Some(action) = action {
+            // To take something back asks nothing of anybody.
+            if let Some(action) = action.filter(|action| action.action != ActionKind::Resolve) {
                 *load_of(&mut self.targets, &action.target).days.entry(day).or_default() += by;
             }
         }
@@ -452,7 +453,7 @@ fn differences(pair: Pair<'_>) -> Vec<String> {
     compare("rule", current.rule == candidate.rule);
     compare("target", current.target == candidate.target);
     if current.params != candidate.params {
-        for name in ["start_at", "duration_min", "participants"] {
+        for name in ["start_at", "duration_min", "participants", "to"] {
             compare(name, current.params.get(name) == candidate.params.get(name));
         }
     }

@@ -149,10 +149,10 @@ impl Expected {
             return Some(Mistake::error(self.place, message).hint(hint));
         }
         let team = self.target.as_deref().and_then(|target| target.strip_prefix("team:"))?;
-        if policies.iter().any(|policy| policy.teams.contains_key(team)) {
+        if policies.iter().any(|policy| policy.people.teams.contains_key(team)) {
             return None;
         }
-        let teams = policies.iter().flat_map(|policy| policy.teams.keys().map(String::as_str));
+        let teams = policies.iter().flat_map(|policy| policy.people.teams.keys().map(String::as_str));
         let mistake = Mistake::error(self.place, format!("the policy has no team {}", quoted(team)));
         Some(mistake.maybe_hint(did_you_mean(team, teams)))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use events::{EventType, IssueEvent};
+use events::{ActionKind, EventType, IssueEvent};
 
 use super::{
     expected::Expected,
@@ -127,6 +127,11 @@ impl<'a> Why<'a> {
                     "`{rule}` fires for {issue_ref}, but {place} has no target that resolves (no assignee?)"
                 )
             }
+            Note::Unresolvable { rule, issue_ref, .. } => {
+                format!(
+                    "the oldest of more than sixteen escalations and meetings for {issue_ref}, by `{rule}`, will not be resolved"
+                )
+            }
             Note::Missed { rule, issue_ref, count } => {
                 format!("{count} repeats of `{rule}` for {issue_ref} gave way to a later one")
             }
@@ -172,7 +177,12 @@ impl<'a> Why<'a> {
                     rule.then.iter().any(|then| Some(&then.action) == expected.action.as_ref())
                 };
                 let rules: Vec<_> = ruleset.rules().filter(does).collect();
-                if let (true, Some(action)) = (rules.is_empty(), &expected.action) {
+                if expected.action == Some(ActionKind::Resolve) {
+                    self.add(
+                        "what escalations and meetings left open is resolved when the issue closes, once"
+                            .to_owned(),
+                    );
+                } else if let (true, Some(action)) = (rules.is_empty(), &expected.action) {
                     self.add(format!("no rule of the policy has the action `{action}`"));
                 }
                 if rules.len() > MAX_MEANT { Vec::new() } else { rules }

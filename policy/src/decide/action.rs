@@ -1,11 +1,11 @@
 //! A rule's actions, and whom they are for.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use events::{Action, ActionKind, id};
+use events::{Action, ActionKind, Person, Recipients, id};
 use serde_json::{Map, Value, json};
 
 use super::{Note, Subject, Work};
-use crate::{Entry, Key, Rule, Target, Then};
+use crate::{Entry, Key, Rule, Target, Then, people};
 
 /// A meeting starts at a quarter of an hour, and not before people can have read of it.
 const QUARTER_SECONDS: i64 = 15 * 60;
@@ -15,7 +15,7 @@ impl Work<'_> {
     /// Makes a rule's actions. `cause` is an event's or a timer's id.
     pub(super) fn fire(&mut self, subject: &mut Subject<'_>, rule: &Rule, cause: &str) {
         for (index, then) in rule.then.iter().enumerate() {
-            let Some((target, participants)) = self.resolve(subject, then) else {
+            let Some(Addressed { target, names, to }) = self.address(subject, then) else {
                 self.note(Note::Unresolved {
                     rule: rule.id.clone(),
                     issue_ref: subject.issue_ref.to_owned(),
@@ -32,9 +32,10 @@ impl Work<'_> {
                 let start_at = meeting_start(self.now).to_rfc3339_opts(SecondsFormat::Secs, true);
                 params.insert("start_at".into(), json!(start_at));
                 params.insert("duration_min".into(), json!(then.duration_min));
-                params.insert("participants".into(), Value::from(participants));
+                params.insert("participants".into(), Value::from(names));
             }
-            self.decision.actions.push(Action {
+            params.insert(Recipients::PARAM.into(), json!(to));
+            let action = Action {
                 event_id: id::action(cause, subject.issue_ref, &rule.id, index),
                 project_id: subject.project.to_owned(),
                 action: then.action.clone(),
@@ -47,7 +48,9 @@ impl Work<'_> {
                 evaluated_at: Some(self.now),
                 params,
                 target: target.clone(),
-            });
+            };
+            self.remember(subject, &action, to);
+            self.decision.actions.push(action);
             subject.firing_mut(rule).fired_at = Some(self.now);
             if then.action == ActionKind::AssignOwner {
                 self.assign(subject, target.trim_start_matches("owner:"));
@@ -55,19 +58,24 @@ impl Work<'_> {
         }
     }
 
-    /// The first target that resolves, and the people it stands for.
-    fn resolve(&self, subject: &Subject<'_>, then: &Then) -> Option<(String, Vec<String>)> {
+    /// The first target that resolves. An assignee whom the policy knows goes by their name there, whatever the tracker calls them.
+    fn address(&self, subject: &Subject<'_>, then: &Then) -> Option<Addressed> {
+        let people = &self.ruleset.people;
         then.targets.iter().find_map(|target| match target {
             Target::Assignee => {
-                let name = subject.issue.facts.assignee.value()?;
-                Some((format!("owner:{name}"), vec![name.to_string()]))
+                let facts = &subject.issue.facts;
+                Some(Addressed::person(people.assignee(facts.source, facts.assignee.value()?)))
             }
-            Target::Owner(name) => Some((format!("owner:{name}"), vec![name.clone()])),
+            Target::Owner(name) => Some(Addressed::person(people.person(name))),
             Target::Team(team) if then.action == ActionKind::AssignOwner => {
-                let name = self.pick(subject.project, self.ruleset.team(team))?;
-                Some((format!("owner:{name}"), vec![name.to_owned()]))
+                let name = self.pick(subject.project, people.members(team))?;
+                Some(Addressed::person(people.person(name)))
             }
-            Target::Team(team) => Some((format!("team:{team}"), self.ruleset.team(team).to_vec())),
+            Target::Team(team) => Some(Addressed {
+                target: format!("team:{team}"),
+                names: people.members(team).to_vec(),
+                to: people.of_team(team),
+            }),
         })
     }
 
@@ -85,6 +93,26 @@ impl Work<'_> {
         let mut member = self.member(subject.project, name);
         member.picked_at = Some(self.now);
         self.set(Key::member(subject.project, name), Entry::Member(member));
+    }
+}
+
+/// For whom an action is.
+struct Addressed {
+    /// As the action says it.
+    target: String,
+    /// The people's names.
+    names: Vec<String>,
+    /// The people and the team, as each tool knows them.
+    to: Recipients,
+}
+
+impl Addressed {
+    fn person(person: Person) -> Self {
+        Self {
+            target: format!("owner:{}", person.name),
+            names: vec![person.name.clone()],
+            to: people::only(person),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ fn hear(work: &mut Work<'_>, news: &mut News<'_>) {
         subject.issue.facts = facts.clone();
         subject.issue.latest = latest.clone();
         subject.issue.deleted = *deleted;
+        work.resolve(&mut subject, &news.event.event_id);
         match hearers {
             Hearers::All => work.walk(&mut subject, Some(news.event)),
             Hearers::Momentary => work.walk_late(&mut subject, news.event),

@@ -29,6 +29,12 @@
 //!   hold, nothing happens, and the next one is set. Of several that are due by `now`, all but the last give way.
 //! - A closed issue has none, but those of rules with `on_closed`.
 //!
+//! # Resolving
+//! What an escalation or a meeting left open is taken back when the issue closes or is deleted, whatever rules say: one `resolve` for each
+//! such action that was made while the issue was open, of which the latest sixteen are remembered. It is decided by the event that closes, from the
+//! issue's state alone: what became of an action stands in another topic, in no order with events, so looking at it would make
+//! decisions depend on who read what first. Whether there is something to take back is for whoever carries it to know.
+//!
 //! # Milestones
 //! A `milestone_updated` moves the due date of the open issues that follow the milestone, and is an event for each of them.
 //!
@@ -42,6 +48,7 @@ mod event;
 mod expire;
 mod news;
 mod outcome;
+mod resolve;
 mod schedule;
 mod sight;
 mod switch;
@@ -148,6 +155,15 @@ pub enum Note {
         /// The action's place in `then`, from 0.
         index: usize,
     },
+    /// More actions may have left something open than are remembered: this one will not be resolved.
+    Unresolvable {
+        /// Its rule.
+        rule: String,
+        /// The issue.
+        issue_ref: String,
+        /// Its id.
+        action_id: String,
+    },
     /// Repeats gave way to a later one.
     Missed {
         /// The rule.
@@ -173,6 +189,7 @@ impl Note {
             Self::ConditionError { rule, .. }
             | Self::Suppressed { rule, .. }
             | Self::Unresolved { rule, .. }
+            | Self::Unresolvable { rule, .. }
             | Self::Missed { rule, .. }
             | Self::Obsolete { rule, .. } => Some(rule),
             Self::Duplicate { .. }
@@ -191,6 +208,7 @@ impl Note {
             Self::ConditionError { .. } | Self::MoreConditionErrors { .. } => "condition_error",
             Self::Suppressed { .. } => "suppressed",
             Self::Unresolved { .. } => "unresolved",
+            Self::Unresolvable { .. } => "unresolvable",
             Self::Missed { .. } => "missed",
             Self::Obsolete { .. } => "obsolete",
         }

@@ -25,7 +25,7 @@ mod text;
 mod tree;
 
 use chrono::{DateTime, Utc};
-use events::{ActionKind, IssueEvent};
+use events::{Action, ActionKind, IssueEvent, Resolved};
 use serde::Serialize;
 
 use self::standing::Round;
@@ -336,6 +336,7 @@ pub fn explain(
         explanation.remarks.push("outcomes change the project's risk and run no rule".into());
     }
     explanation.remarks.extend(decision.notes.iter().filter_map(remark));
+    explanation.remarks.extend(decision.actions.iter().filter_map(taken_back));
     let round = |sight| Round { state, ruleset, sight, decision: &decision, focus };
     explanation.issues = sights.iter().map(|sight| of_issue(&round(sight), &case)).collect();
     explanation
@@ -377,6 +378,10 @@ fn remark(note: &Note) -> Option<String> {
                 "the rule was not looked at: {count} of the repeats of `{rule}`, this one first, gave way to a later one"
             )
         }
+        Note::Unresolvable { rule, action_id, .. } => format!(
+            "an earlier action of `{rule}` ({}) will not be resolved when the issue closes: the latest sixteen are",
+            shown::cut(action_id)
+        ),
         Note::Obsolete { rule, .. } => format!(
             "the rule was not looked at: the timer of `{rule}` is no longer set (the rule or the issue is gone, or the issue closed)"
         ),
@@ -385,6 +390,19 @@ fn remark(note: &Note) -> Option<String> {
         | Note::Suppressed { .. }
         | Note::Unresolved { .. } => return None,
     })
+}
+
+/// What an action says of an earlier one.
+fn taken_back(action: &Action) -> Option<String> {
+    let of = Resolved::of(action)?;
+    Some(format!(
+        "the issue is no longer open: resolve for {} ({}) takes back {} of `{}` ({})",
+        shown::bare(&action.target),
+        action.event_id,
+        of.action,
+        shown::cut(action.rule.as_deref().unwrap_or_default()),
+        shown::cut(&of.action_id),
+    ))
 }
 
 fn of_issue(round: &Round<'_>, case: &Case<'_>) -> OfIssue {

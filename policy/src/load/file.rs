@@ -1,9 +1,9 @@
-//! The file's own level: version, teams, the list of rules.
+//! The file's own level: version, people, teams, the list of rules.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::{
-    MAX_RULES,
+    MAX_RULES, identities,
     mistake::{Mistake, Report},
     people,
     place::Span,
@@ -16,6 +16,7 @@ use crate::{
     condition::{Budget, Problem},
     diagnostic::quoted,
     index::Index,
+    people::{Group, People},
 };
 
 /// The longest id, team or member name, in characters.
@@ -28,7 +29,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Ruleset {
     let mut ruleset = Ruleset {
         hash: String::new(),
         text: String::new(),
-        teams: BTreeMap::new(),
+        people: People::default(),
         rules: Vec::new(),
         places: HashMap::new(),
         warnings: Vec::new(),
@@ -43,15 +44,21 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Ruleset {
     if let Some(version) = file.get("version") {
         read_version(version, report);
     }
-    let mut team_places = Vec::new();
+    if let Some(node) = file.get("people") {
+        identities::read_people(node, &mut ruleset.people, report);
+    }
+    let (mut team_places, mut members) = (Vec::new(), Vec::new());
     if let Some(node) = file.get("teams") {
-        read_teams(node, &mut ruleset, &mut team_places, report);
+        read_teams(node, &mut ruleset, &mut team_places, &mut members, report);
     }
     let owners = match file.get("rules") {
         Some(node) => read_rules(node, &mut ruleset, report),
         None => Vec::new(),
     };
-    people::warn_of_misspelt(&owners, &ruleset.teams, report);
+    match file.get("people") {
+        Some(_) => people::warn_of_unknown(members.iter().chain(&owners), &ruleset.people, report),
+        None => people::warn_of_misspelt(&owners, &ruleset.people.teams, report),
+    }
     // A misspelt target is an error; that nobody names its team is not worth saying besides.
     if !report.has_errors() {
         warn_of_idle_teams(&ruleset, &team_places, report);
@@ -70,7 +77,14 @@ fn read_version(node: &Node, report: &mut Report<'_>) {
     }
 }
 
-fn read_teams(node: &Node, ruleset: &mut Ruleset, places: &mut Vec<(String, Span)>, report: &mut Report<'_>) {
+/// `places` are those of the teams, `named` the members and theirs.
+fn read_teams(
+    node: &Node,
+    ruleset: &mut Ruleset,
+    places: &mut Vec<(String, Span)>,
+    named: &mut Vec<(String, Span)>,
+    report: &mut Report<'_>,
+) {
     let example = "such as `triage: { members: [alice, bo] }`";
     let Value::Map(teams) = &node.value else {
         report.wrong_kind(node, "`teams`", "a map of names to members", example);
@@ -84,7 +98,7 @@ fn read_teams(node: &Node, ruleset: &mut Ruleset, places: &mut Vec<(String, Span
     for (name, key, team) in report.entries(teams) {
         report.name(&name, key.at, "a team's name");
         places.push((name.to_string(), key.at));
-        let mut members = Vec::new();
+        let mut group = Group::default();
         if let Value::List(_) = team.value {
             report.wrong_kind(
                 team,
@@ -92,16 +106,19 @@ fn read_teams(node: &Node, ruleset: &mut Ruleset, places: &mut Vec<(String, Span
                 "a map",
                 "put `members:` before the list: `{ members: [alice, bo] }`",
             );
-        } else if let Some(fields) = report.map(team, &shape::TEAM)
-            && let Some(list) = fields.get("members")
-        {
-            members = read_members(list, report);
+        } else if let Some(fields) = report.map(team, &shape::TEAM) {
+            group.team = identities::read_team(&name, &fields, report);
+            if let Some(list) = fields.get("members") {
+                let members = read_members(list, report);
+                group.members = members.iter().map(|(name, _)| name.clone()).collect();
+                named.extend(members);
+            }
         }
-        ruleset.teams.insert(name.into_owned(), members);
+        ruleset.people.teams.insert(name.into_owned(), group);
     }
 }
 
-fn read_members(node: &Node, report: &mut Report<'_>) -> Vec<String> {
+fn read_members(node: &Node, report: &mut Report<'_>) -> Vec<(String, Span)> {
     let Value::List(list) = &node.value else {
         report.wrong_kind(node, "`members`", "a list of names", "such as `[alice, bo]`");
         return Vec::new();
@@ -118,7 +135,7 @@ fn read_members(node: &Node, report: &mut Report<'_>) -> Vec<String> {
         if !seen.insert(name) {
             report.add(Mistake::error(member.at, format!("{} is in this team twice", quoted(name))));
         }
-        members.push(name.to_owned());
+        members.push((name.to_owned(), member.at));
     }
     members
 }
@@ -140,7 +157,7 @@ fn read_rules(node: &Node, ruleset: &mut Ruleset, report: &mut Report<'_>) -> Ve
     }
     ruleset.rules.reserve(list.len());
     let mut first: HashMap<String, Span> = HashMap::with_capacity(list.len());
-    let mut shared = Shared { teams: &ruleset.teams, owners: Vec::new(), budget: Budget::default() };
+    let mut shared = Shared { teams: &ruleset.people.teams, owners: Vec::new(), budget: Budget::default() };
     let mut read = Vec::with_capacity(list.len());
     for node in list {
         if report.is_full() {

@@ -1,8 +1,9 @@
 //! What people write, and what they mean.
 
-use events::ActionKind;
-
 use crate::diagnostic::closest;
+
+/// The actions that a rule can say: all but `resolve`.
+pub(super) const ACTIONS: [&str; 4] = ["assign_owner", "post_nudge", "schedule_unblocker", "escalate_owner"];
 
 /// The forms of a target.
 pub(super) const TARGETS: &str = "a target is `assignee`, \"owner:NAME\" or \"team:NAME\"";
@@ -20,12 +21,10 @@ pub(super) fn action(word: &str) -> Option<&'static str> {
         "reassign" => Some("assign_owner"),
         _ => None,
     };
-    let part = |name: &&&str| {
+    let part = |name: &&&'static str| {
         lower.len() >= 4 && lower != "owner" && name.split('_').any(|part| part.starts_with(&lower))
     };
-    meant
-        .or_else(|| ActionKind::KNOWN.iter().find(part).copied())
-        .or_else(|| closest(&lower, ActionKind::KNOWN.iter().copied()))
+    meant.or_else(|| ACTIONS.iter().find(part).copied()).or_else(|| closest(&lower, ACTIONS))
 }
 
 /// The key in `id:triage-new`, which lacks a blank.

@@ -7,7 +7,7 @@
 //! Durations are whole numbers with units, largest first: `d` (24 hours), `h`, `m`, `s`; `90s`, `15m`, `24h`, `7d`, `1h30m`.
 //!
 //! [`recover`] makes a tree of the text ([`yaml`]), [`file`] and [`rules`] make rules of the tree, [`shape`] knows the keys of its maps,
-//! [`meant`] the words that people write for others. [`syntax`] puts the parser's own errors into words.
+//! [`meant`] the words that people write for others, [`identities`] who is who. [`syntax`] puts the parser's own errors into words.
 //!
 //! # What is wrong has three names
 //! One for each place in which it can be said to stand:
@@ -20,6 +20,7 @@
 mod comment;
 pub(crate) mod duration;
 mod file;
+mod identities;
 mod meant;
 pub(crate) mod mistake;
 mod people;

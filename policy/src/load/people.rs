@@ -7,7 +7,10 @@ use super::{
     mistake::{Mistake, Report},
     place::Span,
 };
-use crate::diagnostic::quoted;
+use crate::{
+    diagnostic::quoted,
+    people::{Group, People},
+};
 
 /// How many pairs of names are compared; each takes some 20 ns.
 const MAX_COMPARED: usize = 5_000_000;
@@ -17,27 +20,63 @@ const MIN_CHARS: usize = 4;
 /// Whoever is in no team, while a member's name is one slip of the finger away.
 pub(super) fn warn_of_misspelt(
     owners: &[(String, Span)],
-    teams: &BTreeMap<String, Vec<String>>,
+    teams: &BTreeMap<String, Group>,
     report: &mut Report<'_>,
 ) {
-    let members: HashSet<&str> = teams.values().flatten().map(String::as_str).collect();
-    let mut sorted: Vec<(&str, String)> = members.iter().map(|name| (*name, name.to_lowercase())).collect();
-    sorted.sort_unstable();
+    let members: HashSet<&str> = teams.values().flat_map(|team| &team.members).map(String::as_str).collect();
+    let mut near = Near::new(members.iter().copied());
     let mut known: HashMap<&str, Option<&str>> = HashMap::new();
-    let mut left = MAX_COMPARED;
     for (name, span) in owners {
         if members.contains(name.as_str()) {
             continue;
         }
-        let meant = *known.entry(name).or_insert_with(|| {
-            left = left.checked_sub(sorted.len())?;
-            let lower = name.to_lowercase();
-            sorted.iter().find(|(_, member)| is_near(&lower, member)).map(|(member, _)| *member)
-        });
-        if let Some(meant) = meant {
+        if let Some(meant) = *known.entry(name).or_insert_with(|| near.to(name)) {
             let message = format!("{} is in no team", quoted(name));
             report.add(Mistake::warning(*span, message).hint(format!("did you mean `{meant}`?")));
         }
+    }
+}
+
+/// Whoever is named and stands not under `people`, where that is: the first time.
+pub(super) fn warn_of_unknown<'n>(
+    named: impl Iterator<Item = &'n (String, Span)>,
+    people: &People,
+    report: &mut Report<'_>,
+) {
+    let mut near = Near::new(people.people.keys().map(String::as_str));
+    let mut met = HashSet::new();
+    for (name, span) in named {
+        if people.people.contains_key(name) || !met.insert(name) {
+            continue;
+        }
+        let login = people.logins.get(&name.to_ascii_lowercase()).or_else(|| people.accounts.get(name));
+        let hint = match near.to(name).or(login.map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "add them there, with what tools call them: without that no tool finds them".to_owned(),
+        };
+        report.add(Mistake::warning(*span, format!("{} is not under `people`", quoted(name))).hint(hint));
+    }
+}
+
+/// Names that a misspelt one may be meant for.
+struct Near<'n> {
+    /// Each, and in lower case.
+    sorted: Vec<(&'n str, String)>,
+    left: usize,
+}
+
+impl<'n> Near<'n> {
+    fn new(names: impl Iterator<Item = &'n str>) -> Self {
+        let mut sorted: Vec<(&str, String)> = names.map(|name| (name, name.to_lowercase())).collect();
+        sorted.sort_unstable();
+        Self { sorted, left: MAX_COMPARED }
+    }
+
+    /// The one that is one slip of the finger away from a name, as long as there is time to search.
+    fn to(&mut self, name: &str) -> Option<&'n str> {
+        self.left = self.left.checked_sub(self.sorted.len())?;
+        let lower = name.to_lowercase();
+        self.sorted.iter().find(|(_, known)| is_near(&lower, known)).map(|(known, _)| *known)
     }
 }
 

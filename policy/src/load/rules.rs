@@ -16,6 +16,7 @@ use crate::{
     At, Rule, Then,
     condition::{self, Budget, Condition, Problem},
     diagnostic::{self, quoted},
+    people::Group,
 };
 
 const MAX_RATIONALE_CHARS: usize = 1000;
@@ -25,7 +26,7 @@ const DEFAULT_MEETING_MIN: u32 = 15;
 
 /// What rules share.
 pub(super) struct Shared<'a> {
-    pub(super) teams: &'a BTreeMap<String, Vec<String>>,
+    pub(super) teams: &'a BTreeMap<String, Group>,
     /// People who are targets, and where.
     pub(super) owners: Vec<(String, Span)>,
     /// What is left for conditions.
@@ -130,12 +131,16 @@ fn read_action(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) ->
     let fields = report.map(node, &shape::ACTION)?;
     let action = fields.get("action").and_then(|node| {
         let word = report.text(node, "`action`")?;
-        if ActionKind::KNOWN.contains(&word) {
+        if meant::ACTIONS.contains(&word) {
             return Some(ActionKind::from(word));
         }
         let hint = match meant::action(word) {
+            _ if word == ActionKind::Resolve.as_str() => {
+                "it is decided by itself, when an issue closes, for what escalations and meetings left open"
+                    .to_owned()
+            }
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("there are {}", ActionKind::KNOWN.join(", ")),
+            None => format!("there are {}", meant::ACTIONS.join(", ")),
         };
         report.add(Mistake::error(node.at, format!("unknown action {}", quoted(word))).hint(hint));
         None

@@ -36,16 +36,65 @@ pub(crate) const fn may(name: &'static str) -> Key {
 
 pub(super) const FILE: Shape = Shape {
     what: "a policy",
-    keys: &[must("version", "version: 1"), may("teams"), must("rules", "rules: []")],
-    instead: &[("policies", "rules"), ("groups", "teams"), ("team", "teams"), ("owners", "teams")],
+    keys: &[must("version", "version: 1"), may("people"), may("teams"), must("rules", "rules: []")],
+    instead: &[
+        ("policies", "rules"),
+        ("groups", "teams"),
+        ("team", "teams"),
+        ("owners", "teams"),
+        ("person", "people"),
+        ("persons", "people"),
+        ("users", "people"),
+        ("contacts", "people"),
+    ],
     example: "a file begins with `version: 1` and `rules:`",
 };
 
 pub(super) const TEAM: Shape = Shape {
     what: "a team",
-    keys: &[must("members", "members: [alice, bo]")],
-    instead: &[("people", "members"), ("users", "members"), ("persons", "members"), ("owners", "members")],
+    keys: &[must("members", "members: [alice, bo]"), may("slack"), may("pagerduty"), may("calendar")],
+    instead: &[
+        ("people", "members"),
+        ("users", "members"),
+        ("persons", "members"),
+        ("owners", "members"),
+        ("channel", "slack"),
+        ("pager", "pagerduty"),
+        ("service", "pagerduty"),
+    ],
     example: "such as `{ members: [alice, bo] }`",
+};
+
+pub(super) const PERSON: Shape = Shape {
+    what: "a person",
+    keys: &[
+        may("github"),
+        may("jira"),
+        may("slack"),
+        may("pagerduty"),
+        may("email"),
+        may("calendar"),
+        may("time_zone"),
+        may("hours"),
+    ],
+    instead: &[
+        ("login", "github"),
+        ("gh", "github"),
+        ("account", "jira"),
+        ("accountid", "jira"),
+        ("account_id", "jira"),
+        ("pager", "pagerduty"),
+        ("service", "pagerduty"),
+        ("mail", "email"),
+        ("e-mail", "email"),
+        ("tz", "time_zone"),
+        ("timezone", "time_zone"),
+        ("zone", "time_zone"),
+        ("working_hours", "hours"),
+        ("name", "a person's name is the key before the colon: `alice: { github: alice }`"),
+        ("team", "teams name their members: `teams: { triage: { members: [alice] } }`"),
+    ],
+    example: "such as `{ github: alice, slack: U024BE7LH }`; `{}` when nothing is known",
 };
 
 pub(super) const RULE: Shape = Shape {

@@ -74,7 +74,7 @@ fn read_one(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) -> Op
         return Some(Target::Team(name.to_owned()));
     }
     let name = word.trim_start_matches('@');
-    let is_member = || shared.teams.values().any(|members| members.iter().any(|member| member == name));
+    let is_member = || shared.teams.values().any(|team| team.members.iter().any(|member| member == name));
     let hint = if shared.teams.contains_key(name) {
         format!("write \"team:{}\"", cut(name, 40))
     } else if !name.is_empty() && (name != word || is_member()) {

@@ -6,7 +6,7 @@ use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Latest, Shared};
+use super::{Latest, OpenAction, Shared};
 
 /// The most labels or assignees that are kept; providers allow a hundred labels and ten assignees.
 pub(crate) const MAX_LIST: usize = 256;
@@ -51,6 +51,9 @@ pub struct Issue {
     /// Whom we made its owner last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_to: Option<SmolStr>,
+    /// Our actions while it was open that may have left something open, oldest first, at most sixteen: what is resolved when it closes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) open: Shared<Vec<OpenAction>>,
     /// The events that said `facts.updated_at`: their replay is known even after seven days.
     #[serde(default, skip_serializing_if = "Latest::is_empty")]
     pub(crate) latest: Latest,
@@ -247,6 +250,7 @@ impl Issue {
         self.deciding.fit();
         self.fired.fit();
         self.timers.fit();
+        self.open.fit();
         self.latest.fit();
     }
 

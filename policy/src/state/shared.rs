@@ -11,7 +11,7 @@ use litemap::LiteMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 
-use super::{Facts, Firing, issue::IssueTimer};
+use super::{Facts, Firing, OpenAction, issue::IssueTimer};
 
 /// A value that is shared until it is changed: cloning it costs nothing, changing it copies it first where it is shared. An empty
 /// one takes no memory of its own.
@@ -37,6 +37,10 @@ impl Empty for LiteMap<SmolStr, Firing> {
 }
 
 impl Empty for Vec<IssueTimer> {
+    const EMPTY: &'static Self = &Self::new();
+}
+
+impl Empty for Vec<OpenAction> {
     const EMPTY: &'static Self = &Self::new();
 }
 

@@ -26,7 +26,7 @@ impl Target for FakeTarget {
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
-        self.meetings == (*kind == ActionKind::ScheduleUnblocker)
+        *kind == ActionKind::Resolve || self.meetings == (*kind == ActionKind::ScheduleUnblocker)
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

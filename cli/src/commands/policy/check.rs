@@ -6,9 +6,13 @@ use ::policy::{Diagnostic, MAX_DIAGNOSTICS, Ruleset, Severity};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::diagnostics::{in_source, is_coloured, without_source};
+use super::{
+    diagnostics::{in_source, is_coloured, without_source},
+    reach,
+};
 use crate::{
     commands::{inert, inert_json},
+    config::Settings,
     policy_file,
 };
 
@@ -16,6 +20,9 @@ use crate::{
 #[command(after_long_help = "\
 Exit code: 0 when every file holds; 1 when one has an error, with --deny-warnings also when one has a warning; 2 when one
 cannot be read.
+
+Where the configuration (--config, breakdown.toml) has routes and targets, rules whose actions a target would refuse are warned of,
+because it has no identity of a person or team that they name, and no default.
 
 --format json prints one object a line. For each mistake:
   {\"kind\": \"diagnostic\", \"file\", \"severity\": \"error\"|\"warning\", \"line\", \"column\", \"end_line\", \"end_column\", \"message\", \"hint\"}
@@ -48,10 +55,10 @@ enum Format {
     Github,
 }
 
-pub(super) fn run(args: &Check) -> ExitCode {
+pub(super) fn run(args: &Check, settings: &Settings) -> ExitCode {
     let (mut code, mut gap) = (0, "");
     for path in &args.files {
-        let file = Checked::new(path.display().to_string(), policy_file::read(path));
+        let file = Checked::new(path.display().to_string(), policy_file::read(path), settings);
         match args.format {
             Format::Human => gap = file.human(gap, is_coloured(&stdout())),
             Format::Json => file.json(args.deny_warnings),
@@ -73,7 +80,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn new(name: String, text: Result<String, String>) -> Self {
+    fn new(name: String, text: Result<String, String>, settings: &Settings) -> Self {
         let checked =
             Self { name, text: String::new(), ruleset: None, diagnostics: Vec::new(), unreadable: None };
         let text = match text {
@@ -82,7 +89,11 @@ impl Checked {
         };
         match ::policy::load(&text) {
             Ok(ruleset) => {
-                Self { text, diagnostics: ruleset.warnings().to_vec(), ruleset: Some(ruleset), ..checked }
+                let mut diagnostics = ruleset.warnings().to_vec();
+                diagnostics.extend(reach::warnings(&ruleset, &settings.routes, &settings.targets));
+                diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+                diagnostics.truncate(MAX_DIAGNOSTICS);
+                Self { text, diagnostics, ruleset: Some(ruleset), ..checked }
             }
             Err(diagnostics) => Self { text, diagnostics, ..checked },
         }

@@ -4,6 +4,7 @@ mod backtest;
 mod check;
 pub(crate) mod diagnostics;
 mod explain;
+mod reach;
 mod schema;
 mod test;
 
@@ -41,7 +42,7 @@ pub(crate) async fn run(
     settings: impl FnOnce() -> Result<Settings, Failure>,
 ) -> Result<ExitCode, Failure> {
     match args.command {
-        Command::Check(args) => Ok(check::run(&args)),
+        Command::Check(args) => Ok(check::run(&args, &settings()?)),
         Command::Schema(_) => Ok(schema::run()),
         Command::Test(args) => test::run(&args),
         Command::Backtest(args) => backtest::run(args, settings).await,

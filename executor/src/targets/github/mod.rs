@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind, Unsent};
+use events::{Action, ActionKind, Recipients, Unsent};
+pub(crate) use request::logins;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -87,7 +88,7 @@ impl Github {
     }
 
     async fn assign(&self, action: &Action, issue: &Issue) -> Result<(), Verdict> {
-        let (logins, without) = request::logins(action);
+        let (logins, without) = logins(&Recipients::of(action).unwrap_or_default());
         if logins.is_empty() {
             let whom = if without.is_empty() { "nobody".to_owned() } else { without.join(", ") };
             return Err(self.reject(&crate::plain_text::one_line(
@@ -119,6 +120,10 @@ impl Github {
         let Some(label) = &self.label else { return Ok(()) };
         let url = self.api.url(&issue.path(&["labels", label]));
         let reply = self.ask(self.api.request(Method::DELETE, url)).await?;
+        // The issue is deleted, and its labels with it.
+        if reply.status() == StatusCode::GONE {
+            return Ok(());
+        }
         if reply.status() == StatusCode::NOT_FOUND {
             let refused = reply.reject("moved, deleted, or not visible to this account");
             let problem: Problem = reply.json(ONE).await.unwrap_or_default();
@@ -165,10 +170,10 @@ impl Github {
     async fn try_once(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
         let action = &attempt.action;
         let issue = Issue::of(action).ok_or_else(|| self.reject("the action is about no issue of GitHub"))?;
-        match (&action.action, action.action.as_str()) {
-            (ActionKind::AssignOwner, _) => self.assign(action, &issue).await?,
-            (ActionKind::EscalateOwner, _) => self.add_label(&issue).await?,
-            (_, "resolve") => {
+        match action.action {
+            ActionKind::AssignOwner => self.assign(action, &issue).await?,
+            ActionKind::EscalateOwner => self.add_label(&issue).await?,
+            ActionKind::Resolve => {
                 self.remove_label(&issue).await?;
                 return Ok(Verdict::Done { reference: None });
             }
@@ -189,8 +194,10 @@ impl Target for Github {
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
-        matches!(kind, ActionKind::AssignOwner | ActionKind::EscalateOwner | ActionKind::PostNudge)
-            || kind.as_str() == "resolve"
+        matches!(
+            kind,
+            ActionKind::AssignOwner | ActionKind::EscalateOwner | ActionKind::PostNudge | ActionKind::Resolve
+        )
     }
 
     fn lane(&self, action: &Action) -> Option<String> {
@@ -205,16 +212,17 @@ impl Target for Github {
         let action = &attempt.action;
         Issue::of(action).ok_or("the action is about no issue of GitHub")?;
         let mut unsent = Vec::new();
-        match (&action.action, action.action.as_str(), &self.label) {
-            (ActionKind::AssignOwner, ..) => {
-                let logins = request::logins(action).0;
+        match (&action.action, &self.label) {
+            (ActionKind::AssignOwner, _) => {
+                let logins = logins(&Recipients::of(action).unwrap_or_default()).0;
                 unsent.push(self.api.unsent(Method::POST, json!({ "assignees": logins })));
             }
-            (ActionKind::EscalateOwner, _, Some(label)) => {
+            (ActionKind::EscalateOwner, Some(label)) => {
                 unsent.push(self.api.unsent(Method::POST, json!({ "labels": [label] })));
             }
-            (_, "resolve", Some(label)) => {
-                return Ok(vec![self.api.unsent(Method::DELETE, json!({ "label": label }))]);
+            (ActionKind::Resolve, label) => {
+                let unsent = |label| self.api.unsent(Method::DELETE, json!({ "label": label }));
+                return Ok(label.iter().map(unsent).collect());
             }
             _ => {}
         }

@@ -45,13 +45,13 @@ impl Issue {
 }
 
 /// The people's logins, and the names of those who have none in the policy.
-pub(super) fn logins(action: &Action) -> (Vec<String>, Vec<String>) {
+pub(crate) fn logins(to: &Recipients) -> (Vec<String>, Vec<String>) {
     let (mut logins, mut without) = (Vec::new(), Vec::new());
-    for person in Recipients::of(action).unwrap_or_default().people {
-        match person.github.filter(|login| is_login(login)) {
-            Some(login) if logins.contains(&login) => {}
-            Some(login) => logins.push(login),
-            None => without.push(person.name),
+    for person in &to.people {
+        match person.github.as_ref().filter(|login| is_login(login)) {
+            Some(login) if logins.contains(login) => {}
+            Some(login) => logins.push(login.clone()),
+            None => without.push(person.name.clone()),
         }
     }
     (logins, without)
@@ -70,7 +70,12 @@ pub(super) fn hidden(action_id: &str) -> String {
 /// A comment: the people it concerns are mentioned; all else is code, in which nothing is a mention, a reference or a link.
 pub(super) fn comment(action: &Action) -> Option<String> {
     let message = Message::of(action)?;
-    let mentions: Vec<String> = logins(action).0.iter().take(10).map(|login| format!("@{login}")).collect();
+    let mentions: Vec<String> = logins(&Recipients::of(action).unwrap_or_default())
+        .0
+        .iter()
+        .take(10)
+        .map(|login| format!("@{login}"))
+        .collect();
     let said = [&message.what, &message.why].map(|text| code(text));
     let said = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" · ");
     let mentioned = if mentions.is_empty() { said } else { format!("{} {said}", mentions.join(" ")) };

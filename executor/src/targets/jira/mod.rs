@@ -10,7 +10,8 @@ mod response;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind, Unsent};
+use events::{Action, ActionKind, Recipients, Unsent};
+pub(crate) use request::accounts;
 use reqwest::{Method, RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -97,7 +98,7 @@ impl Jira {
     }
 
     async fn assign(&self, action: &Action, key: &str) -> Result<(), Verdict> {
-        let (accounts, without) = request::accounts(action);
+        let (accounts, without) = accounts(&Recipients::of(action).unwrap_or_default());
         let Some(account) = accounts.first() else {
             let whom = if without.is_empty() { "nobody".to_owned() } else { without.join(", ") };
             let reason = format!("{whom}: no jira account in the policy; there is nobody to assign");
@@ -170,7 +171,7 @@ impl Jira {
     fn says(&self, kind: &ActionKind) -> bool {
         match kind {
             ActionKind::PostNudge => true,
-            ActionKind::Other(_) => false,
+            ActionKind::Resolve | ActionKind::Other(_) => false,
             _ => self.config.comment,
         }
     }
@@ -178,10 +179,10 @@ impl Jira {
     async fn try_once(&self, action: &Action) -> Result<Verdict, Verdict> {
         let key = request::key(action, &self.host)
             .ok_or_else(|| self.reject("the action is about no issue of this site"))?;
-        match (&action.action, action.action.as_str()) {
-            (ActionKind::AssignOwner, _) => self.assign(action, &key).await?,
-            (ActionKind::EscalateOwner, _) => self.label(&key, "add").await?,
-            (_, "resolve") => self.label(&key, "remove").await?,
+        match action.action {
+            ActionKind::AssignOwner => self.assign(action, &key).await?,
+            ActionKind::EscalateOwner => self.label(&key, "add").await?,
+            ActionKind::Resolve => self.label(&key, "remove").await?,
             _ => {}
         }
         self.transition(action, &key).await?;
@@ -213,16 +214,16 @@ impl Target for Jira {
         let action = &attempt.action;
         request::key(action, &self.host).ok_or("the action is about no issue of this site")?;
         let (mut unsent, label) = (Vec::new(), &self.config.label);
-        match (&action.action, action.action.as_str()) {
-            (ActionKind::AssignOwner, _) => {
-                let accounts = request::accounts(action).0;
+        match action.action {
+            ActionKind::AssignOwner => {
+                let accounts = accounts(&Recipients::of(action).unwrap_or_default()).0;
                 let account =
                     accounts.first().ok_or("nobody whom this concerns has an account in the policy")?;
                 let assignee = request::assignee(self.config.edition, account);
                 unsent.push(self.api.unsent(Method::PUT, assignee));
             }
-            (ActionKind::EscalateOwner, _) => unsent.push(self.api.unsent(Method::PUT, labels("add", label))),
-            (_, "resolve") => unsent.push(self.api.unsent(Method::PUT, labels("remove", label))),
+            ActionKind::EscalateOwner => unsent.push(self.api.unsent(Method::PUT, labels("add", label))),
+            ActionKind::Resolve => unsent.push(self.api.unsent(Method::PUT, labels("remove", label))),
             _ => {}
         }
         if let Some(name) = self.config.transitions.get(action.action.as_str()) {

@@ -21,13 +21,13 @@ pub(super) fn key(action: &Action, host: &str) -> Option<String> {
 }
 
 /// The people with an account, and the names of those who have none in the policy.
-pub(super) fn accounts(action: &Action) -> (Vec<String>, Vec<String>) {
+pub(crate) fn accounts(to: &Recipients) -> (Vec<String>, Vec<String>) {
     let (mut accounts, mut without) = (Vec::new(), Vec::new());
-    for Person { name, jira, .. } in Recipients::of(action).unwrap_or_default().people {
-        match jira.filter(|account| is_account(account)) {
-            Some(account) if accounts.contains(&account) => {}
-            Some(account) => accounts.push(account),
-            None => without.push(name),
+    for Person { name, jira, .. } in &to.people {
+        match jira.as_ref().filter(|account| is_account(account)) {
+            Some(account) if accounts.contains(account) => {}
+            Some(account) => accounts.push(account.clone()),
+            None => without.push(name.clone()),
         }
     }
     (accounts, without)
@@ -52,7 +52,8 @@ pub(super) fn comment(edition: Edition, action: &Action) -> Option<Value> {
     let message = Message::of(action)?;
     let said = [message.what, message.why].into_iter().filter(|text| !text.is_empty());
     let said = said.collect::<Vec<_>>().join(" · ");
-    let (accounts, marker) = (accounts(action).0, marker(&action.event_id));
+    let (accounts, marker) =
+        (accounts(&Recipients::of(action).unwrap_or_default()).0, marker(&action.event_id));
     Some(match edition {
         Edition::Cloud => {
             let mut line: Vec<Value> = Vec::new();

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind, Unsent};
+use events::{Action, ActionKind, Recipients, Unsent};
+pub(crate) use request::service;
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -45,7 +46,8 @@ impl Pagerduty {
 
     /// The service's routing key, and the alert's name.
     fn addressed(&self, action: &Action) -> Result<(&SecretString, String), &'static str> {
-        let service = request::service(action, self.service.as_deref())
+        let to = Recipients::of(action).unwrap_or_default();
+        let service = service(&to, self.service.as_deref())
             .ok_or("nobody whom this concerns has a service in the policy, and service is not set")?;
         let routing_key = self
             .services

@@ -39,20 +39,18 @@ struct Payload {
 
 /// What an action is to PagerDuty.
 pub(super) fn event_action(kind: &ActionKind) -> Option<&'static str> {
-    match kind.as_str() {
-        "resolve" => Some("resolve"),
-        "acknowledge" => Some("acknowledge"),
-        known if ActionKind::KNOWN.contains(&known) => Some("trigger"),
-        _ => None,
+    match kind {
+        ActionKind::Resolve => Some("resolve"),
+        ActionKind::Other(word) => (word == "acknowledge").then_some("acknowledge"),
+        _ => Some("trigger"),
     }
 }
 
 /// The service whose people are paged: the team's, else that of the first person with one, else `fallback`.
-pub(super) fn service(action: &Action, fallback: Option<&str>) -> Option<String> {
-    let to = Recipients::of(action).unwrap_or_default();
-    let team = to.team.and_then(|team| team.pagerduty);
-    let person = || to.people.into_iter().find_map(|person| person.pagerduty);
-    team.or_else(person).or_else(|| fallback.map(ToOwned::to_owned))
+pub(crate) fn service(to: &Recipients, fallback: Option<&str>) -> Option<String> {
+    let team = to.team.as_ref().and_then(|team| team.pagerduty.as_deref());
+    let person = || to.people.iter().find_map(|person| person.pagerduty.as_deref());
+    team.or_else(person).or(fallback).map(ToOwned::to_owned)
 }
 
 /// The issue, by the one name that trigger, acknowledge and resolve have in common.

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
-use events::{Action, ActionKind, Unsent};
+use events::{Action, ActionKind, Recipients, Unsent};
+pub(crate) use request::addresses;
 use reqwest::{Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -64,6 +65,10 @@ impl Slack {
             }
             _ => Err(opening.refuse("token", "Slack needs a token or a webhook_url, and not both")),
         }
+    }
+
+    fn addresses(&self, action: &Action) -> Vec<Address> {
+        addresses(&Recipients::of(action).unwrap_or_default(), self.channel.as_deref())
     }
 
     async fn call(&self, token: &SecretString, request: RequestBuilder) -> Result<Answer, Verdict> {
@@ -136,7 +141,7 @@ impl Slack {
                 return Ok(response::hook(&self.api.send(request).await?));
             }
         };
-        let addresses = request::addresses(&attempt.action, self.channel.as_deref());
+        let addresses = self.addresses(&attempt.action);
         if addresses.is_empty() {
             return Err(reject(NOBODY));
         }
@@ -155,15 +160,13 @@ impl Target for Slack {
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
-        ActionKind::KNOWN.contains(&kind.as_str()) || kind.as_str() == "resolve"
+        ActionKind::KNOWN.contains(&kind.as_str())
     }
 
     fn lane(&self, action: &Action) -> Option<String> {
         match self.way {
             Way::Hook => Some(String::new()),
-            Way::Bot { .. } => {
-                request::addresses(action, self.channel.as_deref()).first().map(|to| to.id().to_owned())
-            }
+            Way::Bot { .. } => self.addresses(action).first().map(|to| to.id().to_owned()),
         }
     }
 
@@ -178,7 +181,7 @@ impl Target for Slack {
         if matches!(self.way, Way::Hook) {
             return Ok(vec![post(None)]);
         }
-        match request::addresses(&attempt.action, self.channel.as_deref()).as_slice() {
+        match self.addresses(&attempt.action).as_slice() {
             [] => Err(NOBODY.to_owned()),
             addresses => Ok(addresses.iter().map(|address| post(Some(address.id()))).collect()),
         }

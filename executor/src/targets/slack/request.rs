@@ -19,7 +19,7 @@ const SKEW: TimeDelta = TimeDelta::hours(1);
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum Address {
     /// A channel, by its id.
     Channel(String),
     /// A person, by their member id.
@@ -34,12 +34,11 @@ impl Address {
 }
 
 /// The team's channel; without one its people, or the person; else `fallback`. None: nobody can be reached.
-pub(super) fn addresses(action: &Action, fallback: Option<&str>) -> Vec<Address> {
-    let to = Recipients::of(action).unwrap_or_default();
-    if let Some(channel) = to.team.and_then(|team| team.slack).filter(|id| is_id(id)) {
-        return vec![Address::Channel(channel)];
+pub(crate) fn addresses(to: &Recipients, fallback: Option<&str>) -> Vec<Address> {
+    if let Some(channel) = to.team.as_ref().and_then(|team| team.slack.as_ref()).filter(|id| is_id(id)) {
+        return vec![Address::Channel(channel.clone())];
     }
-    let people = to.people.into_iter().filter_map(|person| person.slack).filter(|id| is_id(id));
+    let people = to.people.iter().filter_map(|person| person.slack.clone()).filter(|id| is_id(id));
     let mut addresses: Vec<Address> = Vec::new();
     for member in people.map(Address::Member) {
         if !addresses.contains(&member) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::{Outcome, id};
+use events::{Action, ActionKind, Outcome, id};
 
 use super::repeated;
 use crate::evidence::{Evidence, Placed};
@@ -60,6 +60,8 @@ pub(super) fn missing_effect(evidence: &Evidence) -> Vec<String> {
     for outcome in outcomes(evidence).filter(|outcome| outcome.ack) {
         let id = outcome.action_id.as_deref().unwrap_or_default();
         match (made.get(id), outcome.reference.as_deref()) {
+            // A meeting is taken away, and nothing made.
+            (None, _) if outcome.action == Some(ActionKind::Resolve) => {}
             (None, _) => missing.push(format!("nothing was made for {id}")),
             (Some(made), Some(told)) if *made != told => {
                 missing.push(format!("{made} was made for {id}, and its outcome tells of {told}"));
@@ -74,7 +76,15 @@ pub(super) fn missing_effect(evidence: &Evidence) -> Vec<String> {
 /// they say.
 pub(super) fn duplicate_effect(evidence: &Evidence) -> Vec<String> {
     let keys = repeated(evidence.effects.iter().filter_map(|effect| effect.key.as_deref()));
-    let texts = repeated(evidence.effects.iter().map(|effect| effect.text.as_str()));
+    // Two pages for one issue are taken back in the same words.
+    let taken_back = |placed: &&Placed<Action>| placed.value.action == ActionKind::Resolve;
+    let taken_back: HashSet<&str> =
+        evidence.actions.iter().filter(taken_back).map(|placed| placed.value.event_id.as_str()).collect();
+    let others = evidence
+        .effects
+        .iter()
+        .filter(|effect| !effect.key.as_deref().is_some_and(|key| taken_back.contains(key)));
+    let texts = repeated(others.map(|effect| effect.text.as_str()));
     keys.into_iter().chain(texts).map(|(what, count)| format!("{what:?} was made {count} times")).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::Action;
+use events::{Action, ActionKind, Resolved};
 
 use super::repeated;
 use crate::{
@@ -30,6 +30,10 @@ pub(super) fn counted_twice(evidence: &Evidence) -> Vec<String> {
         evidence.actions.iter().map(|placed| (placed.value.event_id.as_str(), &placed.value)).collect();
     let named = actions.into_values().map(|action| {
         let rule = rule(action);
+        // A letter that closes takes back all that a rule left open, each once.
+        if let Some(of) = Resolved::of(action) {
+            return format!("{} is taken back", of.action_id);
+        }
         match action.cause.as_deref().and_then(|cause| letters.get(cause)) {
             Some(letter) if rule != "waiting" => format!("letter {letter}: {rule} {}", action.action),
             _ => format!("{}: {rule} {}", action.issue_ref.as_deref().unwrap_or_default(), action.action),
@@ -85,7 +89,8 @@ pub(super) fn unexpected_action(evidence: &Evidence) -> Vec<String> {
             }
             Some(_) => {}
         }
-        if !FORETOLD.contains(&rule(action)) {
+        // What is taken back is the fold's to say.
+        if !FORETOLD.contains(&rule(action)) || action.action == ActionKind::Resolve {
             continue;
         }
         let letter = action.cause.as_deref().and_then(|cause| letters.get(cause));

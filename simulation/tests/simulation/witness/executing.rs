@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{GroupOffset, Record};
-use events::{Action, DeadLetter, Outcome, Redrive, Risk, id, topic};
+use events::{Action, ActionKind, DeadLetter, Outcome, Redrive, Resolved, Risk, id, topic};
 use executor::Attempt;
 use serde_json::Value;
 
@@ -34,8 +34,9 @@ pub(super) struct Executing {
 
 /// What is made for an action: no other action makes the same.
 fn thing(action: &Action) -> String {
+    let of = Resolved::of(action).map(|of| of.action_id);
     let Action { cause, issue_ref, rule, action, target, .. } = action;
-    format!("{cause:?} {issue_ref:?} {rule:?} {action} {target}")
+    format!("{cause:?} {issue_ref:?} {rule:?} {action} {target} {of:?}")
 }
 
 impl Executing {
@@ -157,7 +158,9 @@ impl Executing {
                 ));
             }
             let effect = self.effects.get(&id).map(|(_, made)| made);
-            if outcome.ack && (effect.is_none() || effect != outcome.reference.as_ref()) {
+            // Of an action that left nothing there is nothing to take back.
+            let called = outcome.attempts != Some(0) || outcome.action != Some(ActionKind::Resolve);
+            if outcome.ack && called && (effect.is_none() || effect != outcome.reference.as_ref()) {
                 let reference = &outcome.reference;
                 found.push(finding(
                     "missing-effect",
