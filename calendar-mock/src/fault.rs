@@ -1,4 +1,4 @@
-//! Faults on request: what is to go wrong with the next requests that make something.
+//! Faults on request: what is to go wrong with the next requests that make, change or delete something, or ask who is busy.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub enum Kind {
     Delay,
 }
 
-/// Something that befalls the next [`Fault::times`] POST requests to [`Fault::on`].
+/// Something that befalls the next [`Fault::times`] requests to [`Fault::on`], those with GET left out.
 ///
 /// As JSON: `{"kind": "status", "status": 429, "retry_after": "30", "on": "meetings", "times": 2}`; only `kind` is
 /// required.
@@ -35,13 +35,16 @@ pub struct Fault {
     /// `Retry-After` beside the status: seconds or an HTTP date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
+    /// Google's word for the status, in `errors[0].reason`, e.g. `quotaExceeded`; without, the status' usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Waits this long first, in milliseconds (at most 60,000).
     #[serde(default)]
     pub delay_ms: u64,
     /// Whether the thing is made before the request goes wrong.
     #[serde(default)]
     pub after_work: bool,
-    /// Which requests; `None`: both.
+    /// Which requests; `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Collection>,
     /// How many requests.
@@ -60,7 +63,16 @@ fn once() -> u32 {
 impl Fault {
     fn new(kind: Kind) -> Self {
         let (status, times) = (internal_error(), once());
-        Self { kind, status, retry_after: None, delay_ms: 0, after_work: false, on: None, times }
+        Self {
+            kind,
+            status,
+            retry_after: None,
+            reason: None,
+            delay_ms: 0,
+            after_work: false,
+            on: None,
+            times,
+        }
     }
 
     /// The next request gets this status (400 to 599) and makes nothing.
@@ -88,6 +100,11 @@ impl Fault {
         Self { retry_after: Some(value.into()), ..self }
     }
 
+    /// Says why, in Google's word.
+    pub fn reason(self, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..self }
+    }
+
     /// Goes wrong only after the work was done.
     pub fn after_work(self) -> Self {
         Self { after_work: true, ..self }
@@ -109,6 +126,9 @@ impl Fault {
             return Some("status must lie between 400 and 599");
         }
         let printable = |text: &String| text.len() <= 64 && text.bytes().all(|b| (0x20..0x7f).contains(&b));
+        if !self.reason.as_ref().is_none_or(printable) {
+            return Some("reason must be at most 64 printable ASCII characters");
+        }
         if !self.retry_after.as_ref().is_none_or(printable) {
             return Some("retry_after must be at most 64 printable ASCII characters");
         }

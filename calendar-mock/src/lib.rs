@@ -9,9 +9,14 @@
 //! | `POST /nudges` `{to, message}` | 201, the nudge with its `id` |
 //! | `GET /meetings`, `GET /nudges` | 200, everything kept, oldest first, each with its `idempotency_key` |
 //! | `GET /meetings/{id}`, `GET /nudges/{id}` | 200, one of them |
+//! | `GET /meetings?idempotency_key=KEY` | 200, the one that was made with this key, in a list |
+//! | `DELETE /meetings/{id}` | 204; 404 where there is none (any more) |
+//! | `PUT /calendars/{id}` | 204, sets up a calendar of Google's |
 //! | `GET`, `PUT`, `POST`, `DELETE /faults` | shows, replaces, extends, clears the [`Fault`]s to come |
 //!
-//! and, outside it, `GET /health`, `/health/live` and `/health/ready`.
+//! Google's Calendar API v3 is served under [`google::BASE`], and meets the same faults.
+//!
+//! Outside both, `GET /health`, `/health/live` and `/health/ready`.
 //!
 //! `Idempotency-Key` is honoured as draft-ietf-httpapi-idempotency-key-header says: the same key with the same body
 //! gets the first answer again and makes nothing; with another body 422; while the first request still runs 409.
@@ -20,9 +25,11 @@
 
 mod body;
 mod fault;
+pub mod google;
 mod meeting;
 mod nudge;
 mod problem;
+mod refusal;
 mod routes;
 mod server;
 mod store;
@@ -51,6 +58,7 @@ pub struct CalendarMock(Arc<Mutex<State>>);
 struct State {
     meetings: Store<Meeting>,
     nudges: Store<Nudge>,
+    google: google::Calendars,
     faults: Vec<Fault>,
 }
 
@@ -69,7 +77,7 @@ impl CalendarMock {
     /// An empty calendar that keeps the newest `capacity` (at least 1) meetings, and as many nudges.
     pub fn with_capacity(capacity: usize) -> Self {
         let (meetings, nudges) = (Store::new("m", capacity), Store::new("n", capacity));
-        Self(Arc::new(Mutex::new(State { meetings, nudges, faults: Vec::new() })))
+        Self(Arc::new(Mutex::new(State { meetings, nudges, google: Default::default(), faults: Vec::new() })))
     }
 
     /// Every meeting kept, oldest first.

@@ -7,6 +7,8 @@ use axum::{
 };
 use serde_json::json;
 
+use crate::Fault;
+
 /// A refusal: `{"status", "title", "detail"}`; nothing of the request is repeated.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -21,7 +23,12 @@ impl Problem {
         Self { status, detail, retry_after: None }
     }
 
-    pub(crate) fn retry_after(self, value: Option<&str>) -> Self {
+    /// What a fault asked for.
+    pub(crate) fn of(fault: &Fault) -> Self {
+        Self::new(fault.status, "a fault was asked for").retry_after(fault.retry_after.as_deref())
+    }
+
+    fn retry_after(self, value: Option<&str>) -> Self {
         Self { retry_after: value.and_then(|v| HeaderValue::from_str(v).ok()), ..self }
     }
 }

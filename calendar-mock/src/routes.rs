@@ -1,24 +1,24 @@
 //! The routes, and how a thing is made.
 
-use std::{future::pending, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, Path, Query, State, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
     BASE, CalendarMock, Collection, Fault, Kind, Meeting, Nudge, Stored, body,
     body::Checked,
-    fault,
+    fault, google,
     problem::Problem,
-    server::CloseConnection,
+    refusal::{Refusal, end},
     store::{Begun, Store},
 };
 
@@ -27,12 +27,14 @@ use crate::{
 pub fn router(mock: CalendarMock) -> Router {
     let api = Router::new()
         .route("/meetings", post(make::<Meeting>).get(list::<Meeting>))
-        .route("/meetings/{id}", get(one::<Meeting>))
+        .route("/meetings/{id}", get(one::<Meeting>).delete(remove::<Meeting>))
+        .route("/calendars/{id}", put(google::calendar))
         .route("/nudges", post(make::<Nudge>).get(list::<Nudge>))
         .route("/nudges/{id}", get(one::<Nudge>))
         .route("/faults", get(faults).put(replace_faults).post(add_faults).delete(clear_faults));
     Router::new()
         .nest(BASE, api)
+        .nest(google::BASE, google::router())
         .route("/health", get(healthy))
         .route("/health/live", get(healthy))
         .route("/health/ready", get(healthy))
@@ -72,8 +74,41 @@ impl Resource for Nudge {
     }
 }
 
-async fn list<T: Resource>(State(mock): State<CalendarMock>) -> Json<Vec<Stored<T>>> {
-    Json(T::store(&mut mock.lock()).list())
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    idempotency_key: Option<String>,
+}
+
+async fn list<T: Resource>(
+    State(mock): State<CalendarMock>,
+    Query(wanted): Query<Wanted>,
+) -> Json<Vec<Stored<T>>> {
+    let mut list = T::store(&mut mock.lock()).list();
+    if wanted.idempotency_key.is_some() {
+        list.retain(|stored| stored.idempotency_key == wanted.idempotency_key);
+    }
+    Json(list)
+}
+
+async fn remove<T: Resource>(
+    State(mock): State<CalendarMock>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    let fault = fault::take(&mut mock.lock().faults, T::COLLECTION);
+    if let Some(fault) = &fault {
+        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+        if !fault.after_work {
+            end(fault, Problem::of).await?;
+        }
+    }
+    let deleted = T::store(&mut mock.lock()).delete(&id);
+    if let Some(fault) = fault.filter(|fault| fault.after_work) {
+        end(&fault, Problem::of).await?;
+    }
+    match deleted {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::new(404, "there is none with this id").into()),
+    }
 }
 
 async fn one<T: Resource>(
@@ -108,13 +143,13 @@ async fn make<T: Resource>(
         if !fault.after_work {
             // The key is given back first: nothing will be made.
             let running = running.filter(|_| fault.kind == Kind::Delay);
-            end(fault).await?;
+            end(fault, Problem::of).await?;
             return Ok(created(&finish(running, begun)?));
         }
     }
     let stored = finish(running, begun)?;
     if let Some(fault) = &fault {
-        end(fault).await?;
+        end(fault, Problem::of).await?;
     }
     Ok(created(&stored))
 }
@@ -145,43 +180,6 @@ fn finish<T: Resource>(running: Option<Running<'_, T>>, begun: Begun<T>) -> Resu
     }
 }
 
-/// Lets a request end as the fault says; returns when it is to go on.
-async fn end(fault: &Fault) -> Result<(), Refusal> {
-    match fault.kind {
-        Kind::Delay => Ok(()),
-        Kind::Hang => pending().await,
-        Kind::Close => Err(Refusal::Close),
-        Kind::Status => Err(Problem::new(fault.status, "a fault was asked for")
-            .retry_after(fault.retry_after.as_deref())
-            .into()),
-    }
-}
-
-/// Why a request did not get its true answer.
-enum Refusal {
-    Problem(Problem),
-    Close,
-}
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Problem(problem) => problem.into_response(),
-            Self::Close => {
-                let mut response = Problem::new(500, "the connection was to be closed").into_response();
-                response.extensions_mut().insert(CloseConnection);
-                response
-            }
-        }
-    }
-}
-
 fn created<T: Resource>(stored: &Stored<T>) -> Response {
     let mut response = (StatusCode::CREATED, Json(stored)).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("{BASE}/{}/{}", T::PATH, stored.id)) {
@@ -204,7 +202,7 @@ async fn faults(State(mock): State<CalendarMock>) -> Json<Vec<Fault>> {
 }
 
 fn read_faults(bytes: Result<Bytes, BytesRejection>) -> Result<Vec<Fault>, Problem> {
-    let shape = "faults are a list of {kind: status|hang|close|delay, status, retry_after, delay_ms, after_work, on, times}";
+    let shape = "faults are a list of {kind: status|hang|close|delay, status, retry_after, reason, delay_ms, after_work, on, times}";
     let faults: Vec<Fault> = body::json(&body::bytes(bytes)?, shape)?;
     match faults.iter().find_map(Fault::problem) {
         Some(problem) => Err(Problem::new(422, problem)),

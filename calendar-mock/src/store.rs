@@ -1,10 +1,10 @@
 //! What was made, in order, and which idempotency key made it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-/// The two things that the API makes.
+/// What the API is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Collection {
@@ -12,6 +12,10 @@ pub enum Collection {
     Meetings,
     /// Nudges.
     Nudges,
+    /// Events of Google Calendar.
+    Events,
+    /// Free/busy queries of Google Calendar, which make nothing.
+    FreeBusy,
 }
 
 /// Something that was made.
@@ -49,28 +53,49 @@ pub(crate) enum Begun<T> {
     Running,
 }
 
-/// Invariants: `items` holds the numbers `next - items.len() .. next` in order; every [`Key::Made`] names one of them.
+/// Invariants: `items` holds the numbers `next - items.len() .. next` in order; every [`Key::Made`] names one of them, and so does
+/// `deleted`: what is deleted is shown no more, while its key still stands for it.
 #[derive(Debug)]
 pub(crate) struct Store<T> {
     prefix: &'static str,
     capacity: usize,
     next: u64,
     items: VecDeque<Stored<T>>,
+    deleted: BTreeSet<u64>,
     keys: HashMap<String, Key>,
 }
 
 impl<T: Clone + PartialEq> Store<T> {
     pub(crate) fn new(prefix: &'static str, capacity: usize) -> Self {
-        Self { prefix, capacity: capacity.max(1), next: 1, items: VecDeque::new(), keys: HashMap::new() }
+        Self {
+            prefix,
+            capacity: capacity.max(1),
+            next: 1,
+            items: VecDeque::new(),
+            deleted: BTreeSet::new(),
+            keys: HashMap::new(),
+        }
     }
 
     pub(crate) fn list(&self) -> Vec<Stored<T>> {
-        self.items.iter().cloned().collect()
+        let oldest = self.next - self.items.len() as u64;
+        let kept = (oldest..).zip(&self.items).filter(|(number, _)| !self.deleted.contains(number));
+        kept.map(|(_, stored)| stored.clone()).collect()
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Stored<T>> {
+        let number = self.number(id).filter(|number| !self.deleted.contains(number))?;
+        self.by_number(number).cloned()
+    }
+
+    /// Whether it was there.
+    pub(crate) fn delete(&mut self, id: &str) -> bool {
+        self.number(id).is_some_and(|number| self.deleted.insert(number))
+    }
+
+    fn number(&self, id: &str) -> Option<u64> {
         let number = id.strip_prefix(self.prefix)?.strip_prefix('-')?.parse().ok()?;
-        self.by_number(number).filter(|stored| stored.id == id).cloned()
+        self.by_number(number).filter(|stored| stored.id == id).map(|_| number)
     }
 
     fn by_number(&self, number: u64) -> Option<&Stored<T>> {
@@ -106,9 +131,11 @@ impl<T: Clone + PartialEq> Store<T> {
         self.items.push_back(stored.clone());
         if self.items.len() > self.capacity
             && let Some(oldest) = self.items.pop_front()
-            && let Some(key) = oldest.idempotency_key
         {
-            self.keys.remove(&key);
+            self.deleted.remove(&(number - self.items.len() as u64));
+            if let Some(key) = oldest.idempotency_key {
+                self.keys.remove(&key);
+            }
         }
         stored
     }
@@ -140,6 +167,21 @@ mod tests {
         assert_eq!(store.begin(Some("a"), &1), Begun::First, "a forgotten key is new");
         assert!(matches!(store.begin(Some("c"), &3), Begun::Made(s) if s.id == "x-3"));
         assert_eq!(store.begin(Some("c"), &4), Begun::OtherBody);
+    }
+
+    #[test]
+    fn what_is_deleted_is_gone_and_its_key_is_not_free() {
+        let mut store = Store::new("x", 2);
+        store.begin(Some("a"), &1);
+        store.finish(Some("a"), 1);
+        assert!(store.delete("x-1") && !store.delete("x-1") && !store.delete("x-2"));
+        assert_eq!((store.get("x-1"), store.list().len()), (None, 0));
+        assert!(matches!(store.begin(Some("a"), &1), Begun::Made(_)), "nothing is made a second time");
+        for item in 2..5 {
+            store.finish(None, item);
+        }
+        assert!(store.deleted.is_empty() && !store.delete("x-1"));
+        assert_eq!(store.list().iter().map(|s| s.item).collect::<Vec<_>>(), [3, 4]);
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod jwt;
 mod message;
 mod meters;
 mod partition;

@@ -203,6 +203,11 @@ impl Reply {
         if retriable { self.retry(self.retry_after(), "") } else { self.reject("") }
     }
 
+    /// The body; `None` where it is longer than `max` bytes. What breaks off is taken as far as it came.
+    pub(crate) async fn bytes(self, max: usize) -> Option<Vec<u8>> {
+        body(self.response, max).await
+    }
+
     /// The body as JSON of this form; `None` where it is another, breaks off, or is longer than `max` bytes.
     pub(crate) async fn json<T: DeserializeOwned>(self, max: usize) -> Option<T> {
         serde_json::from_slice(&body(self.response, max).await?).ok()

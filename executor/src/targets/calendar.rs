@@ -1,25 +1,29 @@
 //! Meetings, over `POST {CALENDAR_API_BASE}/meetings` `{title, participants[], start_at, duration_min}` (201 with `id`,
-//! `Idempotency-Key` honoured).
+//! `Idempotency-Key` honoured); and their end, over `GET …/meetings?idempotency_key=KEY` and `DELETE …/meetings/{id}`
+//! (204; 404 and 410: it is gone already).
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use eventlog::Clock;
 use events::{Action, ActionKind, Unsent};
-use reqwest::Method;
-use serde::Serialize;
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Attempt, Config, ExecutorError, Target, Verdict, http::Api, plain_text::one_line};
+use super::meeting;
+use crate::{
+    Attempt, Config, ExecutorError, Target, Verdict,
+    http::{Api, PAGE, referring},
+    plain_text::one_line,
+};
 
 pub(crate) const NAME: &str = "calendar";
-const TITLE_MAX: usize = 256;
 const NAME_MAX: usize = 128;
 const PARTICIPANTS_MAX: usize = 50;
-const DEFAULT_DURATION_MIN: u64 = 15;
 
-/// Books meetings.
+/// Books meetings, and cancels them.
 pub(crate) struct Calendar {
     api: Api,
 }
@@ -29,81 +33,8 @@ impl Calendar {
         let place = config.calendar_place();
         Ok(Self { api: Api::new(NAME, &place, config.limits.attempt_timeout, clock)? })
     }
-}
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Meeting {
-    title: String,
-    participants: Vec<String>,
-    start_at: DateTime<Utc>,
-    duration_min: u64,
-}
-
-/// The meeting that an action asks for; the same for every attempt.
-fn meeting(action: &Action, asked_at: DateTime<Utc>) -> Result<Meeting, &'static str> {
-    let issue = action.params.get("title").and_then(Value::as_str).unwrap_or_default();
-    let title = match one_line(issue, TITLE_MAX).as_str() {
-        "" => match &action.issue_ref {
-            Some(issue_ref) => one_line(&format!("Unblock {issue_ref}"), TITLE_MAX),
-            None => "Unblock".to_owned(),
-        },
-        issue => one_line(&format!("Unblock: {issue}"), TITLE_MAX),
-    };
-    let start_at = match action.params.get("start_at") {
-        None | Some(Value::Null) => next_quarter(asked_at).ok_or("the action's time is out of range")?,
-        Some(Value::String(text)) => {
-            DateTime::parse_from_rfc3339(text).map_err(|_| "params.start_at is not RFC 3339")?.to_utc()
-        }
-        Some(_) => return Err("params.start_at is not RFC 3339"),
-    };
-    let duration_min = match action.params.get("duration_min") {
-        None | Some(Value::Null) => DEFAULT_DURATION_MIN,
-        Some(value) => value
-            .as_u64()
-            .filter(|minutes| (1..=1440).contains(minutes))
-            .ok_or("params.duration_min is not between 1 and 1440")?,
-    };
-    let named = action.params.get("participants").and_then(Value::as_array);
-    let mut participants: Vec<String> = Vec::new();
-    for name in named.into_iter().flatten().filter_map(Value::as_str).take(PARTICIPANTS_MAX) {
-        let name = one_line(name, NAME_MAX);
-        if !name.is_empty() && !participants.contains(&name) {
-            participants.push(name);
-        }
-    }
-    if participants.is_empty() {
-        participants.push(one_line(&action.target, NAME_MAX));
-    }
-    Ok(Meeting { title, participants, start_at, duration_min })
-}
-
-/// The same at a later time, where it would have begun before it was `asked` for: the action was redriven.
-fn later(meeting: &Meeting, asked_at: DateTime<Utc>) -> Option<Meeting> {
-    let start_at = next_quarter(asked_at).filter(|_| meeting.start_at < asked_at)?;
-    Some(Meeting { start_at, ..meeting.clone() })
-}
-
-/// The next full quarter hour at least five minutes after `instant`.
-fn next_quarter(instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let earliest = instant.checked_add_signed(TimeDelta::minutes(5))?;
-    earliest.duration_round_up(TimeDelta::minutes(15)).ok()
-}
-
-#[async_trait]
-impl Target for Calendar {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn carries(&self, kind: &ActionKind) -> bool {
-        *kind == ActionKind::ScheduleUnblocker
-    }
-
-    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
-        Ok(vec![self.api.unsent(Method::POST, meeting(&attempt.action, attempt.asked_at)?)])
-    }
-
-    async fn attempt(&self, attempt: &Attempt) -> Verdict {
+    async fn book(&self, attempt: &Attempt) -> Verdict {
         let (key, asked_at) = (&attempt.action.event_id, attempt.asked_at);
         let meeting = match meeting(&attempt.action, asked_at) {
             Ok(meeting) => meeting,
@@ -118,6 +49,117 @@ impl Target for Calendar {
             }
         }
         book(meeting).await
+    }
+
+    async fn cancel(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
+        let Some(key) = meeting::resolved(&attempt.action) else {
+            return Ok(Verdict::Done { reference: None });
+        };
+        let mut url = self.api.url(&["meetings"]);
+        url.query_pairs_mut().append_pair("idempotency_key", key);
+        let reply = self.api.send(self.api.request(Method::GET, url)).await?;
+        if !reply.status().is_success() {
+            return Err(reply.refused());
+        }
+        let made: Vec<Made> = reply.readable(PAGE).await?;
+        let ours = |made: &Made| made.idempotency_key.as_deref() == Some(key);
+        let Some(Made { id, start_at, .. }) = made.into_iter().find(ours) else {
+            return Ok(Verdict::Done { reference: None });
+        };
+        let reference = referring(&id.as_str().into());
+        if start_at <= attempt.asked_at {
+            return Ok(Verdict::Done { reference: reference.as_deref().map(meeting::stays) });
+        }
+        if id.bytes().all(|b| b == b'.') {
+            return Err(Verdict::Reject {
+                reason: format!("{NAME}: the meeting has no id that can be named"),
+            });
+        }
+        let reply = self.api.send(self.api.request(Method::DELETE, self.api.url(&["meetings", &id]))).await?;
+        match reply.status() {
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Verdict::Done { reference }),
+            status if status.is_success() => Ok(Verdict::Done { reference }),
+            _ => Err(reply.refused()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Meeting {
+    title: String,
+    participants: Vec<String>,
+    start_at: DateTime<Utc>,
+    duration_min: u64,
+}
+
+/// A meeting that was made, as far as we look at one.
+#[derive(Debug, Deserialize)]
+struct Made {
+    id: String,
+    idempotency_key: Option<String>,
+    start_at: DateTime<Utc>,
+}
+
+/// The meeting that an action asks for; the same for every attempt.
+fn meeting(action: &Action, asked_at: DateTime<Utc>) -> Result<Meeting, &'static str> {
+    let start_at = match action.params.get("start_at") {
+        None | Some(Value::Null) => {
+            meeting::next_quarter(asked_at).ok_or("the action's time is out of range")?
+        }
+        Some(Value::String(text)) => {
+            DateTime::parse_from_rfc3339(text).map_err(|_| "params.start_at is not RFC 3339")?.to_utc()
+        }
+        Some(_) => return Err("params.start_at is not RFC 3339"),
+    };
+    let named = action.params.get("participants").and_then(Value::as_array);
+    let mut participants: Vec<String> = Vec::new();
+    for name in named.into_iter().flatten().filter_map(Value::as_str).take(PARTICIPANTS_MAX) {
+        let name = one_line(name, NAME_MAX);
+        if !name.is_empty() && !participants.contains(&name) {
+            participants.push(name);
+        }
+    }
+    if participants.is_empty() {
+        participants.push(one_line(&action.target, NAME_MAX));
+    }
+    Ok(Meeting {
+        title: meeting::title(action),
+        participants,
+        start_at,
+        duration_min: meeting::minutes(action)?,
+    })
+}
+
+/// The same at a later time, where it would have begun before it was `asked` for: the action was redriven.
+fn later(meeting: &Meeting, asked_at: DateTime<Utc>) -> Option<Meeting> {
+    let start_at = meeting::next_quarter(asked_at).filter(|_| meeting.start_at < asked_at)?;
+    Some(Meeting { start_at, ..meeting.clone() })
+}
+
+#[async_trait]
+impl Target for Calendar {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn carries(&self, kind: &ActionKind) -> bool {
+        meeting::carries(kind)
+    }
+
+    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
+        let action = &attempt.action;
+        if meeting::is_resolve(&action.action) {
+            let one = |_| self.api.unsent(Method::DELETE, ());
+            return Ok(meeting::resolved(action).map(one).into_iter().collect());
+        }
+        Ok(vec![self.api.unsent(Method::POST, meeting(action, attempt.asked_at)?)])
+    }
+
+    async fn attempt(&self, attempt: &Attempt) -> Verdict {
+        match meeting::is_resolve(&attempt.action.action) {
+            true => self.cancel(attempt).await.unwrap_or_else(|verdict| verdict),
+            false => self.book(attempt).await,
+        }
     }
 }
 

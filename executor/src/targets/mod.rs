@@ -1,11 +1,14 @@
 //! The targets: one file or folder each, all of one shape. `config.rs` is what can be set, `request.rs` what is sent,
 //! `response.rs` what the answer means, `mod.rs` in which order.
 
+mod caldav;
 mod calendar;
 mod finding;
 mod github;
+mod google;
 mod jira;
 mod marker;
+mod meeting;
 mod notification;
 mod pagerduty;
 mod slack;
@@ -31,7 +34,10 @@ pub struct TargetConfig(Kind);
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Kind {
+    Caldav(caldav::Config),
     Github(github::Config),
+    #[serde(rename = "google-calendar")]
+    Google(google::Config),
     Jira(jira::Config),
     Pagerduty(pagerduty::Config),
     Slack(slack::Config),
@@ -52,7 +58,9 @@ pub fn open(
     for (name, target) in named {
         let opening = Opening { name: lasting(name)?, config, environment, clock };
         targets.push(match &target.0 {
+            Kind::Caldav(config) => Arc::new(caldav::Caldav::open(config, &opening)?),
             Kind::Github(config) => Arc::new(github::Github::open(config, &opening)?),
+            Kind::Google(config) => Arc::new(google::Google::open(config, &opening)?),
             Kind::Jira(config) => Arc::new(jira::Jira::open(config, &opening)?),
             Kind::Pagerduty(config) => Arc::new(pagerduty::Pagerduty::open(config, &opening)?),
             Kind::Slack(config) => Arc::new(slack::Slack::open(config, &opening)?),

@@ -1,18 +1,9 @@
 //! The token of a request: a personal one, or an installation's, which an App gets for an hour at a time.
 //!
-//! An App proves itself by a JWT (RS256) of at most ten minutes. rustls, which is here anyway, signs it: it takes the key as
-//! GitHub gives it (PKCS#1, PEM), and no second implementation of RSA comes along.
+//! An App proves itself by a JWT (RS256) of at most ten minutes.
 
-use std::sync::Arc;
-
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
-use rustls::{
-    SignatureScheme,
-    pki_types::{PrivateKeyDer, pem::PemObject},
-    sign::SigningKey,
-};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -22,6 +13,7 @@ use super::{config, response};
 use crate::{
     Verdict,
     http::{Api, ONE},
+    jwt::RsaKey,
 };
 
 /// How far back a JWT is dated: their clock may be behind ours.
@@ -40,7 +32,7 @@ pub(super) enum Token {
 pub(super) struct App {
     id: String,
     installation: String,
-    key: Arc<dyn SigningKey>,
+    key: RsaKey,
     /// The installation's token and its end.
     held: Mutex<Option<(SecretString, DateTime<Utc>)>>,
 }
@@ -54,9 +46,7 @@ struct Issued {
 impl App {
     /// `None` when this is no RSA key in PEM.
     pub(super) fn new(config: &config::App, private_key: &SecretString) -> Option<Self> {
-        let key = PrivateKeyDer::from_pem_slice(private_key.expose_secret().as_bytes()).ok()?;
-        let key = rustls::crypto::ring::sign::any_supported_type(&key).ok()?;
-        key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?;
+        let key = RsaKey::from_pem(private_key)?;
         let (id, installation) = (config.id.clone(), config.installation.to_string());
         Some(Self { id, installation, key, held: Mutex::new(None) })
     }
@@ -66,11 +56,7 @@ impl App {
         let claims = json!({
             "iat": (now - BACKDATED).timestamp(), "exp": (now + HOLDS).timestamp(), "iss": self.id,
         });
-        let parts = [json!({ "alg": "RS256", "typ": "JWT" }), claims];
-        let signed = parts.map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
-        let signer = self.key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?;
-        let signature = signer.sign(signed.as_bytes()).ok()?;
-        Some(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)).into())
+        self.key.token(None, &claims)
     }
 
     async fn issue(&self, api: &Api) -> Result<Issued, Verdict> {

@@ -1,0 +1,27 @@
+//! `[targets.NAME] kind = "caldav"`.
+
+use serde::Deserialize;
+
+use crate::{Credential, targets::meeting};
+
+/// Which server, whom we are there, and where meetings are put.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The server, e.g. `https://dav.example.com`. All paths, those of the policy too, are below it.
+    pub(crate) base: String,
+    /// Whom we are there.
+    pub(crate) user: String,
+    /// Our password there.
+    pub(crate) password: Credential,
+    /// Path of the calendar in which the meetings are put.
+    pub(crate) calendar: String,
+    /// The mail address from which people are invited, that of `user` on the server; without, nobody is.
+    pub(crate) organizer: Option<String>,
+    /// How many days ahead a meeting is looked for.
+    #[serde(default = "meeting::default_horizon_days")]
+    pub(crate) horizon_days: u32,
+    /// Also on a private network.
+    #[serde(default)]
+    pub(crate) allow_private: bool,
+}
