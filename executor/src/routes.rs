@@ -4,12 +4,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use eventlog::Clock;
-use events::{Action, Carried};
+use events::{Action, ActionKind, Carried};
 use serde::Deserialize;
 
 use crate::{
     Attempt, Config, ExecutorError, Target,
-    stack::{self, Stack},
+    stack::{self, Legs, Stack},
     state::Pending,
 };
 
@@ -23,9 +23,19 @@ pub struct Route {
     pub action: String,
     /// The names of the targets, each of which carries the action; all at the same time.
     pub targets: Vec<String>,
+    /// The names of targets that tell people where one of those refuses the action: each gets a `post_nudge` made of it.
+    #[serde(default)]
+    pub otherwise: Vec<String>,
     /// Whether they do it.
     #[serde(default)]
     pub mode: Mode,
+}
+
+impl Route {
+    /// Whether anything gets to this target by the route.
+    pub(crate) fn names(&self, target: &str) -> bool {
+        self.targets.iter().chain(&self.otherwise).any(|name| name == target)
+    }
 }
 
 /// What becomes of the actions of a route.
@@ -73,16 +83,15 @@ impl Routes {
         let mut carriers: Vec<Carrier> = targets.iter().map(around).collect();
         let mut named = BTreeSet::new();
         for route in &config.routes {
-            let is_named = |carrier: &&Carrier| route.targets.iter().any(|name| name == carrier.name);
-            let mut legs: Vec<(&'static str, Stack)> = carriers[..targets.len()]
-                .iter()
-                .filter(is_named)
-                .map(|carrier| (carrier.name, carrier.stack.clone()))
-                .collect();
-            legs.sort_by_key(|(leg, _)| route.targets.iter().position(|name| name == leg));
-            named.extend(legs.iter().map(|(name, _)| *name));
+            let alone = &carriers[..targets.len()];
+            let leg = |name: &String| {
+                alone.iter().find(|carrier| carrier.name == name).map(|c| (c.name, c.stack.clone()))
+            };
+            let legs: Legs = route.targets.iter().filter_map(leg).collect();
+            let otherwise: Legs = route.otherwise.iter().filter_map(leg).collect();
+            named.extend(legs.iter().chain(&otherwise).map(|(name, _)| *name));
             let name = route.targets.join("+").leak();
-            carriers.push(Carrier { name, stack: stack::fan_out(legs) });
+            carriers.push(Carrier { name, stack: stack::fan_out(legs, otherwise) });
         }
         Ok(Self { carriers, routes: config.routes.clone(), targets, named, dry_run: config.dry_run })
     }
@@ -143,16 +152,21 @@ pub(crate) fn check(routes: &[Route], targets: &[Arc<dyn Target>]) -> Result<(),
         if route.targets.is_empty() {
             return refuse("targets is empty; name those that carry the action".to_owned());
         }
-        for (nth, name) in route.targets.iter().enumerate() {
+        let carried = route.targets.iter().map(|name| (name, route.action.as_str()));
+        let told = route.otherwise.iter().map(|name| (name, ActionKind::PostNudge.as_str()));
+        let mut named: Vec<&String> = Vec::new();
+        for (name, action) in carried.chain(told) {
             let Some(target) = targets.iter().find(|target| target.name() == name) else {
                 return refuse(format!("there is no [targets.{name}]"));
             };
-            if !target.carries(&route.action.as_str().into()) {
-                return refuse(format!("{name} does not carry this action"));
+            if !target.carries(&action.into()) {
+                let what = if action == route.action { "this action" } else { "post_nudge, for otherwise" };
+                return refuse(format!("{name} does not carry {what}"));
             }
-            if route.targets[..nth].contains(name) {
+            if named.contains(&name) {
                 return refuse(format!("{name} is named twice"));
             }
+            named.push(name);
         }
     }
     Ok(())
