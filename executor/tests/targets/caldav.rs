@@ -189,7 +189,7 @@ async fn a_meeting_that_had_begun_stays_and_the_outcome_says_so() {
     let (_, text) = radicale.ask("GET", path, "").await;
     let moved = text.replace("DTSTART:20260302T101500Z", "DTSTART;TZID=Europe/Berlin:20260302T110000");
     assert_ne!(moved, text);
-    assert_eq!(radicale.ask("PUT", path, &moved).await.0, 201);
+    assert_eq!(radicale.ask("PUT", path, &moved).await.0, 204);
     let resolve = resolve("a-2", &action);
     assert_eq!(
         reference(&attempt(&target, &resolve).await),

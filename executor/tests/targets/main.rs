@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, dead_code)]
 
 mod caldav;
+mod calendar;
 mod every;
 mod fake;
 mod github;
