@@ -60,8 +60,12 @@ fn the_example_shows_every_key_and_holds_the_defaults() {
     assert_eq!(settings.give_up_after, defaults.give_up_after);
     assert_eq!(settings.partitions, defaults.partitions);
     assert_eq!(settings.spool_max_bytes, defaults.spool_max_bytes);
-    assert_eq!(settings.targets.keys().collect::<Vec<_>>(), ["audit", "chat", "code", "pager", "tracker"]);
+    assert_eq!(
+        settings.targets.keys().collect::<Vec<_>>(),
+        ["audit", "chat", "code", "dav", "google", "pager", "tracker"]
+    );
     assert_eq!(settings.routes[0].targets.len(), 5);
+    assert_eq!(settings.routes[1].otherwise, ["chat"]);
     let unchanged = load(example, &[], Flags::default()).unwrap();
     assert!(unchanged.targets.is_empty() && unchanged.routes.is_empty());
     assert!(settings.sweeps.is_some() && defaults.sweeps.is_none());
@@ -101,6 +105,12 @@ fn the_example_shows_every_key_and_holds_the_defaults() {
         "private_key_file",
         "email",
         "sweep_after",
+        "service_account",
+        "subject",
+        "send_updates",
+        "horizon_days",
+        "organizer",
+        "otherwise",
     ] {
         assert!(example.contains(&format!("{key} = ")), "{key} is missing");
     }

@@ -70,9 +70,7 @@ pub fn open(
     targets.push(Arc::new(calendar::Calendar::new(config, clock.clone())?));
     targets.push(Arc::new(notification::Notification::new(config, clock.clone())?));
     crate::routes::check(&config.routes, &targets)?;
-    if let Some(name) =
-        named.keys().find(|name| !config.routes.iter().any(|route| route.targets.contains(name)))
-    {
+    if let Some(name) = named.keys().find(|name| !config.routes.iter().any(|route| route.names(name))) {
         return Err(ExecutorError::Config(format!(
             "targets.{name}: no route names it; say in [[routes]] which actions it carries"
         )));
