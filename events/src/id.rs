@@ -51,10 +51,14 @@ pub fn published_event(canonical_json: &[u8]) -> String {
 }
 
 /// Id of an action: `a-…` over what caused it (an event id or a timer id), the issue, the rule, and the place
-/// of the action in the rule's `then`. Of a `resolve` the rule is the earlier action's, and the place 1,000 plus its place among those of
-/// one decision: no `then` is as long.
+/// of the action in the rule's `then`.
 pub fn action(cause: &str, issue_ref: &str, rule: &str, index: usize) -> String {
     derive("a", &[cause.as_bytes(), issue_ref.as_bytes(), rule.as_bytes(), &(index as u64).to_be_bytes()])
+}
+
+/// Id of a `resolve`: `a-…` over what caused it, the issue, and the action that it takes back, which stands in the place of a rule.
+pub fn resolve(cause: &str, issue_ref: &str, action_id: &str) -> String {
+    action(cause, issue_ref, action_id, 0)
 }
 
 /// Id of a timer: `t-…` over the issue, the rule, what set it (`at` or `repeat`) and the instant it is due.

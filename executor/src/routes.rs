@@ -134,6 +134,9 @@ impl Routes {
     /// The index of the carrier of an action. What is to be taken back goes where it went, to those of the targets that can.
     pub(crate) fn carrier_of(&self, action: &Action) -> Option<usize> {
         let resolved = Resolved::of(action).map(|of| of.action);
+        if resolved.is_none() && action.action == ActionKind::Resolve {
+            return None;
+        }
         let kind = resolved.as_ref().unwrap_or(&action.action);
         let fits = |route: &Route| {
             route.action == kind.as_str()

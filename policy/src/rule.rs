@@ -23,6 +23,8 @@ pub struct Ruleset {
     pub(crate) hash: String,
     pub(crate) text: String,
     pub(crate) people: People,
+    /// How many actions may be made for one issue in an hour.
+    pub(crate) actions_per_issue: u32,
     pub(crate) rules: Vec<Rule>,
     pub(crate) places: HashMap<String, usize>,
     pub(crate) warnings: Vec<Diagnostic>,

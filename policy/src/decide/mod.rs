@@ -29,6 +29,13 @@
 //!   hold, nothing happens, and the next one is set. Of several that are due by `now`, all but the last give way.
 //! - A closed issue has none, but those of rules with `on_closed`.
 //!
+//! # The cap
+//! For one issue `actions_per_issue` actions are made in an hour (20 unless the policy says otherwise), whatever rules say: should an action of
+//! ours come back as an event and fire again, it ends there. The hour begins with the first action after the one before, by the instants of
+//! decisions. What goes beyond is not made, noted, and not made up for later. Its rule counts as having fired: it decides the issue, and its
+//! cooldown and repeats count from then; otherwise it would fire again with the next event, and what is to be slowed down would not be. A
+//! `resolve` is not counted and not held back: there is at most one for each action.
+//!
 //! # Resolving
 //! What an escalation or a meeting left open is taken back when the issue closes or is deleted, whatever rules say: one `resolve` for each
 //! such action that was made while the issue was open, of which the latest sixteen are remembered. It is decided by the event that closes, from the
@@ -43,6 +50,7 @@
 //! in the project, then the one whom we assigned one to longest ago (never: before all), then file order.
 
 mod action;
+mod cap;
 mod changes;
 mod event;
 mod expire;
@@ -155,6 +163,19 @@ pub enum Note {
         /// The action's place in `then`, from 0.
         index: usize,
     },
+    /// An action was not made: the issue has had its actions of this hour.
+    Capped {
+        /// The rule.
+        rule: String,
+        /// The issue.
+        issue_ref: String,
+        /// The action's place in `then`, from 0.
+        index: usize,
+        /// When the hour ends.
+        until: DateTime<Utc>,
+        /// Whether it is the first of the hour.
+        is_first: bool,
+    },
     /// More actions may have left something open than are remembered: this one will not be resolved.
     Unresolvable {
         /// Its rule.
@@ -189,6 +210,7 @@ impl Note {
             Self::ConditionError { rule, .. }
             | Self::Suppressed { rule, .. }
             | Self::Unresolved { rule, .. }
+            | Self::Capped { rule, .. }
             | Self::Unresolvable { rule, .. }
             | Self::Missed { rule, .. }
             | Self::Obsolete { rule, .. } => Some(rule),
@@ -208,6 +230,7 @@ impl Note {
             Self::ConditionError { .. } | Self::MoreConditionErrors { .. } => "condition_error",
             Self::Suppressed { .. } => "suppressed",
             Self::Unresolved { .. } => "unresolved",
+            Self::Capped { .. } => "capped",
             Self::Unresolvable { .. } => "unresolvable",
             Self::Missed { .. } => "missed",
             Self::Obsolete { .. } => "obsolete",

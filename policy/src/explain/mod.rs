@@ -241,6 +241,16 @@ pub enum Became {
         actions: Vec<FiredAction>,
         /// Places in `then`, from 0, of actions none of whose targets resolved.
         unresolved: Vec<usize>,
+        /// Places in `then`, from 0, of actions that were not made because of the cap.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        capped: Vec<usize>,
+    },
+    /// It counts as fired, but none of its actions was made: the issue has had its actions of this hour.
+    Capped {
+        /// How many there may be.
+        most: u32,
+        /// When the hour ends.
+        until: DateTime<Utc>,
     },
     /// It would have fired, but no target of any of its actions resolved.
     Unresolved,
@@ -388,6 +398,7 @@ fn remark(note: &Note) -> Option<String> {
         Note::ConditionError { .. }
         | Note::MoreConditionErrors { .. }
         | Note::Suppressed { .. }
+        | Note::Capped { .. }
         | Note::Unresolved { .. } => return None,
     })
 }

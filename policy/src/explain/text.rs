@@ -174,15 +174,23 @@ fn not_asked(why: &NotAsked, no_event: &str) -> String {
 
 fn became_what(became: &Became, rule: &OfRule, would: bool) -> String {
     match became {
-        Became::Fired { actions, unresolved } => {
+        Became::Fired { actions, unresolved, capped } => {
             let said: Vec<_> = actions.iter().map(action).collect();
             let mut text = format!("{}: {}", if would { "would fire" } else { "fired" }, said.join(", "));
             if !unresolved.is_empty() {
                 let places: Vec<_> = unresolved.iter().map(|place| (place + 1).to_string()).collect();
                 text += &format!("; no target resolved for action {} of `then`", places.join(", "));
             }
+            if !capped.is_empty() {
+                let places: Vec<_> = capped.iter().map(|place| (place + 1).to_string()).collect();
+                text += &format!("; over the cap of this hour: action {} of `then`", places.join(", "));
+            }
             text
         }
+        Became::Capped { most, until } => format!(
+            "fired, but no action was made: the issue has had its {most} of the hour until {} (`limits`)",
+            shown::time(*until)
+        ),
         Became::Unresolved => "holds, but no target resolves, so there is no action".into(),
         Became::Suppressed { until, cooldown } => {
             let fired = rule.before.fired_at.map(|at| format!("; fired last at {}", shown::time(at)));

@@ -51,8 +51,11 @@ pub struct Issue {
     /// Whom we made its owner last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_to: Option<SmolStr>,
+    /// How many actions were made for it in the hour at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acted: Option<Acted>,
     /// Our actions while it was open that may have left something open, oldest first, at most sixteen: what is resolved when it closes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "to_resolve", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) open: Shared<Vec<OpenAction>>,
     /// The events that said `facts.updated_at`: their replay is known even after seven days.
     #[serde(default, skip_serializing_if = "Latest::is_empty")]
@@ -138,11 +141,23 @@ impl Facts {
     };
 }
 
+/// How many actions were made for an issue in an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// When the hour began: with the first action after the hour before.
+    pub since: DateTime<Utc>,
+    /// How many were made since then.
+    pub count: u32,
+    /// How many were not, because they would have been too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub capped: u32,
+}
+
 /// What a rule did for an issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Firing {
-    /// When it last made an action; the cooldown counts from here.
+    /// When it last made an action, or would have but for the cap; the cooldown counts from here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fired_at: Option<DateTime<Utc>>,
     /// When it last fired by an event or its `at`; repeats count from here.
@@ -267,6 +282,12 @@ impl Issue {
             ..Self::default()
         }
     }
+}
+
+// serde gives a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_false(value: &bool) -> bool {

@@ -31,7 +31,7 @@ use chrono::{DateTime, Utc};
 pub use entry::{Entry, StateError};
 use hashbrown::{HashMap, hash_map};
 use index::Indices;
-pub use issue::{Facts, Firing, Issue, Timer, TimerKind};
+pub use issue::{Acted, Facts, Firing, Issue, Timer, TimerKind};
 pub(crate) use issue::{IssueTimer, MAX_LIST, MAX_LIST_BYTES};
 use key::KeyRef;
 pub use key::{Key, Kind};

@@ -1,6 +1,8 @@
 //! Explanations and decisions agree.
 
-use events::{EventType, IssueEvent, Said, Source};
+use std::collections::BTreeSet;
+
+use events::{ActionKind, EventType, IssueEvent, Said, Source};
 use policy::{
     Decision, Input, Note, Repeats, State, decide, explain,
     explain::{Became, Case, Focus, LastEvent, NotAsked, Occasion, OfIssue, Verdict},
@@ -16,12 +18,14 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
     let fired: Vec<_> = decision
         .actions
         .iter()
+        // What is taken back is nothing that a rule does; the remarks tell of it.
+        .filter(|action| action.action != ActionKind::Resolve)
         .filter(|action| concerns(action.issue_ref.as_deref().unwrap()))
         .map(|action| (action.rule.clone().unwrap(), action.event_id.clone(), action.target.clone()))
         .collect();
     let (mut said, mut notes) = (Vec::new(), Vec::new());
     let issue_ref = || of_issue.issue_ref.clone();
-    let mut ended = None;
+    let (mut ended, mut capped) = (None, BTreeSet::new());
     for rule in &of_issue.rules {
         let asked = rule.not_asked.is_none();
         if let Some(condition) = &rule.condition {
@@ -50,13 +54,20 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
         }
         let unresolved = |index| Note::Unresolved { rule: rule.id.clone(), issue_ref: issue_ref(), index };
         match &rule.became {
-            Some(Became::Fired { actions, unresolved: without }) => {
+            Some(Became::Fired { actions, unresolved: without, capped: over }) => {
+                if !over.is_empty() {
+                    capped.insert(rule.id.clone());
+                }
                 said.extend(
                     actions
                         .iter()
                         .map(|action| (rule.id.clone(), action.id.clone().unwrap(), action.target.clone())),
                 );
                 notes.extend(without.iter().map(|index| unresolved(*index)));
+            }
+            Some(Became::Capped { most, .. }) => {
+                assert_eq!(*most, 4);
+                capped.insert(rule.id.clone());
             }
             Some(Became::Unresolved) => notes.extend([0].map(unresolved)),
             Some(Became::Suppressed { until, .. }) => {
@@ -83,6 +94,14 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
         })
         .cloned()
         .collect();
+    let over = decision.notes.iter().filter_map(|note| match note {
+        Note::Capped { rule, issue_ref, .. } if concerns(issue_ref) => Some(rule.clone()),
+        _ => None,
+    });
+    assert_eq!(capped, over.collect());
+    // Of an action that is capped beside one without a target nothing is said of the target.
+    noted.retain(|note| !matches!(note, Note::Unresolved { rule, .. } if capped.contains(rule)));
+    notes.retain(|note| !matches!(note, Note::Unresolved { rule, .. } if capped.contains(rule)));
     // Errors are noted while the rules are asked, the rest when all were.
     let order = |note: &Note| format!("{note:?}");
     noted.sort_by_key(order);
@@ -129,7 +148,12 @@ fn follow(history: &[(i64, IssueEvent)]) -> usize {
                 }
             }
             if explanation.issues.is_empty() && explanation.more_issues == 0 {
-                assert_eq!(decided.decision.actions, []);
+                let taken_back = decided.decision.actions.iter();
+                assert!(taken_back.clone().all(|action| action.action == ActionKind::Resolve));
+                assert_eq!(
+                    taken_back.count(),
+                    explanation.remarks.iter().filter(|remark| remark.contains("takes back")).count()
+                );
                 let is_milestone = matches!(decided.input,
                     Input::Event { event, .. } if event.event_type == EventType::MilestoneUpdated);
                 let is_stale = |note: &Note| matches!(note, Note::Stale { .. });

@@ -13,6 +13,7 @@ pub(crate) fn never(_: Decided<'_>) -> Result<(), ()> {
 
 const POLICY: &str = r#"
 version: 1
+limits: { actions_per_issue: 4 }
 teams: { web: { members: [maria, tom, ann] } }
 rules:
   - { id: comment, when: 'event.type == "issue_commented"', then: { action: post_nudge, target: [assignee, "team:web"] }, rationale: r, continue: true, cooldown: 20m }

@@ -290,7 +290,11 @@ impl<'s> Search<'s> {
             let resolves = |target: &Target| *target == Target::Assignee;
             for note in &decision.notes {
                 match note {
-                    Note::Suppressed { rule: id, until, .. } if *id == rule.id => suggest.now(*until),
+                    Note::Suppressed { rule: id, until, .. } | Note::Capped { rule: id, until, .. }
+                        if *id == rule.id =>
+                    {
+                        suggest.now(*until);
+                    }
                     Note::Unresolved { rule: id, index, .. }
                         if *id == rule.id && rule.then[*index].targets.iter().any(resolves) =>
                     {
