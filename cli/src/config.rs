@@ -13,7 +13,7 @@ use executor::{Route, TargetConfig};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use webhooks::{Senders, SpoolLimits};
+use webhooks::{Accounts, Senders, SpoolLimits};
 
 use crate::{
     error::Failure,
@@ -44,6 +44,7 @@ struct File {
     targets: BTreeMap<String, TargetConfig>,
     routes: Vec<Route>,
     projects: BTreeMap<String, Project>,
+    accounts: OwnAccounts,
 }
 
 impl File {
@@ -114,6 +115,14 @@ struct Calendar {
 struct Executor {
     give_up_after: Option<String>,
     proxy: Option<SecretString>,
+}
+
+/// `[accounts]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OwnAccounts {
+    github: Vec<String>,
+    jira: Vec<String>,
 }
 
 /// What `[projects.NAME]` says.
@@ -241,6 +250,8 @@ pub struct Settings {
     pub give_up_after: Duration,
     /// What belongs to which project.
     pub projects: BTreeMap<String, Project>,
+    /// Who we are at each provider.
+    pub accounts: Accounts,
 }
 
 impl Settings {
@@ -352,6 +363,10 @@ impl Settings {
             routes: file.routes,
             give_up_after,
             projects: file.projects,
+            accounts: Accounts::new(
+                names("accounts.github", &file.accounts.github)?,
+                names("accounts.jira", &file.accounts.jira)?,
+            ),
         })
     }
 }
@@ -484,6 +499,14 @@ pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, Failure> {
     humantime::parse_duration(text).map_err(|error| {
         Failure::usage(format!("{key}: {text:?} is no duration ({error}); write e.g. 90d or 15m"))
     })
+}
+
+/// Names of accounts, none of them empty.
+fn names<'n>(key: &str, list: &'n [String]) -> Result<impl Iterator<Item = &'n str> + use<'n>, Failure> {
+    match list.iter().any(|name| name.trim().is_empty()) {
+        true => Err(Failure::usage(format!("{key}: a name is empty; write who we are there, or leave it out"))),
+        false => Ok(list.iter().map(|name| name.trim())),
+    }
 }
 
 fn check_project_id(name: &str) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 use calendar_mock::CalendarMock;
 use eventlog::{Clock, Log};
 use events::topic;
+use executor::{Mode, Route};
 use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -190,6 +191,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     }
     if roles.contains(&Role::Webhooks) {
         settings.unswept.iter().for_each(|unswept| warn!("{unswept}"));
+        warn_of_unknown_accounts(&settings);
     }
     if let (Some(sweeper), Some(made), Some(sweeps)) = (sweeper, made, &settings.sweeps) {
         say!("  sweeps     {}", sweeps.told());
@@ -314,9 +316,8 @@ fn receivers(settings: &Settings) -> Result<webhooks::Config, Failure> {
     let config = webhooks::Config {
         github: secrets(Provider::Github, &settings.github_secret)?,
         jira: secrets(Provider::Jira, &settings.jira_secret)?,
-        projects: projects(settings)?,
         senders: settings.senders.clone(),
-        ..webhooks::Config::default()
+        ..reading(settings)?
     };
     if Provider::ALL.iter().all(|provider| config.secrets(*provider).is_none()) {
         let names = Provider::ALL.map(Provider::secret_variable).join(" or ");
@@ -328,8 +329,32 @@ fn receivers(settings: &Settings) -> Result<webhooks::Config, Failure> {
     Ok(config)
 }
 
+/// What a delivery is read with: without secrets, so that nothing is received.
+pub(crate) fn reading(settings: &Settings) -> Result<webhooks::Config, Failure> {
+    Ok(webhooks::Config {
+        projects: projects(settings)?,
+        accounts: settings.accounts.clone(),
+        ..webhooks::Config::default()
+    })
+}
+
+/// Says for whose webhooks it is not known that we did what they tell of, though we do things there.
+fn warn_of_unknown_accounts(settings: &Settings) {
+    for provider in Provider::ALL {
+        let acts = |name: &String| settings.targets.get(name).is_some_and(|target| target.kind() == provider.as_str());
+        let live = |route: &&Route| route.mode == Mode::Live && route.targets.iter().any(acts);
+        if settings.routes.iter().any(|route| live(&route)) && !settings.accounts.are_known(provider) {
+            warn!(
+                "what we do at {0} comes back as if somebody else had done it, and rules may answer it: set accounts.{provider} to \
+                 the account that the {0} target acts as",
+                provider.display_name()
+            );
+        }
+    }
+}
+
 /// Which project what belongs to, by the configuration.
-pub(crate) fn projects(settings: &Settings) -> Result<Projects, Failure> {
+fn projects(settings: &Settings) -> Result<Projects, Failure> {
     let mut projects = Projects::new(settings.project_id.as_str());
     for (id, config::Project { repositories, jira, time_zone }) in &settings.projects {
         for repository in repositories {

@@ -153,6 +153,10 @@ pub struct IssueEvent {
     /// Who did it: GitHub login in lower case, Jira accountId or name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
+    /// True where the actor is one of the accounts that the configuration names as our own: what our own actions did. It fires
+    /// nothing but rules that read `event.by_us`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_us: bool,
     /// The provider's id of the delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<String>,
@@ -196,6 +200,7 @@ impl IssueEvent {
             due_at: Said::Nothing,
             due_milestone: Said::Nothing,
             actor: None,
+            by_us: false,
             delivery_id: None,
             change: BTreeMap::new(),
             swept: false,

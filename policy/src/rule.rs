@@ -115,6 +115,11 @@ impl Rule {
         self.condition.reads_event()
     }
 
+    /// True when the condition reads `event.by_us`: the rule is asked about what our own accounts did, too.
+    pub fn reads_by_us(&self) -> bool {
+        self.condition.reads_by_us()
+    }
+
     /// Its condition, as it is written in the file.
     pub fn condition_text(&self) -> &str {
         self.condition.text()

@@ -8,7 +8,7 @@ use events::{DeadLetter, IssueEvent, Message, Origin, id};
 use tokio::time::timeout;
 
 use crate::{
-    Appended, Config, Journal, Projects, Provider,
+    Appended, Config, Journal, Provider,
     body::Encoding,
     delivery::{Delivery, Reading, Unreadable},
     github, jira,
@@ -63,7 +63,7 @@ impl Admission {
 
     /// Reads a payload and appends what it says.
     pub(crate) async fn admit(&self, payload: Payload<'_>) -> Result<Admitted, Unconfirmed> {
-        match read(payload, &self.config.projects) {
+        match read(payload, &self.config) {
             Ok(Reading::Ignored(why)) => Ok(Admitted::Ignored(why)),
             Ok(Reading::Event(event)) => {
                 let hash = payload.signed.then(|| id::payload_hash(payload.body));
@@ -128,10 +128,10 @@ fn too_late(within: Duration) -> LogError {
 }
 
 /// What a payload says.
-pub(crate) fn read(payload: Payload<'_>, projects: &Projects) -> Result<Reading, Unreadable> {
+pub(crate) fn read(payload: Payload<'_>, config: &Config) -> Result<Reading, Unreadable> {
     let Payload { provider, encoding, event, id, body, .. } = payload;
     let json = encoding.json(body)?;
-    let delivery = Delivery { event, id, body, json: &json, projects };
+    let delivery = Delivery { event, id, body, json: &json, config };
     match provider {
         Provider::Github => github::read(&delivery),
         Provider::Jira => jira::read(&delivery),

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::{Projects, Provider, Secrets, Senders};
+use crate::{Accounts, Projects, Provider, Secrets, Senders};
 
 /// What a [`crate::Server`] is told. A provider without secrets has no receiver: its path answers 404.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,8 @@ pub struct Config {
     pub jira: Option<Secrets>,
     /// Which project a repository or a Jira key belongs to.
     pub projects: Projects,
+    /// Who we are there.
+    pub accounts: Accounts,
     /// Whom deliveries may come from, and through.
     pub senders: Senders,
     /// Bounds.

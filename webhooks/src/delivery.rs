@@ -2,7 +2,7 @@
 
 use events::IssueEvent;
 
-use crate::Projects;
+use crate::Config;
 
 /// One delivery, verified.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +15,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) body: &'a [u8],
     /// The JSON text in them.
     pub(crate) json: &'a str,
-    /// Which project what belongs to.
-    pub(crate) projects: &'a Projects,
+    /// Which project what belongs to, and who we are.
+    pub(crate) config: &'a Config,
 }
 
 /// What a delivery says.

@@ -31,6 +31,7 @@
 //! | `breakdown_connections` | `listener` | open connections |
 //! | `breakdown_connections_cut_total` | `listener`, `reason` | connections ended by us: `slow_head`, `slow_reader`, `idle`, `not_http`, `gave_way`, `drain` |
 
+mod accounts;
 mod admission;
 mod body;
 mod clean;
@@ -57,6 +58,7 @@ mod signature;
 mod spool;
 mod sweep;
 
+pub use accounts::Accounts;
 pub use config::{Config, Limits};
 pub use journal::Journal;
 pub use meters::describe_metrics;

@@ -3,7 +3,7 @@
 use events::{Message, id};
 
 use crate::{
-    Projects, Provider,
+    Config, Provider,
     admission::{Payload, read},
     body::Encoding,
     delivery::{Reading, Unreadable},
@@ -27,11 +27,11 @@ pub fn reread(
     event: Option<&str>,
     delivery_id: Option<&str>,
     body: &[u8],
-    projects: &Projects,
+    config: &Config,
 ) -> Result<Reread, String> {
     let encoding = Encoding::of_kept(provider, body);
     let payload = Payload { provider, encoding, event, id: delivery_id, body, signed: true };
-    match read(payload, projects).map_err(|why: Unreadable| why.to_string())? {
+    match read(payload, config).map_err(|why: Unreadable| why.to_string())? {
         Reading::Ignored(why) => Ok(Reread::Ignored(why)),
         Reading::Event(event) => event
             .to_message(Some(&id::payload_hash(body)))
@@ -52,7 +52,7 @@ mod tests {
             event,
             Some("72d3162e-cc78-11e3-81ab-4c9367dc0958"),
             body,
-            &Projects::new("alpha"),
+            &Config::default(),
         )
     }
 

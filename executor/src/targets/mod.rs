@@ -36,6 +36,19 @@ enum Kind {
     Webhook(webhook::Config),
 }
 
+impl TargetConfig {
+    /// Which of the targets it is: `github`, `jira`, …
+    pub fn kind(&self) -> &'static str {
+        match &self.0 {
+            Kind::Github(_) => "github",
+            Kind::Jira(_) => "jira",
+            Kind::Pagerduty(_) => "pagerduty",
+            Kind::Slack(_) => "slack",
+            Kind::Webhook(_) => "webhook",
+        }
+    }
+}
+
 /// Every target of `named`, and after them the calendar and notification API. Reads their credentials.
 ///
 /// # Errors

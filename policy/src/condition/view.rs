@@ -101,6 +101,14 @@ impl<'a> View<'a> {
         known.get_or_init(|| self.text(field).map(|text| lower(text).into())).as_deref()
     }
 
+    /// A field that is true or false.
+    pub(crate) fn flag(&self, field: Field) -> bool {
+        match field {
+            Field::EventByUs => self.event.is_some_and(|event| event.by_us),
+            _ => false,
+        }
+    }
+
     /// A field that is a number.
     pub(crate) fn int(&self, field: Field) -> Option<i64> {
         match field {

@@ -18,6 +18,9 @@
 //!   days: an older one cannot be told from a replay.
 //! - An event counts once: by its id or its payload for seven days, and for as long as nothing younger is known of its issue.
 //! - Closed and deleted issues have no rules but those with `on_closed`; so a rule comes to decide a reopened issue anew.
+//! - What our own accounts did ([`IssueEvent::by_us`]) fires nothing: momentary rules are not asked, lasting ones come to decide the
+//!   issue in silence, so that they do not fire for it at the next event either. A rule that reads `event.by_us`, which makes it
+//!   momentary, is asked as about any event.
 //! - `cooldown` suppresses a firing and does not put it off: the rule has had its turn. It counts from the rule's last
 //!   action for the issue, repeats included. A firing none of whose targets resolves makes no action and starts no cooldown.
 //! - A condition that cannot be said to hold or not (an error) does not hold.

@@ -21,11 +21,12 @@ pub(crate) enum Edge {
 
 impl<'a> Work<'a> {
     /// Walks a current event through the rules, fires those that it is the turn of, and notes which decide the issue now. Without an
-    /// event the lasting rules alone are asked.
+    /// event the lasting rules alone are asked. What our own accounts did fires none of these.
     pub(super) fn walk(&mut self, subject: &mut Subject<'_>, event: Option<&IssueEvent>) {
         let occasion = if event.is_some() { Occasion::Event } else { Occasion::NoEvent };
         self.watched(subject, occasion, event, None);
         let cause = event.map_or("", |event| &event.event_id);
+        let by_us = event.is_some_and(|event| event.by_us);
         let met = self.met(subject, event, event.is_some(), true);
         let mut deciding = LiteMap::new();
         for &rule in &met {
@@ -35,7 +36,7 @@ impl<'a> Work<'a> {
             }
             let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
             deciding.insert(SmolStr::new(&rule.id), at);
-            if subject.edge(rule) == Edge::Fires {
+            if !by_us && subject.edge(rule) == Edge::Fires {
                 if at.is_some() {
                     subject.firing_mut(rule).at_done = at;
                 }
@@ -79,7 +80,7 @@ impl<'a> Work<'a> {
     ) -> Met<'a> {
         let ruleset = self.ruleset;
         let view = View::new(subject.project, subject.issue_ref, &subject.issue, event, self.now);
-        let asks = Asks { open: subject.issue.is_open(), momentary, lasting };
+        let asks = Asks::new(&subject.issue, event, momentary, lasting);
         ruleset.met(&view, asks, |rule| self.note_error(subject, rule))
     }
 

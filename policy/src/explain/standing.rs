@@ -180,6 +180,7 @@ impl OfRules<'_> {
     fn not_asked(&self, rule: &Rule, place: usize, ruleset: &Ruleset) -> Option<NotAsked> {
         if !self.sight.asks(rule) {
             return Some(match &self.sight.occasion {
+                Occasion::Event | Occasion::LateEvent if rule.is_momentary() => NotAsked::ByUs,
                 Occasion::Timer => NotAsked::OtherTimer,
                 Occasion::LateEvent => NotAsked::Late,
                 _ => NotAsked::NoEvent,
@@ -216,6 +217,7 @@ impl OfRules<'_> {
         let at = rule.at.and_then(|at| at.of(&self.sight.issue.facts));
         Some(match (edge, at) {
             (Edge::AtDone, Some(at)) => Became::AtDone { at },
+            (Edge::Fires, _) if self.sight.is_silent_for(rule) => Became::ByUs,
             _ => Became::DecidedAlready,
         })
     }

@@ -122,6 +122,9 @@ const ODD: &[&str] = &[
     "issue.number == 12u",
     "issue.number == 12.0",
     "true == false",
+    "event.by_us == true",
+    "event.by_us != null",
+    "\"true\" in [event.by_us]",
     "(issue.state == \"open\") == true",
     "issue.title",
     "issue.number",
@@ -322,7 +325,7 @@ impl<'a> Grammar<'a> {
                 lists.extend(CASELESS_LISTS);
                 format!("{} {} null", self.choices.of(&lists), self.choices.of(&["!=", "=="]))
             }
-            10 => self.choices.of(&["true", "false"]).to_owned(),
+            10 => self.choices.of(&["true", "false", "event.by_us", "!event.by_us"]).to_owned(),
             _ => self.compare(room),
         }
     }

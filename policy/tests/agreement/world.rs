@@ -157,6 +157,9 @@ fn event(draw: &mut Draw<'_, '_>) -> Map<String, Json> {
         draw.choices.of(&[12_u64, 0, 1, 3, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX]).into()
     });
     draw.said(&mut event, "state", |draw| draw.choices.of(&["open", "closed"]).into());
+    if draw.choices.once_in(3) {
+        event.insert("by_us".into(), true.into());
+    }
     let mut change = Map::new();
     for field in ["labels", "title", "due_at", "assignees"] {
         if draw.choices.once_in(2) {
@@ -234,6 +237,7 @@ fn seen(event: &Json, now: DateTime<Utc>) -> (Value, Value) {
         ("type", event["type"].as_str().unwrap().into()),
         ("source", event["source"].as_str().unwrap().into()),
         ("actor", event["actor"].as_str().map_or(Value::Null, Value::from)),
+        ("by_us", event["by_us"].as_bool().unwrap_or_default().into()),
         ("changed", changed.into_iter().collect::<Vec<_>>().into()),
         ("labels_added", of_labels("added")),
         ("labels_removed", of_labels("removed")),

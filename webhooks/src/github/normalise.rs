@@ -14,6 +14,7 @@ use super::{
     priority,
 };
 use crate::{
+    Provider,
     clean::{self, Changes},
     delivery::{Delivery, Reading, Unreadable},
     instant,
@@ -82,12 +83,12 @@ impl Place {
             .filter(|name| is_repository(name))
             .ok_or(Unreadable::because("repository.full_name is missing or is not owner/repo"))?;
         let url = repository.and_then(|repository| repository.html_url.text());
-        let project = delivery.projects.of_repository(name);
+        let project = delivery.config.projects.of_repository(name);
         Ok(Self {
             repository: name.to_owned(),
             site: url.and_then(clean::host).unwrap_or_else(|| "github.com".to_owned()),
             project: project.to_owned(),
-            zone: delivery.projects.time_zone(project),
+            zone: delivery.config.projects.time_zone(project),
         })
     }
 
@@ -102,6 +103,7 @@ impl Place {
         let mut event = IssueEvent::new(event_id, &self.project, Source::Github, event_type, issue_ref);
         event.repo = Some(self.repository.clone());
         event.actor = payload.sender.get().and_then(login);
+        event.by_us = delivery.config.accounts.have(Provider::Github, event.actor.as_deref());
         event.delivery_id = delivery.id.map(str::to_owned);
         event
     }

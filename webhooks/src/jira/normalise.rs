@@ -8,6 +8,7 @@ use super::{
     payload::{Comment, Fields, Issue, Payload, Status, User},
 };
 use crate::{
+    Provider,
     clean::{self, Changes},
     delivery::{Delivery, Reading, Unreadable},
     instant,
@@ -82,8 +83,8 @@ fn of_issue(
     let host = address
         .and_then(clean::host)
         .ok_or(Unreadable::because("issue.self is missing or is no web address"))?;
-    let project = delivery.projects.of_jira_issue(key);
-    let zone = delivery.projects.time_zone(project);
+    let project = delivery.config.projects.of_jira_issue(key);
+    let zone = delivery.config.projects.time_zone(project);
 
     let event_id = id::jira_event(&host, delivery.id, delivery.body);
     let updated_at = updated_at(payload, issue, &event_type);
@@ -93,6 +94,7 @@ fn of_issue(
     event.url = address.and_then(|address| browse_url(address, key)).map_or(Said::Nothing, Said::Value);
     event.updated_at = updated_at;
     event.actor = actor(payload);
+    event.by_us = delivery.config.accounts.have(Provider::Jira, event.actor.as_deref());
     event.delivery_id = delivery.id.map(str::to_owned);
     if let Some(fields) = issue.fields.get() {
         event.title = clean::map(fields.summary.0.clone(), |summary| clean_text(&summary));

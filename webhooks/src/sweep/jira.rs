@@ -38,7 +38,7 @@ use super::{
     cursor::Cursor,
 };
 use crate::{
-    Projects,
+    Config,
     delivery::{Delivery, Reading},
     jira,
 };
@@ -141,7 +141,7 @@ impl Site {
         for _ in 0..QUERIES {
             let mut place = Place::default();
             let jql = self.query(swept_to, now);
-            let events = self.page(&mut place, &jql, &world.admission.config().projects).await?;
+            let events = self.page(&mut place, &jql, world.admission.config()).await?;
             match place.answered_at.filter(|theirs| *theirs > now + CLOSE) {
                 Some(theirs) => now = theirs,
                 None => return Ok((events, place, now)),
@@ -155,7 +155,7 @@ impl Site {
         &self,
         place: &mut Place,
         jql: &str,
-        projects: &Projects,
+        config: &Config,
     ) -> Result<Vec<IssueEvent>, Trouble> {
         let mut asked = json!({"jql": jql, "maxResults": PAGE, "fields": FIELDS});
         let path = match self.cloud {
@@ -179,7 +179,7 @@ impl Site {
             return Err(self.trouble(Failed::Status(StatusCode::UNAUTHORIZED)));
         }
         let page: Page<'_> = serde_json::from_slice(answer.body()).map_err(|_| self.nonsense())?;
-        let events: Vec<_> = page.issues.iter().filter_map(|issue| read(issue.get(), projects)).collect();
+        let events: Vec<_> = page.issues.iter().filter_map(|issue| read(issue.get(), config)).collect();
         if events.len() < page.issues.len() {
             count(page.issues.len() - events.len(), "unreadable");
         }
@@ -337,7 +337,7 @@ impl Source for Site {
                 };
                 let events = match events.take() {
                     Some(events) => events,
-                    None => self.page(&mut place, &jql, &world.admission.config().projects).await?,
+                    None => self.page(&mut place, &jql, world.admission.config()).await?,
                 };
                 for event in events {
                     let Some(at) = event.updated_at else { continue };
@@ -377,7 +377,7 @@ fn delta(duration: Duration) -> TimeDelta {
 }
 
 /// An issue of a search as the event that it was updated; none where it cannot be read.
-fn read(issue: &str, projects: &Projects) -> Option<IssueEvent> {
+fn read(issue: &str, config: &Config) -> Option<IssueEvent> {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
@@ -395,7 +395,7 @@ fn read(issue: &str, projects: &Projects) -> Option<IssueEvent> {
     let id = format!("swept {key} {updated}");
     let payload = format!("{{\"webhookEvent\":\"jira:issue_updated\",\"issue\":{issue}}}");
     let delivery =
-        Delivery { event: None, id: Some(&id), body: payload.as_bytes(), json: &payload, projects };
+        Delivery { event: None, id: Some(&id), body: payload.as_bytes(), json: &payload, config };
     match jira::read(&delivery) {
         Ok(Reading::Event(event)) => Some(IssueEvent { delivery_id: None, swept: true, ..*event }),
         Ok(Reading::Ignored(_)) | Err(_) => None,

@@ -15,7 +15,7 @@ use events::{
     Action, DeadLetter, IssueEvent, Message, Origin, Outcome, Recorded, Redone, Redriven, id, topic,
 };
 use serde_json::json;
-use webhooks::{Projects, Provider, Reread, reread};
+use webhooks::{Config, Provider, Reread, reread};
 
 use super::{
     Filter,
@@ -29,7 +29,7 @@ use crate::{
     config::Settings,
     error::Failure,
     logs::{self, Access},
-    serve::projects,
+    serve::reading,
 };
 
 /// Letters whose originals are held at a time.
@@ -51,7 +51,7 @@ pub(super) struct Redrive {
 }
 
 pub(super) async fn run(settings: &Settings, args: Redrive) -> Result<ExitCode, Failure> {
-    let projects = projects(settings)?;
+    let config = reading(settings)?;
     let log = logs::open(settings, Access::Read).await?;
     let letters = kept::read(&*log).await?;
     let named = args.ids.iter().map(|id| show::find(&letters, id).map(|kept| &kept.letter.event_id));
@@ -85,7 +85,7 @@ pub(super) async fn run(settings: &Settings, args: Redrive) -> Result<ExitCode, 
     let (mut redriven, mut left) = (0, barred.len());
     let mut appended = BTreeMap::new();
     for batch in ready.chunks(BATCH) {
-        let batch_of = Batch { log: &*log, projects: &projects, told: &told };
+        let batch_of = Batch { log: &*log, config: &config, told: &told };
         let refused = batch_of.redrive(batch, &mut appended).await?;
         (redriven, left) = (redriven + batch.len() - refused, left + refused);
     }
@@ -193,7 +193,7 @@ struct Found<'f> {
 
 struct Batch<'b> {
     log: &'b dyn Log,
-    projects: &'b Projects,
+    config: &'b Config,
     told: &'b Told,
 }
 
@@ -313,7 +313,7 @@ impl Batch<'_> {
             }
             (Origin::Delivery { provider, delivery_id, event }, Way::Delivery) => {
                 let provider: Provider = provider.parse()?;
-                match reread(provider, event.as_deref(), delivery_id.as_deref(), &held?, self.projects) {
+                match reread(provider, event.as_deref(), delivery_id.as_deref(), &held?, self.config) {
                     Ok(Reread::Event(message)) => Ok(Ready::Append(new_record(message))),
                     Ok(Reread::Ignored(why)) => Ok(Ready::Ignore(why)),
                     Err(why) => Err(format!("it still cannot be read: {why}")),

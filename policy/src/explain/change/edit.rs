@@ -23,6 +23,7 @@ pub(super) const ANY: &str = "any";
 pub(super) enum New {
     Null,
     Text(String),
+    Flag(bool),
     Number(i64),
     Time(DateTime<Utc>),
     /// A list with this member.
@@ -114,6 +115,7 @@ impl Edit {
         let (kind, value) = match &self.new {
             New::Null => (ChangeKind::Set, Shown::Null),
             New::Text(text) => (ChangeKind::Set, Shown::Text(shown::cut(text))),
+            New::Flag(flag) => (ChangeKind::Set, Shown::Flag(*flag)),
             New::Number(number) => (ChangeKind::Set, Shown::Number(*number)),
             New::Time(at) => (ChangeKind::Set, Shown::Time(*at)),
             New::With(member) => (ChangeKind::Add, Shown::Text(shown::cut(member))),
@@ -172,6 +174,8 @@ impl Edit {
             (Field::Repo, New::Text(repo)) => format!("in repo {}", named(repo)),
             (Field::EventType, New::Text(word)) => format!("for event.type {}", named(word)),
             (Field::EventActor, New::Text(who)) => format!("for an event by {}", named(who)),
+            (_, New::Flag(true)) => "if our own account had done it".into(),
+            (_, New::Flag(false)) => "if somebody else had done it".into(),
             (_, New::Null) => format!("without {name}"),
             (_, New::Time(at)) => match &self.range {
                 Some(range) => format!("with {name} {}", range.of_field()),
@@ -194,6 +198,7 @@ pub(super) fn any(field: Field, now: DateTime<Utc>) -> New {
         (Type::Text, _) => New::Text("anything".into()),
         (Type::Int, _) => New::Number(1),
         (Type::Time, _) => New::Time(now),
+        (Type::Bool, _) => New::Flag(true),
         (Type::Duration, _) => New::Null,
     }
 }
@@ -299,6 +304,7 @@ fn set_event(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
         (Field::EventSource, New::Text(word)) => event.source = source(Some(word))?,
         (Field::EventActor, New::Null) => event.actor = None,
         (Field::EventActor, New::Text(who)) => event.actor = Some(who.clone()),
+        (Field::EventByUs, New::Flag(flag)) => event.by_us = *flag,
         (Field::EventChanged, New::With(name)) => {
             event.change.entry(name.clone()).or_default();
         }
