@@ -292,6 +292,7 @@ fn roles(settings: &Settings, args: &Serve) -> Result<Vec<Role>, Failure> {
 fn prepare_demo(settings: &mut Settings, secret: &str) -> Result<Option<tempfile::TempDir>, Failure> {
     settings.github_secret = Some(SecretString::from(secret));
     settings.jira_secret = Some(SecretString::from(secret));
+    settings.pagerduty_secret = Some(SecretString::from(secret));
     settings.sweeps = None;
     settings.unswept.clear();
     if settings.data_dir_chosen || settings.redpanda.is_some() {
@@ -316,6 +317,7 @@ fn receivers(settings: &Settings) -> Result<webhooks::Config, Failure> {
     let config = webhooks::Config {
         github: secrets(Provider::Github, &settings.github_secret)?,
         jira: secrets(Provider::Jira, &settings.jira_secret)?,
+        pagerduty: secrets(Provider::Pagerduty, &settings.pagerduty_secret)?,
         senders: settings.senders.clone(),
         ..reading(settings)?
     };
@@ -334,14 +336,17 @@ pub(crate) fn reading(settings: &Settings) -> Result<webhooks::Config, Failure> 
     Ok(webhooks::Config {
         projects: projects(settings)?,
         accounts: settings.accounts.clone(),
+        answers: settings.answers.clone(),
         ..webhooks::Config::default()
     })
 }
 
 /// Says for whose webhooks it is not known that we did what they tell of, though we do things there.
 fn warn_of_unknown_accounts(settings: &Settings) {
-    for provider in Provider::ALL {
-        let acts = |name: &String| settings.targets.get(name).is_some_and(|target| target.kind() == provider.as_str());
+    for provider in [Provider::Github, Provider::Jira] {
+        let acts = |name: &String| {
+            settings.targets.get(name).is_some_and(|target| target.kind() == provider.as_str())
+        };
         let live = |route: &&Route| route.mode == Mode::Live && route.targets.iter().any(acts);
         if settings.routes.iter().any(|route| live(&route)) && !settings.accounts.are_known(provider) {
             warn!(
@@ -406,10 +411,10 @@ fn print_receivers(config: &webhooks::Config, demo: bool) {
     for provider in Provider::ALL {
         let (name, path, variable) = (provider.display_name(), provider.path(), provider.secret_variable());
         match config.secrets(provider) {
-            Some(_) if demo => say!("    {name:<8} POST {path:<15} with a secret of this demo only"),
-            Some(_) => say!("    {name:<8} POST {path:<15} with the secret in {variable}"),
+            Some(_) if demo => say!("    {name:<9} POST {path:<20} with a secret of this demo only"),
+            Some(_) => say!("    {name:<9} POST {path:<20} with the secret in {variable}"),
             None => {
-                say!("    {name:<8} not started: set {variable} to the secret that you enter at {name}")
+                say!("    {name:<9} not started: set {variable} to the secret that you enter at {name}")
             }
         }
     }

@@ -10,7 +10,7 @@ use events::ActionKind;
 use smallvec::SmallVec;
 
 use crate::{
-    Diagnostic, Facts, Issue,
+    Diagnostic, Issue,
     condition::{Condition, View, field::Field},
     index::{Asks, Index},
 };
@@ -188,11 +188,13 @@ pub(crate) struct At {
 impl At {
     /// The instant, to the millisecond; none where the field is null or the sum is no time. Milliseconds, because a timer's
     /// id is made of them: two values that differ by less would share it.
-    pub(crate) fn of(self, facts: &Facts) -> Option<DateTime<Utc>> {
+    pub(crate) fn of(self, issue: &Issue) -> Option<DateTime<Utc>> {
+        let facts = &issue.facts;
         let time = match self.field {
             Field::CreatedAt => facts.created_at,
             Field::UpdatedAt => facts.updated_at,
             Field::DueAt => facts.due_at.value().copied(),
+            Field::AcknowledgedAt => issue.acknowledged().map(|acknowledged| acknowledged.at),
             _ => None,
         }?;
         let sum = time.checked_add_signed(self.shift)?;

@@ -302,6 +302,8 @@ fn the_grammar_covers_the_language() {
         "issue.created_at",
         "issue.updated_at",
         "issue.due_at",
+        "issue.acknowledged_at",
+        "issue.acknowledged_by",
         "event.type",
         "event.source",
         "event.actor",

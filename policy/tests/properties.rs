@@ -9,9 +9,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{Action, EventType, FieldChange, IssueEvent, Outcome, Risk, Said, Source};
-use policy::{
-    Facts, Input, Note, Repeats, Ruleset, State, decide, expire, fire_timers, load, switch_policy,
-};
+use policy::{Facts, Input, Note, Repeats, Ruleset, State, decide, expire, fire_timers, load, switch_policy};
 use proptest::prelude::*;
 
 const POLICY: &str = r#"
@@ -24,6 +22,8 @@ rules:
   - { id: web, when: '"web" in issue.labels', then: [{ action: assign_owner, target: "team:web" }, { action: post_nudge, target: assignee }], rationale: r, cooldown: 1h }
   - { id: deadline, at: issue.due_at, when: 'issue.due_at != null && issue.due_at <= now || "late" in issue.labels', then: { action: schedule_unblocker, target: assignee }, rationale: r, repeat: 7h }
   - { id: stuck, at: 'issue.updated_at + duration("30h")', when: 'issue.updated_at + duration("30h") <= now', then: { action: post_nudge, target: "team:web" }, rationale: r, repeat: 11h }
+  - { id: unanswered, when: '"bug" in issue.labels && issue.acknowledged_at == null', then: { action: escalate_owner, target: "team:web" }, rationale: r, repeat: 5h, continue: true }
+  - { id: answered, at: 'issue.acknowledged_at + duration("4h")', when: 'issue.acknowledged_at + duration("4h") <= now', then: { action: escalate_owner, target: "team:web" }, rationale: r, continue: true }
   - { id: ours, when: 'event.by_us && "web" in event.labels_removed', then: { action: post_nudge, target: "team:web" }, rationale: r, continue: true, cooldown: 0s, on_closed: true }
   - { id: rest, when: 'issue.state == "open"', then: { action: post_nudge, target: "team:web" }, rationale: r, repeat: 13h }
 "#;
@@ -73,6 +73,7 @@ fn events() -> impl Strategy<Value = IssueEvent> {
         EventType::IssueCommented,
         EventType::IssueClosed,
         EventType::IssueReopened,
+        EventType::IssueAcknowledged,
         EventType::IssueDeleted,
         EventType::MilestoneUpdated,
         EventType::Other("issue_moved".into()),

@@ -21,28 +21,28 @@ impl Accounts {
         jira: impl IntoIterator<Item = S>,
     ) -> Self {
         let lower = |name: S| name.as_ref().to_lowercase();
-        Self {
-            github: github.into_iter().map(lower).collect(),
-            jira: jira.into_iter().map(lower).collect(),
-        }
+        Self { github: github.into_iter().map(lower).collect(), jira: jira.into_iter().map(lower).collect() }
     }
 
     /// Whether it is known who we are at `provider`.
     pub fn are_known(&self, provider: Provider) -> bool {
-        !self.of(provider).is_empty()
+        self.of(provider).is_some()
     }
 
     /// Whether `actor`, as events name people, is one of our accounts.
     pub(crate) fn have(&self, provider: Provider, actor: Option<&str>) -> bool {
-        let accounts = self.of(provider);
-        !accounts.is_empty() && actor.is_some_and(|actor| accounts.contains(&actor.to_lowercase()))
+        let accounts = self.of(provider).zip(actor);
+        accounts.is_some_and(|(accounts, actor)| accounts.contains(&actor.to_lowercase()))
     }
 
-    fn of(&self, provider: Provider) -> &HashSet<String> {
-        match provider {
+    /// None where none is named; at PagerDuty we only send events, which no account does.
+    fn of(&self, provider: Provider) -> Option<&HashSet<String>> {
+        let accounts = match provider {
             Provider::Github => &self.github,
             Provider::Jira => &self.jira,
-        }
+            Provider::Pagerduty => return None,
+        };
+        Some(accounts).filter(|accounts| !accounts.is_empty())
     }
 }
 
@@ -56,7 +56,9 @@ mod tests {
         assert!(accounts.have(Provider::Github, Some("breakdown[bot]")));
         assert!(accounts.have(Provider::Jira, Some("5b10A")));
         assert!(!accounts.have(Provider::Jira, Some("breakdown[bot]")));
-        assert!(!accounts.have(Provider::Github, Some("breakdown")) && !accounts.have(Provider::Github, None));
+        assert!(
+            !accounts.have(Provider::Github, Some("breakdown")) && !accounts.have(Provider::Github, None)
+        );
         assert!(!Accounts::default().have(Provider::Github, Some("")));
         assert!(accounts.are_known(Provider::Jira) && !Accounts::default().are_known(Provider::Jira));
     }

@@ -12,8 +12,8 @@ use crate::{
 /// What a delivery says that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reread {
-    /// An event, as a receiver appends it: under the same id as if it had been read when it came.
-    Event(Message),
+    /// An event, as a receiver appends it: under the same id as if it had been read when it came; and the acknowledgement that lies in it.
+    Events(Vec<Message>),
     /// Nothing that we use; why, in one word.
     Ignored(&'static str),
 }
@@ -33,9 +33,9 @@ pub fn reread(
     let payload = Payload { provider, encoding, event, id: delivery_id, body, signed: true };
     match read(payload, config).map_err(|why: Unreadable| why.to_string())? {
         Reading::Ignored(why) => Ok(Reread::Ignored(why)),
-        Reading::Event(event) => event
-            .to_message(Some(&id::payload_hash(body)))
-            .map(Reread::Event)
+        Reading::Event(told) => told
+            .messages(Some(&id::payload_hash(body)))
+            .map(Reread::Events)
             .map_err(|_| "it cannot be written as JSON".to_owned()),
     }
 }
@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn it_is_the_event_that_it_would_have_been() {
-        let Ok(Reread::Event(message)) = again(Some("issues"), OPENED) else { panic!("an event") };
+        let Ok(Reread::Events(messages)) = again(Some("issues"), OPENED) else { panic!("an event") };
+        let [message] = &messages[..] else { panic!("one event") };
         assert_eq!((message.topic, message.key.as_str()), ("issues", "alpha"));
         let headers: Vec<_> = message.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert!(headers.contains(&("payload_hash", &id::payload_hash(OPENED))));
@@ -74,7 +75,7 @@ mod tests {
             "payload={}",
             percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
         );
-        assert!(matches!(again(Some("issues"), form.as_bytes()), Ok(Reread::Event(_))));
+        assert!(matches!(again(Some("issues"), form.as_bytes()), Ok(Reread::Events(_))));
     }
 
     #[test]

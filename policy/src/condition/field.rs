@@ -24,6 +24,8 @@ pub(crate) enum Field {
     CreatedAt,
     UpdatedAt,
     DueAt,
+    AcknowledgedAt,
+    AcknowledgedBy,
     EventType,
     EventSource,
     EventActor,
@@ -111,7 +113,7 @@ const SOURCES: &[&str] = &["github", "jira"];
 const STATES: &[&str] = &["open", "closed"];
 
 /// Every field, `issue` before `event`.
-pub(crate) static FIELDS: [Spec; 24] = [
+pub(crate) static FIELDS: [Spec; 26] = [
     issue(Field::Ref, "ref", Type::Text, "`github:owner/repo#12` or `jira:host/KEY-7`"),
     issue(Field::Project, "project", Type::Text, "the project that the repository or Jira key is mapped to"),
     one_of(SOURCES, issue(Field::Source, "source", Type::Text, "the provider")),
@@ -152,6 +154,13 @@ pub(crate) static FIELDS: [Spec; 24] = [
         Type::Time,
         "when it is due: Jira's due date, the due date of GitHub's milestone, 23:59:59 in the project's zone",
     ),
+    issue(
+        Field::AcknowledgedAt,
+        "acknowledged_at",
+        Type::Time,
+        "when a person first answered since it was opened, reopened or last escalated ([what counts](operations.md#who-answered))",
+    ),
+    issue(Field::AcknowledgedBy, "acknowledged_by", Type::Text, "who that was"),
     one_of(
         EventType::KNOWN,
         event(

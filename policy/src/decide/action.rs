@@ -49,6 +49,7 @@ impl Work<'_> {
                 target: target.clone(),
             });
             subject.firing_mut(rule).fired_at = Some(self.now);
+            subject.escalated |= then.action == ActionKind::EscalateOwner;
             if then.action == ActionKind::AssignOwner {
                 self.assign(subject, target.trim_start_matches("owner:"));
             }

@@ -32,6 +32,11 @@
 //!   hold, nothing happens, and the next one is set. Of several that are due by `now`, all but the last give way.
 //! - A closed issue has none, but those of rules with `on_closed`.
 //!
+//! # Answers
+//! An `issue_acknowledged` says that a person answered: [`Issue::acknowledged`], the first since the issue was opened, reopened or last
+//! escalated by a rule. Reopening and `escalate_owner` ask anew. Rules of the same decision still see the answer before.
+//! One that is older than seven days cannot be told from a replay, and says nothing.
+//!
 //! # Milestones
 //! A `milestone_updated` moves the due date of the open issues that follow the milestone, and is an event for each of them.
 //!
@@ -246,6 +251,8 @@ struct Subject<'a> {
     key: Key,
     before: Option<&'a Issue>,
     issue: Issue,
+    /// People were called: an earlier answer of theirs is none to that.
+    escalated: bool,
 }
 
 impl<'a> Work<'a> {
@@ -281,7 +288,7 @@ impl<'a> Work<'a> {
             Some(issue) => issue.clone(),
             None => Issue::default(),
         };
-        Subject { project, issue_ref, key, before, issue }
+        Subject { project, issue_ref, key, before, issue, escalated: false }
     }
 
     /// Puts a changed issue down, and the load of whoever it is assigned to.

@@ -237,6 +237,7 @@ impl Sight {
             key: Key::issue(&self.project, &self.issue_ref),
             before: None,
             issue: self.issue.clone(),
+            escalated: false,
         }
     }
 }

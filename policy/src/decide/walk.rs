@@ -34,7 +34,7 @@ impl<'a> Work<'a> {
                 self.fire_unless_cooling(subject, rule, cause);
                 continue;
             }
-            let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
+            let at = rule.at.and_then(|at| at.of(&subject.issue));
             deciding.insert(SmolStr::new(&rule.id), at);
             if !by_us && subject.edge(rule) == Edge::Fires {
                 if at.is_some() {
@@ -66,7 +66,7 @@ impl<'a> Work<'a> {
     pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> LiteMap<SmolStr, Option<DateTime<Utc>>> {
         let met = self.met(subject, None, false, true);
         met.into_iter()
-            .map(|rule| (SmolStr::new(&rule.id), rule.at.and_then(|at| at.of(&subject.issue.facts))))
+            .map(|rule| (SmolStr::new(&rule.id), rule.at.and_then(|at| at.of(&subject.issue))))
             .collect()
     }
 
@@ -132,7 +132,7 @@ impl Subject<'_> {
 
     /// Whether a lasting rule that holds fires.
     pub(super) fn edge(&self, rule: &Rule) -> Edge {
-        let at = rule.at.and_then(|at| at.of(&self.issue.facts));
+        let at = rule.at.and_then(|at| at.of(&self.issue));
         match self.issue.deciding.get(rule.id.as_str()) {
             Some(before) if at.is_none() || *before == at => Edge::DecidesAlready,
             _ if at.is_some() && self.firing(rule).at_done == at => Edge::AtDone,

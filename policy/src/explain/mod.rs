@@ -340,7 +340,8 @@ pub fn explain(
         explanation.remarks.push("outcomes change the project's risk and run no rule".into());
     }
     if sights.iter().any(|sight| sight.event.as_ref().is_some_and(|event| event.by_us)) {
-        let remark = "this was done by our own account: it fires no rule but those that ask for `event.by_us`";
+        let remark =
+            "this was done by our own account: it fires no rule but those that ask for `event.by_us`";
         explanation.remarks.push(remark.into());
     }
     explanation.remarks.extend(decision.notes.iter().filter_map(remark));

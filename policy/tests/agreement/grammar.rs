@@ -58,6 +58,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("issue.key", &[]),
     ("issue.url", &[]),
     ("issue.assignee", &[]),
+    ("issue.acknowledged_by", &[]),
     ("issue.status", &[]),
     ("issue.state", &["open", "closed"]),
     ("event.type", TYPES),
@@ -486,9 +487,13 @@ impl<'a> Grammar<'a> {
             (Kind::Int, true) => Made::new(self.choices.of(NUMBERS)),
             (Kind::Int, false) => Made::new("issue.number"),
             (Kind::Time, true) => Made::new(format!("timestamp(\"{}\")", self.choices.of(TIMESTAMPS))),
-            (Kind::Time, false) => {
-                Made::new(self.choices.of(&["now", "issue.due_at", "issue.created_at", "issue.updated_at"]))
-            }
+            (Kind::Time, false) => Made::new(self.choices.of(&[
+                "now",
+                "issue.due_at",
+                "issue.created_at",
+                "issue.updated_at",
+                "issue.acknowledged_at",
+            ])),
             (Kind::Duration, _) => Made::new(format!("duration(\"{}\")", self.choices.of(DURATIONS))),
         }
     }

@@ -87,7 +87,16 @@ impl World {
             .of(&["2026-11-20T10:00:00Z", "1970-01-01T00:00:00Z", "8999-12-31T23:59:59.5Z"])
             .parse()
             .unwrap();
-        let json = Json::Object(event(&mut Draw { choices, lower }));
+        let mut event = event(&mut Draw { choices, lower });
+        let updated_at = event.get("updated_at").and_then(Json::as_str);
+        let updated_at = updated_at.map(|at| at.parse::<DateTime<Utc>>().unwrap());
+        // An answer that is older than a week is not believed, and no rule is asked.
+        if event["type"] == "issue_acknowledged"
+            && updated_at.is_some_and(|at| at + TimeDelta::days(7) <= now)
+        {
+            event.remove("updated_at");
+        }
+        let json = Json::Object(event);
         let (issue, happening) = seen(&json, now);
         let mut said = json;
         if loud {
@@ -186,6 +195,9 @@ fn seen(event: &Json, now: DateTime<Utc>) -> (Value, Value) {
     // A provider's clock is believed up to a day ahead.
     let updated_at = time("updated_at").or(time("created_at").filter(|_| opening));
     let updated_at = updated_at.map(|at| if at > now + TimeDelta::days(1) { now } else { at });
+    // That it was acknowledged is no change of the issue.
+    let answers = event["type"] == "issue_acknowledged";
+    let acknowledged = answers && event["by_us"] != true;
     let state = match (event["type"].as_str(), event["state"].as_str()) {
         (Some("issue_deleted"), _) => "closed".into(),
         (_, Some(state)) => state.into(),
@@ -224,7 +236,9 @@ fn seen(event: &Json, now: DateTime<Utc>) -> (Value, Value) {
         ("status", text("status")),
         ("state", state),
         ("created_at", stamp(time("created_at"))),
-        ("updated_at", stamp(updated_at)),
+        ("updated_at", stamp(updated_at.filter(|_| !answers))),
+        ("acknowledged_at", stamp(acknowledged.then(|| updated_at.unwrap_or(now)))),
+        ("acknowledged_by", if acknowledged { text("actor") } else { Value::Null }),
         ("due_at", stamp(time("due_at"))),
     ]);
     let change = event["change"].as_object().unwrap();

@@ -56,6 +56,7 @@ fn events() -> impl Strategy<Value = IssueEvent> {
         EventType::IssueCommented,
         EventType::IssueClosed,
         EventType::IssueReopened,
+        EventType::IssueAcknowledged,
         EventType::IssueDeleted,
         EventType::MilestoneUpdated,
     ]);

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     Provider,
+    answers::{Aside, answer},
     clean::{self, Changes},
-    delivery::{Delivery, Reading, Unreadable},
+    delivery::{Delivery, Reading, Told, Unreadable},
     instant,
     json::Field,
 };
@@ -64,7 +65,7 @@ pub(super) fn milestone(delivery: &Delivery<'_>, payload: &Payload<'_>) -> Resul
     let mut changes = Changes::default();
     changes.moved("due_at", words(date(&moved.from, place.zone)), words(event.due_at.clone()));
     event.change = changes.into_map();
-    Ok(Reading::Event(Box::new(event)))
+    Ok(Reading::Event(Box::new(event.into())))
 }
 
 /// Where an event belongs.
@@ -109,7 +110,8 @@ impl Place {
     }
 }
 
-fn is_repository(name: &str) -> bool {
+/// Whether it is `owner/repo`.
+pub(crate) fn is_repository(name: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     };
@@ -153,7 +155,13 @@ fn of_issue(
     event.updated_at = issue.updated_at.text().and_then(instant::timestamp);
     (event.due_at, event.due_milestone) = due(payload, issue, place.zone);
     event.change = changes(payload, issue, &event, place.zone).into_map();
-    Ok(Reading::Event(Box::new(event)))
+    let aside = Aside {
+        comment: payload.comment.get().and_then(|comment| comment.body.text()),
+        moved_on: event.event_type == EventType::IssueClosed,
+        by_machine: payload.sender.get().is_some_and(|sender| sender.kind.text() == Some("Bot")),
+    };
+    let answer = answer(&event, aside, &delivery.config.answers);
+    Ok(Reading::Event(Box::new(Told { event, answer })))
 }
 
 fn labels<'a>(issue: &'a Issue<'_>) -> impl Iterator<Item = &'a str> {

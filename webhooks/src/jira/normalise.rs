@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     Provider,
+    answers::{Aside, answer},
     clean::{self, Changes},
-    delivery::{Delivery, Reading, Unreadable},
+    delivery::{Delivery, Reading, Told, Unreadable},
     instant,
     json::Field,
 };
@@ -93,7 +94,7 @@ fn of_issue(
     event.issue_key = Some(key.to_owned());
     event.url = address.and_then(|address| browse_url(address, key)).map_or(Said::Nothing, Said::Value);
     event.updated_at = updated_at;
-    event.actor = actor(payload);
+    event.actor = doer(payload).and_then(person);
     event.by_us = delivery.config.accounts.have(Provider::Jira, event.actor.as_deref());
     event.delivery_id = delivery.id.map(str::to_owned);
     if let Some(fields) = issue.fields.get() {
@@ -117,10 +118,17 @@ fn of_issue(
     let mut changes = changelog::changes(payload, zone, event.assignee.value().map(String::as_str));
     state_change(&event.event_type, &mut changes);
     event.change = changes.into_map();
-    Ok(Reading::Event(Box::new(event)))
+    let aside = Aside {
+        comment: payload.comment.get().and_then(|comment| comment.body.text()),
+        moved_on: moved_on(payload, issue),
+        by_machine: doer(payload).is_some_and(|user| user.account_type.text() == Some("app")),
+    };
+    let answer = answer(&event, aside, &delivery.config.answers);
+    Ok(Reading::Event(Box::new(Told { event, answer })))
 }
 
-fn is_key(key: &str) -> bool {
+/// Whether it is `KEY-7`.
+pub(crate) fn is_key(key: &str) -> bool {
     key.len() <= MAX_KEY_BYTES
         && key.rsplit_once('-').is_some_and(|(project, number)| {
             project.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -157,11 +165,19 @@ fn person(user: &User<'_>) -> Option<String> {
     id.filter(|id| !id.is_empty()).map(clean::name)
 }
 
-fn actor(payload: &Payload<'_>) -> Option<String> {
+/// Who did it.
+fn doer<'p>(payload: &'p Payload<'_>) -> Option<&'p User<'p>> {
     let comment = payload.comment.get();
     let user = payload.user.get();
     let author = || comment.and_then(|comment| comment.update_author.get().or_else(|| comment.author.get()));
-    user.or_else(author).and_then(person)
+    user.or_else(author)
+}
+
+/// Whether the issue got another status, which is one of work that has begun or is done. What goes back to the beginning does not move on.
+fn moved_on(payload: &Payload<'_>, issue: &Issue<'_>) -> bool {
+    let status = issue.fields.get().and_then(|fields| fields.status.get());
+    let category = status.and_then(|status| status.category.get()).and_then(|category| category.key.text());
+    changelog::item(payload, "status").is_some() && matches!(category, Some("indeterminate" | "done"))
 }
 
 fn assignee(fields: &Fields<'_>) -> (Said<String>, Said<Vec<String>>) {

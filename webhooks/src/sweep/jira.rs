@@ -151,12 +151,7 @@ impl Site {
     }
 
     /// The next page's issues, as events.
-    async fn page(
-        &self,
-        place: &mut Place,
-        jql: &str,
-        config: &Config,
-    ) -> Result<Vec<IssueEvent>, Trouble> {
+    async fn page(&self, place: &mut Place, jql: &str, config: &Config) -> Result<Vec<IssueEvent>, Trouble> {
         let mut asked = json!({"jql": jql, "maxResults": PAGE, "fields": FIELDS});
         let path = match self.cloud {
             true => {
@@ -225,7 +220,7 @@ impl Site {
                 event.event_type = EventType::IssueCreated;
             }
             tracing::info!(event_id = event.event_id, "an issue's change that had not arrived was taken in");
-            world.admission.append_event(event, None).await?;
+            world.admission.append_told(&event.into(), None).await?;
             count(1, "taken");
         }
         Ok(())
@@ -394,10 +389,9 @@ fn read(issue: &str, config: &Config) -> Option<IssueEvent> {
     let updated = crate::instant::timestamp(&fields.updated)?.timestamp_millis();
     let id = format!("swept {key} {updated}");
     let payload = format!("{{\"webhookEvent\":\"jira:issue_updated\",\"issue\":{issue}}}");
-    let delivery =
-        Delivery { event: None, id: Some(&id), body: payload.as_bytes(), json: &payload, config };
+    let delivery = Delivery { event: None, id: Some(&id), body: payload.as_bytes(), json: &payload, config };
     match jira::read(&delivery) {
-        Ok(Reading::Event(event)) => Some(IssueEvent { delivery_id: None, swept: true, ..*event }),
+        Ok(Reading::Event(told)) => Some(IssueEvent { delivery_id: None, swept: true, ..told.event }),
         Ok(Reading::Ignored(_)) | Err(_) => None,
     }
 }

@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use super::{Change, ChangeKind, named, span::Times};
 use crate::{
+    Acknowledged,
     condition::field::{Field, Type},
     decide::{Occasion, Sight},
     explain::{
@@ -70,7 +71,7 @@ impl Edit {
                 | Field::Status
                 | Field::Title
                 | Field::DueAt => 0,
-                Field::State => 1,
+                Field::State | Field::AcknowledgedAt | Field::AcknowledgedBy => 1,
                 Field::UpdatedAt => 2,
                 field if field.is_of_event() => 1,
                 _ => 3,
@@ -176,6 +177,8 @@ impl Edit {
             (Field::EventActor, New::Text(who)) => format!("for an event by {}", named(who)),
             (_, New::Flag(true)) => "if our own account had done it".into(),
             (_, New::Flag(false)) => "if somebody else had done it".into(),
+            (Field::AcknowledgedAt, New::Null) => "if nobody had acknowledged it".into(),
+            (Field::AcknowledgedBy, New::Text(who)) => format!("if {} had acknowledged it", named(who)),
             (_, New::Null) => format!("without {name}"),
             (_, New::Time(at)) => match &self.range {
                 Some(range) => format!("with {name} {}", range.of_field()),
@@ -216,6 +219,23 @@ fn owned(text: &str) -> Option<SmolStr> {
 }
 
 fn set_fact(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
+    if matches!(field, Field::AcknowledgedAt | Field::AcknowledgedBy) {
+        let known = sight.issue.acknowledged().cloned();
+        let nobody = || Acknowledged { at: sight.now, by: None, through: None, asked_at: None };
+        let acknowledged = match (field, new) {
+            (Field::AcknowledgedAt, New::Null) => None,
+            (Field::AcknowledgedAt, New::Time(at)) => {
+                Some(Acknowledged { at: *at, ..known.unwrap_or_else(nobody) })
+            }
+            (Field::AcknowledgedBy, New::Null) => known.map(|known| Acknowledged { by: None, ..known }),
+            (Field::AcknowledgedBy, New::Text(who)) => {
+                Some(Acknowledged { by: owned(who), ..known.unwrap_or_else(nobody) })
+            }
+            _ => return None,
+        };
+        sight.issue.set_acknowledged(acknowledged);
+        return Some(());
+    }
     let facts = &mut *sight.issue.facts;
     let time = |new: &New| match new {
         New::Null => Some(None),
@@ -289,13 +309,16 @@ fn set_event(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
     match (field, new) {
         (Field::EventType, New::Text(word)) => {
             event.event_type = EventType::from(word.as_str());
-            let facts = &mut *sight.issue.facts;
             // As such an event would leave the issue.
             match event.event_type {
-                EventType::IssueClosed => facts.state = Said::Value(IssueState::Closed),
-                EventType::IssueReopened => facts.state = Said::Value(IssueState::Open),
+                EventType::IssueClosed => sight.issue.facts.state = Said::Value(IssueState::Closed),
+                EventType::IssueReopened => sight.issue.facts.state = Said::Value(IssueState::Open),
+                EventType::IssueAcknowledged if sight.issue.acknowledged().is_none() => {
+                    let by = event.actor.as_deref().map(SmolStr::from);
+                    sight.issue.acknowledge(sight.now, by, None);
+                }
                 EventType::IssueDeleted => {
-                    facts.state = Said::Value(IssueState::Closed);
+                    sight.issue.facts.state = Said::Value(IssueState::Closed);
                     sight.issue.deleted = true;
                 }
                 _ => {}
