@@ -33,6 +33,20 @@ open_enum! {
     }
 }
 
+open_enum! {
+    /// By what a person answered.
+    AcknowledgedBy {
+        /// A comment that begins with the agreed word.
+        Comment = "comment",
+        /// Taking the issue: the actor is its new assignee.
+        Assignment = "assignment",
+        /// Moving the issue on.
+        Status = "status",
+        /// Acknowledging the page.
+        Pagerduty = "pagerduty",
+    }
+}
+
 /// Where the event came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -153,12 +167,19 @@ pub struct IssueEvent {
     /// Who did it: GitHub login in lower case, Jira accountId or name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
+    /// True where the actor is one of the accounts that the configuration names as our own: what our own actions did. It fires
+    /// nothing but rules that read `event.by_us`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_us: bool,
     /// The provider's id of the delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<String>,
     /// What changed, by our field names (`labels`, `assignees`, `due_at`, `due_milestone`, `title`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub change: BTreeMap<String, FieldChange>,
+    /// Of an acknowledgement: by what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<AcknowledgedBy>,
     /// True where no delivery brought this: it is the issue's state as a sweep found it. A state that says nothing new is
     /// no event, so it fires nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -196,9 +217,33 @@ impl IssueEvent {
             due_at: Said::Nothing,
             due_milestone: Said::Nothing,
             actor: None,
+            by_us: false,
             delivery_id: None,
             change: BTreeMap::new(),
+            by: None,
             swept: false,
+        }
+    }
+
+    /// The acknowledgement that lies in this event: an event of its own, with an id derived from this one's, which says who answered,
+    /// when and by what, and nothing else of the issue.
+    pub fn acknowledgement(&self, by: AcknowledgedBy) -> Self {
+        let event_id = id::acknowledgement(&self.event_id);
+        Self {
+            repo: self.repo.clone(),
+            issue_number: self.issue_number,
+            issue_key: self.issue_key.clone(),
+            updated_at: self.updated_at,
+            actor: self.actor.clone(),
+            delivery_id: self.delivery_id.clone(),
+            by: Some(by),
+            ..Self::new(
+                event_id,
+                &self.project_id,
+                self.source,
+                EventType::IssueAcknowledged,
+                &self.issue_ref,
+            )
         }
     }
 

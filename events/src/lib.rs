@@ -30,7 +30,7 @@ pub use action::{Action, ActionKind, Resolved};
 pub use by_hand::Mistake;
 pub use control::Control;
 pub use dead_letter::{DeadLetter, MAX_ORIGINAL_BYTES, Origin, Original};
-pub use issue_event::{EventType, FieldChange, IssueEvent, IssueState, Source};
+pub use issue_event::{AcknowledgedBy, EventType, FieldChange, IssueEvent, IssueState, Source};
 pub use issue_ref::{issue_ref_of_github, issue_ref_of_jira, issue_ref_of_milestone};
 pub use message::Message;
 pub use outcome::{Carried, Outcome, Risk, Unsent};

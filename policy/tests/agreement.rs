@@ -48,6 +48,8 @@ fn policy_of(conditions: &[String]) -> Result<Ruleset, String> {
         .iter()
         .enumerate()
         .map(|(place, condition)| {
+            // About what our own account did rules are asked that ask for it.
+            let condition = format!("({condition}\n) && (event.by_us || !event.by_us)");
             json!({
                 "id": format!("r{place}"), "when": condition, "rationale": "r", "continue": true, "on_closed": true,
                 "cooldown": "0s", "then": { "action": "post_nudge", "target": "owner:x" },
@@ -300,9 +302,12 @@ fn the_grammar_covers_the_language() {
         "issue.created_at",
         "issue.updated_at",
         "issue.due_at",
+        "issue.acknowledged_at",
+        "issue.acknowledged_by",
         "event.type",
         "event.source",
         "event.actor",
+        "event.by_us",
         "event.changed",
         "event.labels_added",
         "event.labels_removed",

@@ -80,7 +80,7 @@ impl Counting<'_, '_> {
                 let compared = self.bytes(left).min(self.bytes(right)) / COMPARED;
                 sum([self.term(left), self.term(right), compared])
             }
-            Test::ListIsNull { .. } => 1,
+            Test::Flag(_) | Test::ListIsNull { .. } => 1,
             Test::In { term, list } => {
                 let bytes = self.bytes(term);
                 let compared = match list {

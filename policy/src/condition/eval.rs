@@ -200,6 +200,7 @@ impl<'v, 'a> Scope<'v, 'a> {
                 Ok(op.holds(&i64::try_from(size).unwrap_or(i64::MAX), *number))
             }
             Test::Compare { op, left, right } => compare(*op, &self.term(left)?, &self.term(right)?),
+            Test::Flag(field) => Ok(self.view.flag(*field)),
             Test::ListIsNull { list, null } => Ok(self.view.list(*list).is_none() == *null),
             Test::In { term, list } => self.is_in(term, list),
             Test::Text { method, text, part } => Ok(method.holds(self.text(text)?, self.text(part)?)),
@@ -240,7 +241,8 @@ impl<'v, 'a> Scope<'v, 'a> {
                     Type::Text => self.view.text(*field).map(Value::Text),
                     Type::Int => self.view.int(*field).map(Value::Int),
                     Type::Time => self.view.time(*field).map(Value::Time),
-                    Type::Duration => None,
+                    // No field is a duration, and one that is true or false is no term.
+                    Type::Duration | Type::Bool => None,
                 };
                 value.unwrap_or(Value::Null)
             }

@@ -55,6 +55,7 @@ impl Work<'_> {
             };
             self.remember(subject, &action, to);
             self.decision.actions.push(action);
+            subject.escalated |= then.action == ActionKind::EscalateOwner;
             if then.action == ActionKind::AssignOwner {
                 self.assign(subject, target.trim_start_matches("owner:"));
             }

@@ -18,6 +18,9 @@
 //!   days: an older one cannot be told from a replay.
 //! - An event counts once: by its id or its payload for seven days, and for as long as nothing younger is known of its issue.
 //! - Closed and deleted issues have no rules but those with `on_closed`; so a rule comes to decide a reopened issue anew.
+//! - What our own accounts did ([`IssueEvent::by_us`]) fires nothing: momentary rules are not asked, lasting ones come to decide the
+//!   issue in silence, so that they do not fire for it at the next event either. A rule that reads `event.by_us`, which makes it
+//!   momentary, is asked as about any event.
 //! - `cooldown` suppresses a firing and does not put it off: the rule has had its turn. It counts from the rule's last
 //!   action for the issue, repeats included. A firing none of whose targets resolves makes no action and starts no cooldown.
 //! - A condition that cannot be said to hold or not (an error) does not hold.
@@ -41,6 +44,11 @@
 //! such action that was made while the issue was open, of which the latest sixteen are remembered. It is decided by the event that closes, from the
 //! issue's state alone: what became of an action stands in another topic, in no order with events, so looking at it would make
 //! decisions depend on who read what first. Whether there is something to take back is for whoever carries it to know.
+//!
+//! # Answers
+//! An `issue_acknowledged` says that a person answered: [`Issue::acknowledged`], the first since the issue was opened, reopened or last
+//! escalated by a rule. Reopening and `escalate_owner` ask anew. Rules of the same decision still see the answer before.
+//! One that is older than seven days cannot be told from a replay, and says nothing.
 //!
 //! # Milestones
 //! A `milestone_updated` moves the due date of the open issues that follow the milestone, and is an event for each of them.
@@ -284,6 +292,8 @@ struct Subject<'a> {
     key: Key,
     before: Option<&'a Issue>,
     issue: Issue,
+    /// People were called: an earlier answer of theirs is none to that.
+    escalated: bool,
 }
 
 impl<'a> Work<'a> {
@@ -319,7 +329,7 @@ impl<'a> Work<'a> {
             Some(issue) => issue.clone(),
             None => Issue::default(),
         };
-        Subject { project, issue_ref, key, before, issue }
+        Subject { project, issue_ref, key, before, issue, escalated: false }
     }
 
     /// Puts a changed issue down, and the load of whoever it is assigned to.

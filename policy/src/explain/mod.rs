@@ -229,6 +229,8 @@ pub enum NotAsked {
     OtherTimer,
     /// It reads `event`, and there is none.
     NoEvent,
+    /// Our own account did this, and the rule does not read `event.by_us`.
+    ByUs,
 }
 
 /// What became of a rule whose condition held.
@@ -268,6 +270,8 @@ pub enum Became {
         /// The value.
         at: DateTime<Utc>,
     },
+    /// Our own account did this: it decides the issue from here on, in silence.
+    ByUs,
     /// What set the timer is no longer so: `at` moved or was done, or the rule no longer decides the issue.
     NoLongerDue,
 }
@@ -344,6 +348,11 @@ pub fn explain(
     }
     if let Case::Input(Input::Outcome(_)) = case {
         explanation.remarks.push("outcomes change the project's risk and run no rule".into());
+    }
+    if sights.iter().any(|sight| sight.event.as_ref().is_some_and(|event| event.by_us)) {
+        let remark =
+            "this was done by our own account: it fires no rule but those that ask for `event.by_us`";
+        explanation.remarks.push(remark.into());
     }
     explanation.remarks.extend(decision.notes.iter().filter_map(remark));
     explanation.remarks.extend(decision.actions.iter().filter_map(taken_back));

@@ -63,7 +63,7 @@ pub(super) fn rules(round: &Round<'_>, timers: &[SetTimer], tells: impl Fn(&Rule
             before: Before {
                 decided: sight.issue.deciding.contains_key(rule.id.as_str()),
                 fired_at: sight.firing(rule).fired_at,
-                at: rule.at.and_then(|at| at.of(&sight.issue.facts)),
+                at: rule.at.and_then(|at| at.of(&sight.issue)),
                 at_done: sight.firing(rule).at_done,
             },
             next_timer: timers.iter().find(|timer| timer.rule == rule.id).cloned(),
@@ -190,6 +190,7 @@ impl OfRules<'_> {
     fn not_asked(&self, rule: &Rule, place: usize, ruleset: &Ruleset) -> Option<NotAsked> {
         if !self.sight.asks(rule) {
             return Some(match &self.sight.occasion {
+                Occasion::Event | Occasion::LateEvent if rule.is_momentary() => NotAsked::ByUs,
                 Occasion::Timer => NotAsked::OtherTimer,
                 Occasion::LateEvent => NotAsked::Late,
                 _ => NotAsked::NoEvent,
@@ -227,9 +228,10 @@ impl OfRules<'_> {
         if !unresolved.is_empty() {
             return Some(Became::Unresolved);
         }
-        let at = rule.at.and_then(|at| at.of(&self.sight.issue.facts));
+        let at = rule.at.and_then(|at| at.of(&self.sight.issue));
         Some(match (edge, at) {
             (Edge::AtDone, Some(at)) => Became::AtDone { at },
+            (Edge::Fires, _) if self.sight.is_silent_for(rule) => Became::ByUs,
             _ => Became::DecidedAlready,
         })
     }

@@ -52,6 +52,9 @@ fn of_rule(rule: &OfRule, occasion: Occasion) -> Option<String> {
         Became::AtDone { at } => {
             format!("`{id}` holds, but its `at` ({}) counted already", shown::time(*at))
         }
+        Became::ByUs => {
+            format!("`{id}` decides the issue from here on, in silence: our own account did this")
+        }
         Became::NoLongerDue => format!("the timer of `{id}` no longer counts"),
     })
 }

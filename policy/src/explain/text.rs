@@ -11,6 +11,8 @@ use crate::TimerKind;
 
 /// Why a rule that reads `event` is not asked without one.
 const NO_EVENT: &str = "it reads `event`, and there is none";
+/// Why what we did fires nothing.
+const BY_US: &str = "this was done by our own account; the rule does not ask for `event.by_us`";
 /// How wide the text of a test is, before what it saw.
 const TEST_WIDTH: usize = 44;
 
@@ -169,6 +171,7 @@ fn not_asked(why: &NotAsked, no_event: &str) -> String {
         NotAsked::Late => "the event is late and the rule does not read `event`".into(),
         NotAsked::OtherTimer => "the timer is another rule's".into(),
         NotAsked::NoEvent => no_event.to_owned(),
+        NotAsked::ByUs => BY_US.to_owned(),
     }
 }
 
@@ -220,6 +223,7 @@ fn became_what(became: &Became, rule: &OfRule, would: bool) -> String {
                 repeats.unwrap_or_default()
             )
         }
+        Became::ByUs => format!("holds, and decides the issue from here on in silence: {BY_US}"),
         Became::NoLongerDue => {
             "its timer no longer counts: `at` moved, it fired for this `at` already, or another rule decides the issue"
                 .into()

@@ -43,7 +43,7 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
             rule.not_asked.as_ref().is_some_and(|why| matches!(why, NotAsked::AboveDecided { .. })),
             ended.is_some()
                 && rule.not_asked.is_some()
-                && !matches!(rule.not_asked, Some(NotAsked::Closed | NotAsked::Late)),
+                && !matches!(rule.not_asked, Some(NotAsked::Closed | NotAsked::Late | NotAsked::ByUs)),
             "{rule:?}"
         );
         if rule.ends_walk {
@@ -78,6 +78,10 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
                 assert_eq!((rule.before.at, rule.before.at_done), (Some(*at), Some(*at)), "{rule:?}");
                 assert!(!rule.momentary, "{rule:?}");
             }
+            Some(Became::ByUs) => assert!(
+                !rule.momentary && rule.before.at_done.is_none_or(|at| Some(at) != rule.before.at),
+                "{rule:?}"
+            ),
             Some(Became::NoLongerDue) => assert_eq!(of_issue.occasion, Occasion::Timer),
             None => {}
         }
@@ -202,7 +206,7 @@ fn an_issue_as_it_is_known_is_asked_without_an_event() {
     // The same comment again, ten minutes after the first: the cooldown is twenty.
     let again = issue.by_last_event.as_ref().unwrap();
     let ids: Vec<_> = again.rules.iter().map(|rule| rule.id.as_str()).collect();
-    assert_eq!((again.event_id.as_str(), ids), ("e1", vec!["comment", "gone", "first"]));
+    assert_eq!((again.event_id.as_str(), ids), ("e1", vec!["comment", "gone", "first", "ours"]));
     let suppressed = Became::Suppressed { until: minutes(20), cooldown: "20m".into() };
     assert_eq!(again.rules[0].became, Some(suppressed));
     let later = explain(&state, case, minutes(20), &RULESET, Focus::default());

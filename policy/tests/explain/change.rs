@@ -51,6 +51,7 @@ fn make(change: &Change, event: &mut IssueEvent, now: &mut DateTime<Utc>) {
             let open = change.value == Shown::Text("open".into());
             event.state = Said::Value(if open { IssueState::Open } else { IssueState::Closed });
         }
+        "event.by_us" => event.by_us = change.value == Shown::Flag(true),
         "event.type" => {
             let Shown::Text(word) = &change.value else { panic!("{change:?}") };
             event.event_type = EventType::from(word.as_str());
@@ -103,7 +104,7 @@ proptest! {
     #[test]
     fn a_range_of_times_is_neither_too_wide_nor_too_narrow(
         event in whole_events(),
-        rule in 0..10_usize,
+        rule in 0..11_usize,
         within in 1..100_i32,
     ) {
         let (now, rule) = (minutes(0), RULESET.rules().nth(rule).unwrap().id());

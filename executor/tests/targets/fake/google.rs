@@ -63,7 +63,7 @@ impl Google {
     /// The key of a service account, as Google gives it.
     pub fn key_file(&self) -> Value {
         json!({
-            "type": "service_account", "project_id": "acme", "private_key_id": "k1", "private_key": super::super::APP_KEY,
+            "type": "service_account", "project_id": "acme", "private_key_id": "k1", "private_key": include_str!("../app.pem"),
             "client_email": "breakdown@acme.iam.gserviceaccount.com", "client_id": "1",
             "token_uri": format!("{}/token", self.root),
         })

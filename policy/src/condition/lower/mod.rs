@@ -18,7 +18,7 @@ use cel::{
 use super::{
     Budget, MAX_DEPTH, Problem,
     expr::{Formula, List, Logic, Term},
-    field::Type,
+    field::{Field, Type},
     function,
     span::span,
 };
@@ -203,8 +203,13 @@ impl Lowering<'_> {
             Expr::Select(select) => match &select.operand.expr {
                 Expr::Ident(root) if !self.is_variable(root) => {
                     if select.test {
+                        let field = Field::find(root, &select.field);
+                        let null = match field.is_some_and(|field| field.spec().value_type == Type::Bool) {
+                            true => "",
+                            false => " != null",
+                        };
                         let hint =
-                            format!("every field is always there: write `{root}.{} != null`", select.field);
+                            format!("every field is always there: write `{root}.{}{null}`", select.field);
                         return self.refuse(node, "`has` is not part of the language", hint);
                     }
                     self.field(node, root, &select.field)
@@ -309,6 +314,7 @@ fn plural(value_type: Type) -> &'static str {
         Type::Int => "numbers",
         Type::Time => "times",
         Type::Duration => "durations",
+        Type::Bool => "conditions",
     }
 }
 

@@ -264,6 +264,10 @@ impl<'s> Search<'s> {
     fn in_the_way(&mut self, sight: &Sight) -> Vec<Edit> {
         let rule = self.rule;
         let mut suggest = Suggest::new(sight);
+        if self.goal == Goal::Fire && sight.is_silent_for(rule) && !sight.issue.deleted {
+            suggest.not_by_us();
+            return suggest.edits;
+        }
         if !sight.asks(rule) || sight.issue.deleted {
             return Vec::new();
         }
@@ -328,6 +332,9 @@ impl<'s> Search<'s> {
     fn obstacle(&mut self, sight: &Sight) -> Option<String> {
         if self.goal != Goal::Fire {
             return None;
+        }
+        if sight.is_silent_for(self.rule) {
+            return Some("our own account did this, and the rule does not ask for `event.by_us`".into());
         }
         if !sight.asks(self.rule) {
             return Some(match sight.occasion {

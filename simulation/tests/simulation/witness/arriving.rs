@@ -42,7 +42,10 @@ impl Arriving {
     pub(super) fn new(letters: &[Letter]) -> Self {
         let of = |letter: &Letter| {
             let number = letter.number;
-            (0..ANEW).map(|anew| (letter.event_id(anew), number)).collect::<Vec<_>>()
+            let ids = (0..ANEW).map(|anew| letter.event_id(anew));
+            // Whoever closes an issue answers, too.
+            let with_answer = ids.flat_map(|id| [events::id::acknowledgement(&id), id]);
+            with_answer.map(|id| (id, number)).collect::<Vec<_>>()
         };
         let known = |letter: &Letter| Known {
             project: letter.project,
