@@ -87,6 +87,15 @@ async fn a_retry_finds_its_own_meeting_wherever_others_are_busy_by_then() {
 }
 
 #[tokio::test]
+async fn who_is_asked_for_twice_at_once_has_two_meetings_one_after_the_other() {
+    let (radicale, target) = start("twice").await;
+    let actions: Vec<Value> = (0..4).map(|n| meeting(&radicale, &format!("a-{n}"))).collect();
+    let verdicts = futures::future::join_all(actions.iter().map(|action| attempt(&target, action))).await;
+    verdicts.iter().for_each(|verdict| assert!(reference(verdict).is_some()));
+    assert_eq!(starts(&radicale).await, ["101500Z", "103000Z", "104500Z", "110000Z"]);
+}
+
+#[tokio::test]
 async fn what_comes_again_every_day_is_busy_every_day() {
     let (radicale, target) = start("daily").await;
     radicale.busy("bo", "mornings", "060000", "153000", "RRULE:FREQ=DAILY\r\n").await;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     HOSTILE, attempt, clock,
     fake::{
-        Fault,
+        Fault, client,
         google::{CALENDARS, Google},
         inert,
     },
@@ -72,6 +72,16 @@ async fn everybody_meets_at_the_earliest_time_at_which_all_can() {
 }
 
 #[tokio::test]
+async fn who_is_asked_for_twice_at_once_has_two_meetings_one_after_the_other() {
+    let (google, target) = start().await;
+    let actions: Vec<Value> = (0..6).map(|n| meeting(&format!("a-{n}"), CALENDARS)).collect();
+    let verdicts = futures::future::join_all(actions.iter().map(|action| attempt(&target, action))).await;
+    verdicts.iter().for_each(|verdict| assert!(reference(verdict).is_some()));
+    let times = ["10:15", "10:30", "10:45", "11:00", "11:15", "11:30"];
+    assert_eq!(starts(&google), times.map(|time| format!("2026-03-02T{time}:00Z")));
+}
+
+#[tokio::test]
 async fn a_retry_finds_its_own_meeting_though_everybody_is_busy_by_it() {
     let (google, target) = start().await;
     google.way.fault(EVENTS, Fault::BrokenAfter);
@@ -94,8 +104,7 @@ async fn another_event_of_the_same_id_is_not_taken_for_ours() {
     let id = google.booked()[0]["id"].as_str().unwrap().to_owned();
     let url = format!("{}/calendars/primary/events/{id}", google.base);
     let stolen = json!({ "extendedProperties": { "private": { "breakdown": "a-2" } } });
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-    let patched = client.patch(url).bearer_auth("ya29.1").json(&stolen).send().await.unwrap();
+    let patched = client().patch(url).bearer_auth("ya29.1").json(&stolen).send().await.unwrap();
     assert_eq!(patched.status(), 200);
     let why = "google: another event has the id of this meeting";
     assert_eq!(rejected(attempt(&target, &meeting("a-1", CALENDARS)).await), why);

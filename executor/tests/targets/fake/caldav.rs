@@ -16,17 +16,19 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::Way;
 
+/// By path, each object with how often it was put.
+type Objects = Arc<Mutex<BTreeMap<String, (String, usize)>>>;
+
 #[derive(Clone)]
 pub struct Caldav {
     pub way: Way,
     pub base: String,
-    /// Each with how often it was put.
-    state: Arc<Mutex<BTreeMap<String, (String, usize)>>>,
+    state: Objects,
 }
 
 impl Caldav {
     pub async fn start() -> Self {
-        let state = Arc::default();
+        let state = Objects::default();
         let router = Router::new().fallback(answer).with_state(Arc::clone(&state));
         let way = Way::default();
         let base = way.serve(router).await;
@@ -44,7 +46,7 @@ impl Caldav {
 }
 
 async fn answer(
-    State(state): State<Arc<Mutex<BTreeMap<String, (String, usize)>>>>,
+    State(state): State<Objects>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,

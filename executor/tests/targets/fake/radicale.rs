@@ -36,7 +36,7 @@ impl Radicale {
     /// Calendars of Alice, Bo and their team below `/HOME/`.
     pub async fn start(home: &str) -> Self {
         let base = tokio::task::spawn_blocking(server).await.unwrap().to_owned();
-        let client = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+        let client = super::client();
         let radicale = Self { base, home: home.to_owned(), client };
         assert_eq!(radicale.ask("MKCOL", &format!("/{home}/"), "").await.0, 201);
         for calendar in ["alice", "bo", "team"] {
