@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Message, Said, id, open_enum::open_enum, topic};
+use crate::{Message, Said, id, instant, open_enum::open_enum, topic};
 
 open_enum! {
     /// What happened to the issue.
@@ -152,13 +152,13 @@ pub struct IssueEvent {
     #[serde(default, skip_serializing_if = "Said::is_nothing")]
     pub state: Said<IssueState>,
     /// When the issue was created.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "instant::option", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime<Utc>>,
     /// When the provider last changed the issue; orders events of one issue.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "instant::option", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime<Utc>>,
     /// When the issue is due.
-    #[serde(default, skip_serializing_if = "Said::is_nothing")]
+    #[serde(default, deserialize_with = "instant::said", skip_serializing_if = "Said::is_nothing")]
     pub due_at: Said<DateTime<Utc>>,
     /// Number of the GitHub milestone that `due_at` follows; null when the issue has a due date of its own or no
     /// milestone.

@@ -12,6 +12,7 @@ mod by_hand;
 mod control;
 mod dead_letter;
 pub mod id;
+mod instant;
 mod issue_event;
 mod issue_ref;
 mod message;

@@ -115,13 +115,13 @@ impl Budget {
         if steps > cost::MAX_STEPS {
             let message = format!("the condition can take {steps} steps; {} is the limit", cost::MAX_STEPS);
             let hint = "nest `exists` and `all` less deeply, or split the rule";
-            return Err(Problem::new(None, message).hint(hint));
+            return Err(Problem::dear(message).hint(hint));
         }
         let Some(left) = self.steps.checked_sub(steps) else {
             let message =
                 format!("the conditions up to here can take {} steps together", cost::MAX_POLICY_STEPS);
             let hint = "nest `exists` and `all` less deeply, or split the policy by project";
-            return Err(Problem::new(None, message).hint(hint));
+            return Err(Problem::dear(message).hint(hint));
         };
         self.steps = left;
         Ok(())

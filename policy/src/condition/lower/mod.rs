@@ -20,7 +20,7 @@ use super::{
     expr::{Formula, List, Logic, Term},
     field::{Field, Type},
     function,
-    span::span,
+    span::Places,
 };
 use crate::diagnostic::{quoted, unseen};
 
@@ -32,8 +32,7 @@ pub(super) fn lower(
     budget: &mut Budget,
 ) -> Result<(Formula, bool), Vec<Problem>> {
     let mut lowering = Lowering {
-        text,
-        positions,
+        places: Places::new(text, positions),
         budget,
         variables: Vec::new(),
         depth: 0,
@@ -57,8 +56,7 @@ pub(super) fn lower(
 const MAX_PROBLEMS: usize = 20;
 
 struct Lowering<'a> {
-    text: &'a str,
-    positions: &'a SourceInfo,
+    places: Places<'a>,
     budget: &'a mut Budget,
     /// Variables of `exists` and `all`, innermost last.
     variables: Vec<Variable>,
@@ -123,12 +121,12 @@ impl Lowered {
 
 impl Lowering<'_> {
     fn span(&self, node: &IdedExpr) -> Option<Range<usize>> {
-        span(self.text, self.positions, node)
+        self.places.span(node)
     }
 
     /// As it was written.
     fn written(&self, node: &IdedExpr) -> &str {
-        self.span(node).and_then(|span| self.text.get(span)).unwrap_or_default()
+        self.span(node).and_then(|span| self.places.text().get(span)).unwrap_or_default()
     }
 
     /// As it was written, where that is short enough to be repeated in a hint; else `otherwise`.
