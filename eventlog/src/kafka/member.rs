@@ -26,10 +26,10 @@ use super::{
     producer::{Producer, Receipts},
     reader::{BATCH_BYTES, SLICE, is_gap, record_of},
     restore::{Patience, Restore},
-    step::Transaction,
+    step::{Transaction, Until},
     watch::OFFSETS,
 };
-use crate::{LogError, Polled, Record, Step, SubscriptionSpec};
+use crate::{LogError, NewRecord, Polled, Record, Step, SubscriptionSpec};
 
 /// How long a member is idle before it commits that it has passed transaction markers.
 const SETTLE_AFTER: Duration = Duration::from_millis(500);
@@ -44,14 +44,14 @@ enum Standing {
     /// It has no clients.
     Out,
     /// Its producer is not yet known to the brokers.
-    Preparing(Producer),
+    Preparing(Arc<Producer>),
     /// It is in the group.
-    In { producer: Producer, consumer: GroupConsumer },
+    In { producer: Arc<Producer>, consumer: GroupConsumer },
 }
 
 /// What the group gave it in this generation.
 struct Assignment {
-    generation: ConsumerGroupMetadata,
+    generation: Arc<ConsumerGroupMetadata>,
     partitions: BTreeSet<u32>,
     /// Partitions that are not taken over yet; `None` when all are.
     restore: Option<Restore>,
@@ -161,7 +161,7 @@ impl Member {
                 // Unique: a start never waits for, or fences, the one before it. Offsets are guarded by the group.
                 let id = format!("{group}-{}", uuid::Uuid::new_v4());
                 let producer = self.cluster.config.stepper(&id).create_with_context(Receipts);
-                self.standing = Standing::Preparing(producer.map_err(failed)?);
+                self.standing = Standing::Preparing(Arc::new(producer.map_err(failed)?));
                 Ok(())
             }
             Standing::Preparing(producer) => {
@@ -250,7 +250,7 @@ impl Member {
             let mut look = Patience::new(session, session);
             look.lose();
             self.assignment = Some(Assignment {
-                generation,
+                generation: Arc::new(generation),
                 restore: Some(Restore::of(partitions.clone())),
                 partitions,
                 ask_offsets: Patience::new(OFFSETS_WITHIN, 4 * OFFSETS_WITHIN),
@@ -452,7 +452,7 @@ impl Member {
     }
 
     /// Makes a step. After an error everything is lost.
-    pub(super) fn commit(&mut self, step: &Step) -> Result<(), LogError> {
+    pub(super) fn commit(&mut self, step: Step) -> Result<(), LogError> {
         let made = self.make(step);
         if made.is_err() {
             self.lose();
@@ -460,7 +460,7 @@ impl Member {
         made
     }
 
-    fn make(&mut self, step: &Step) -> Result<(), LogError> {
+    fn make(&mut self, step: Step) -> Result<(), LogError> {
         if step.partitions.is_empty() && step.append.is_empty() {
             return Ok(());
         }
@@ -489,25 +489,25 @@ impl Member {
         if offsets.len() != chosen.len() * self.spec.inputs.len() {
             return Err(LogError::Lost("an input partition of the step has no position".to_owned()));
         }
-        // Others take over a session after we fall silent; by then a step is better begun anew than insisted on.
-        let give_up = Instant::now() + 2 * self.cluster.config.session_timeout;
-        self.transact(&step.append, &partitions, &offsets, give_up)
+        self.transact(step.append, partitions, offsets)
     }
 
     fn transact(
         &mut self,
-        records: &[crate::NewRecord],
-        partitions: &[u32],
-        offsets: &[(Place, u64)],
-        give_up: Instant,
+        records: Vec<NewRecord>,
+        partitions: Vec<u32>,
+        offsets: Vec<(Place, u64)>,
     ) -> Result<(), LogError> {
         let (Standing::In { producer, .. }, Some(assignment)) = (&self.standing, &mut self.assignment) else {
             return Err(LogError::Lost(format!("this member of {} is not in the group", self.spec.group)));
         };
-        let transaction =
-            Transaction { records, partitions, offsets, generation: Some(&assignment.generation) };
-        transaction.run(producer, give_up)?;
-        assignment.cursors.committed(offsets);
+        // The brokers abort a step that is a session old, and take the partitions of a member that has not polled for three.
+        let (began, session) = (Instant::now(), self.cluster.config.session_timeout);
+        let until = Until { filled: began + session, committed: began + 2 * session };
+        let generation = Arc::clone(&assignment.generation);
+        let transaction = Transaction { records, partitions, offsets: offsets.clone(), generation };
+        transaction.run(producer, until)?;
+        assignment.cursors.committed(&offsets);
         self.settle_at = Instant::now() + SETTLE_AFTER;
         Ok(())
     }
@@ -518,7 +518,7 @@ impl Member {
         let Some(assignment) = &self.assignment else { return };
         let behind = assignment.cursors.behind_markers(&self.seen());
         if !behind.is_empty()
-            && let Err(error) = self.transact(&[], &[], &behind, Instant::now() + SETTLE_AFTER)
+            && let Err(error) = self.transact(Vec::new(), Vec::new(), behind)
         {
             tracing::warn!(%error, "a step that only moves offsets failed");
             self.lose();
