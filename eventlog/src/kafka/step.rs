@@ -208,10 +208,13 @@ fn of_record(record: &NewRecord, error: &KafkaError) -> LogError {
 mod tests {
     use std::sync::Mutex;
 
-    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::{
+        consumer::{BaseConsumer, Consumer},
+        mocking::{MockCluster, MockCoordinator},
+    };
 
     use super::*;
-    use crate::kafka::KafkaConfig;
+    use crate::kafka::{KafkaConfig, producer::Receipts};
 
     /// What a client does when it is called.
     #[derive(Clone, Copy, PartialEq)]
@@ -337,6 +340,30 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(!fake.calls.lock().unwrap().contains(&"commit"));
+    }
+
+    /// What the fake stands for: librdkafka waits for its group's coordinator without the timeout it is given.
+    #[test]
+    fn a_coordinator_that_stays_away_holds_up_no_step_for_ever() {
+        let cluster = MockCluster::new(2).unwrap();
+        cluster.create_topic("out", 1, 1).unwrap();
+        cluster.partition_leader("out", 0, Some(1)).unwrap();
+        cluster.coordinator(MockCoordinator::Transaction("t".to_owned()), 1).unwrap();
+        cluster.coordinator(MockCoordinator::Group("g".to_owned()), 2).unwrap();
+        cluster.broker_down(2).unwrap();
+        let config = KafkaConfig::new(&cluster.bootstrap_servers());
+        let producer = Arc::new(config.stepper("t").create_with_context::<_, Producer>(Receipts).unwrap());
+        producer.init_transactions(Duration::from_secs(30)).unwrap();
+        let until = Until { filled: Instant::now() + 3 * SPARE, ..in_a_minute() };
+        let made = transaction().run(&producer, until);
+        assert!(matches!(&made, Err(LogError::Lost(why)) if why.contains("does not come back")), "{made:?}");
+        cluster.broker_up(2).unwrap();
+        // Then also what was left behind ends.
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while Arc::strong_count(&producer) > 1 {
+            assert!(Instant::now() < give_up, "the thread that was left behind is still there");
+            std::thread::sleep(PAUSE);
+        }
     }
 
     #[test]
