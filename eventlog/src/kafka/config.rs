@@ -154,6 +154,8 @@ impl KafkaConfig {
         config
             .set("transactional.id", id)
             .set("transaction.timeout.ms", millis(self.session_timeout))
+            // Of a record that is not taken the client itself says so before its step is over (`step`).
+            .set("message.timeout.ms", millis(self.session_timeout * 4 / 5))
             // Closing a connection wakes what waits in vain for another (`step`). Longer than any request is waited for.
             .set("connections.max.idle.ms", millis(SOCKET_TIMEOUT + Duration::from_secs(5)));
         config
