@@ -32,7 +32,7 @@ use tokio::sync::oneshot;
 use super::{
     blocking::within,
     cursors::Place,
-    failure::classify,
+    failure::classify_known,
     producer::{Producer, Receipt, send},
 };
 use crate::{LogError, NewRecord};
@@ -198,7 +198,7 @@ fn lost(call: &str, error: &KafkaError) -> LogError {
 
 /// A record that can never be written is refused as such; the partitions are lost all the same.
 fn of_record(record: &NewRecord, error: &KafkaError) -> LogError {
-    match classify(&format!("step: append to {}", record.topic), error) {
+    match classify_known(&format!("step: append to {}", record.topic), error) {
         never @ (LogError::Refused(_) | LogError::Unfit(_)) => never,
         _ => lost(&format!("append to {}", record.topic), error),
     }
