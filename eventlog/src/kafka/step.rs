@@ -351,7 +351,7 @@ mod tests {
         cluster.coordinator(MockCoordinator::Transaction("t".to_owned()), 1).unwrap();
         cluster.coordinator(MockCoordinator::Group("g".to_owned()), 2).unwrap();
         cluster.broker_down(2).unwrap();
-        let config = KafkaConfig::new(&cluster.bootstrap_servers());
+        let config = KafkaConfig::new(cluster.bootstrap_servers());
         let producer = Arc::new(config.stepper("t").create_with_context::<_, Producer>(Receipts).unwrap());
         producer.init_transactions(Duration::from_secs(30)).unwrap();
         let until = Until { filled: Instant::now() + 3 * SPARE, ..in_a_minute() };
