@@ -339,6 +339,9 @@ async fn a_p0_bug_is_assigned_paged_told_and_met_about_and_taken_back_and_a_repl
         let replayed = tools.on("actions", data).await;
         assert_eq!(replayed.len() as u64, actions);
         assert_eq!(replayed[replayed.len() - 5..], replayed[..5], "the same log gives the same actions");
+        // Whatever is to be done is kept as pending in the step that consumes it.
+        let kept = tools.on("executor-state", data).await;
+        assert!(kept.len() == 5 && kept.iter().all(|entry| entry["state"] == "done"), "{kept:#?}");
         assert_eq!(tools.on("outcomes", data).await, outcomes, "nothing is done or said again");
         serve.stop().await;
         assert_eq!(tools.standing().await, before);
