@@ -33,7 +33,8 @@ def compact(value):
 
 for path in sorted((root / "samples/deliveries").glob("*.json")):
     target = path.name.split("-")[0]
-    seed(target, "issues\n" + compact(json.loads(path.read_text())))
+    event = "issue_comment" if "comment" in path.name else "issues"
+    seed(target, f"{event}\n" + compact(json.loads(path.read_text())))
 for example in sorted(root.glob("target/octokit/*/api.github.com/index.json")):
     for kind in json.loads(example.read_text()):
         if kind["name"] in ("issues", "issue_comment", "milestone", "ping", "label"):
@@ -51,8 +52,11 @@ seed("jira", "\n" + compact({"timestamp": 1770026400000, "webhookEvent": "jira:i
     "changelog": {"id": "1", "items": [{"field": "status", "fieldId": "status", "from": "1", "fromString": "To Do",
     "to": "3", "toString": "Done"}, {"field": "labels", "fieldId": "labels", "fromString": "", "toString": "a"}]}}))
 
+seed("github", "issue_comment\n" + compact({"action": "created", "comment": {"body": "/ack\n"}, "issue": {"number": 1,
+    "state": "open"}, "repository": {"full_name": "o/r"}, "sender": {"login": "kim", "type": "User"}}))
 right = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-for lines in ("{}", f"{right}\nHello, World!", f"{right}\n{right}\nx", "sha1=00\n{}", right.upper() + "\n"):
+pagerduty = right.replace("sha256", "v1")
+for lines in (f"{pagerduty},v1={'0' * 64}\n{{}}", f"v2=x, {pagerduty}\nHello, World!", "{}", f"{right}\nHello, World!", f"{right}\n{right}\nx", "sha1=00\n{}", right.upper() + "\n"):
     seed("signature", lines)
 
 for request in (

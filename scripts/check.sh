@@ -15,11 +15,11 @@ trap tidy EXIT
 step "formatting"
 cargo fmt --all --check
 
-# The broker's jars, the example payloads and a CalDAV server come over the network while cargo builds.
+# The broker's jars, the calendar server and the example payloads come over the network while cargo builds.
 mkdir -p target
 scripts/kafka.sh fetch >target/fetch-kafka.log 2>&1 & kafka=$!
-scripts/fetch-webhook-examples.sh >target/fetch-examples.log 2>&1 & examples=$!
 scripts/radicale.sh fetch >target/fetch-radicale.log 2>&1 & radicale=$!
+scripts/fetch-webhook-examples.sh >target/fetch-examples.log 2>&1 & examples=$!
 
 step "licences, duplicate versions, unsafe code"
 scripts/deny.sh
@@ -31,8 +31,8 @@ cargo clippy -p breakdown --no-default-features --locked -- -D warnings
 
 step "a broker, and real webhook payloads"
 wait "$examples" || { cat target/fetch-examples.log; exit 1; }
-wait "$kafka" || { cat target/fetch-kafka.log; exit 1; }
 wait "$radicale" || { cat target/fetch-radicale.log; exit 1; }
+wait "$kafka" || { cat target/fetch-kafka.log; exit 1; }
 scripts/kafka.sh up
 export REDPANDA_BROKERS=127.0.0.1:${BREAKDOWN_KAFKA_PORT:-19092}
 

@@ -96,6 +96,34 @@ async fn a_key_makes_one_thing() {
 }
 
 #[tokio::test]
+async fn what_was_made_with_a_key_is_found_by_it_and_deleted_once() {
+    let world = World::new().await;
+    let first = world.post("meetings", Some("a-1"), meeting("one")).await;
+    world.post("meetings", Some("a-2"), meeting("two")).await;
+    let by_key = async |key: &str| world.get(&format!("meetings?idempotency_key={key}")).await.1;
+    assert_eq!(by_key("a-1").await, json!([first.1]));
+    assert_eq!(by_key("a-3").await, json!([]));
+    let delete = async || {
+        let request = world.client.delete(format!("{}/meetings/m-1", world.base));
+        request.send().await.unwrap().status().as_u16()
+    };
+    world.mock.inject(Fault::status(503).on(Collection::Meetings));
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(delete().await);
+    }
+    assert_eq!(answers, [503, 204, 404]);
+    assert_eq!(by_key("a-1").await, json!([]));
+    assert_eq!(world.get("meetings/m-1").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        world.post("meetings", Some("a-1"), meeting("one")).await,
+        first,
+        "nothing is made a second time"
+    );
+    assert_eq!(world.mock.meetings().len(), 1);
+}
+
+#[tokio::test]
 async fn concurrent_requests_with_one_key_have_one_effect() {
     let world = World::new().await;
     world.mock.inject(Fault::delay(Duration::from_millis(300)));

@@ -145,6 +145,8 @@ pub(crate) enum ProviderName {
     Github,
     /// Jira.
     Jira,
+    /// PagerDuty.
+    Pagerduty,
 }
 
 #[derive(Debug, Args)]

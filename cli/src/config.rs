@@ -13,7 +13,7 @@ use executor::{Route, TargetConfig};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use webhooks::{Senders, SpoolLimits};
+use webhooks::{Accounts, Answers, Senders, SpoolLimits};
 
 use crate::{
     error::Failure,
@@ -39,11 +39,14 @@ struct File {
     webhooks: Webhooks,
     github: sweeps::Github,
     jira: sweeps::Jira,
+    pagerduty: Pagerduty,
+    acknowledge: Acknowledge,
     calendar: Calendar,
     executor: Executor,
     targets: BTreeMap<String, TargetConfig>,
     routes: Vec<Route>,
     projects: BTreeMap<String, Project>,
+    accounts: OwnAccounts,
 }
 
 impl File {
@@ -53,6 +56,7 @@ impl File {
             &self.redpanda.sasl_password,
             &self.github.webhook_secret,
             &self.jira.webhook_secret,
+            &self.pagerduty.webhook_secret,
             &self.github.token,
             &self.jira.token,
         ];
@@ -114,6 +118,29 @@ struct Calendar {
 struct Executor {
     give_up_after: Option<String>,
     proxy: Option<SecretString>,
+}
+
+/// `[pagerduty]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Pagerduty {
+    webhook_secret: Option<SecretString>,
+    allow_networks: Option<Vec<String>>,
+}
+
+/// `[acknowledge]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Acknowledge {
+    comments: Option<Vec<String>>,
+}
+
+/// `[accounts]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OwnAccounts {
+    github: Vec<String>,
+    jira: Vec<String>,
 }
 
 /// What `[projects.NAME]` says.
@@ -221,6 +248,8 @@ pub struct Settings {
     pub github_secret: Option<SecretString>,
     /// Comma-separated secrets.
     pub jira_secret: Option<SecretString>,
+    /// Comma-separated secrets.
+    pub pagerduty_secret: Option<SecretString>,
     /// Whom deliveries may come from, and through.
     pub senders: Senders,
     /// What is swept for what never arrived.
@@ -241,6 +270,10 @@ pub struct Settings {
     pub give_up_after: Duration,
     /// What belongs to which project.
     pub projects: BTreeMap<String, Project>,
+    /// Who we are at each provider.
+    pub accounts: Accounts,
+    /// Which comments acknowledge.
+    pub answers: Answers,
 }
 
 impl Settings {
@@ -298,11 +331,13 @@ impl Settings {
             trusted_proxies: networks("webhooks.trusted_proxies", &file.webhooks.trusted_proxies)?,
             github: allowed("github.allow_networks", file.github.allow_networks.as_deref())?,
             jira: allowed("jira.allow_networks", file.jira.allow_networks.as_deref())?,
+            pagerduty: allowed("pagerduty.allow_networks", file.pagerduty.allow_networks.as_deref())?,
         };
         let (mut github, mut jira) = (file.github, file.jira);
         let unswept = sweeps::unswept(&github, &jira);
         let github_secret = secret("GITHUB_WEBHOOK_SECRET", github.webhook_secret.take());
         let jira_secret = secret("JIRA_WEBHOOK_SECRET", jira.webhook_secret.take());
+        let pagerduty_secret = secret("PAGERDUTY_WEBHOOK_SECRET", file.pagerduty.webhook_secret);
         github.token = secret("GITHUB_TOKEN", github.token.take());
         jira.token = secret("JIRA_TOKEN", jira.token.take());
         let sweeps = Sweeps::resolve(github, jira, file.webhooks.sweep_every.as_deref(), &file.projects)?;
@@ -338,6 +373,7 @@ impl Settings {
             redpanda,
             github_secret,
             jira_secret,
+            pagerduty_secret,
             senders,
             sweeps,
             unswept,
@@ -352,6 +388,14 @@ impl Settings {
             routes: file.routes,
             give_up_after,
             projects: file.projects,
+            accounts: Accounts::new(
+                names("accounts.github", &file.accounts.github)?,
+                names("accounts.jira", &file.accounts.jira)?,
+            ),
+            answers: match &file.acknowledge.comments {
+                Some(words) => Answers::new(names("acknowledge.comments", words)?),
+                None => Answers::default(),
+            },
         })
     }
 }
@@ -484,6 +528,14 @@ pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, Failure> {
     humantime::parse_duration(text).map_err(|error| {
         Failure::usage(format!("{key}: {text:?} is no duration ({error}); write e.g. 90d or 15m"))
     })
+}
+
+/// Names and words, none of them empty.
+fn names<'n>(key: &str, list: &'n [String]) -> Result<impl Iterator<Item = &'n str> + use<'n>, Failure> {
+    match list.iter().any(|name| name.trim().is_empty()) {
+        true => Err(Failure::usage(format!("{key}: an entry is empty; fill it in, or leave it out"))),
+        false => Ok(list.iter().map(|name| name.trim())),
+    }
 }
 
 fn check_project_id(name: &str) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 use calendar_mock::CalendarMock;
 use eventlog::{Clock, Log};
 use events::topic;
+use executor::{Mode, Route};
 use gateway::Gateway;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -190,6 +191,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     }
     if roles.contains(&Role::Webhooks) {
         settings.unswept.iter().for_each(|unswept| warn!("{unswept}"));
+        warn_of_unknown_accounts(&settings);
     }
     if let (Some(sweeper), Some(made), Some(sweeps)) = (sweeper, made, &settings.sweeps) {
         say!("  sweeps     {}", sweeps.told());
@@ -290,6 +292,7 @@ fn roles(settings: &Settings, args: &Serve) -> Result<Vec<Role>, Failure> {
 fn prepare_demo(settings: &mut Settings, secret: &str) -> Result<Option<tempfile::TempDir>, Failure> {
     settings.github_secret = Some(SecretString::from(secret));
     settings.jira_secret = Some(SecretString::from(secret));
+    settings.pagerduty_secret = Some(SecretString::from(secret));
     settings.sweeps = None;
     settings.unswept.clear();
     if settings.data_dir_chosen || settings.redpanda.is_some() {
@@ -314,9 +317,9 @@ fn receivers(settings: &Settings) -> Result<webhooks::Config, Failure> {
     let config = webhooks::Config {
         github: secrets(Provider::Github, &settings.github_secret)?,
         jira: secrets(Provider::Jira, &settings.jira_secret)?,
-        projects: projects(settings)?,
+        pagerduty: secrets(Provider::Pagerduty, &settings.pagerduty_secret)?,
         senders: settings.senders.clone(),
-        ..webhooks::Config::default()
+        ..reading(settings)?
     };
     if Provider::ALL.iter().all(|provider| config.secrets(*provider).is_none()) {
         let names = Provider::ALL.map(Provider::secret_variable).join(" or ");
@@ -328,8 +331,35 @@ fn receivers(settings: &Settings) -> Result<webhooks::Config, Failure> {
     Ok(config)
 }
 
+/// What a delivery is read with: without secrets, so that nothing is received.
+pub(crate) fn reading(settings: &Settings) -> Result<webhooks::Config, Failure> {
+    Ok(webhooks::Config {
+        projects: projects(settings)?,
+        accounts: settings.accounts.clone(),
+        answers: settings.answers.clone(),
+        ..webhooks::Config::default()
+    })
+}
+
+/// Says for whose webhooks it is not known that we did what they tell of, though we do things there.
+fn warn_of_unknown_accounts(settings: &Settings) {
+    for provider in [Provider::Github, Provider::Jira] {
+        let acts = |name: &String| {
+            settings.targets.get(name).is_some_and(|target| target.kind() == provider.as_str())
+        };
+        let live = |route: &&Route| route.mode == Mode::Live && route.targets.iter().any(acts);
+        if settings.routes.iter().any(|route| live(&route)) && !settings.accounts.are_known(provider) {
+            warn!(
+                "what we do at {0} comes back as if somebody else had done it, and rules may answer it: set accounts.{provider} to \
+                 the account that the {0} target acts as",
+                provider.display_name()
+            );
+        }
+    }
+}
+
 /// Which project what belongs to, by the configuration.
-pub(crate) fn projects(settings: &Settings) -> Result<Projects, Failure> {
+fn projects(settings: &Settings) -> Result<Projects, Failure> {
     let mut projects = Projects::new(settings.project_id.as_str());
     for (id, config::Project { repositories, jira, time_zone }) in &settings.projects {
         for repository in repositories {
@@ -381,10 +411,10 @@ fn print_receivers(config: &webhooks::Config, demo: bool) {
     for provider in Provider::ALL {
         let (name, path, variable) = (provider.display_name(), provider.path(), provider.secret_variable());
         match config.secrets(provider) {
-            Some(_) if demo => say!("    {name:<8} POST {path:<15} with a secret of this demo only"),
-            Some(_) => say!("    {name:<8} POST {path:<15} with the secret in {variable}"),
+            Some(_) if demo => say!("    {name:<9} POST {path:<20} with a secret of this demo only"),
+            Some(_) => say!("    {name:<9} POST {path:<20} with the secret in {variable}"),
             None => {
-                say!("    {name:<8} not started: set {variable} to the secret that you enter at {name}")
+                say!("    {name:<9} not started: set {variable} to the secret that you enter at {name}")
             }
         }
     }

@@ -219,7 +219,10 @@ async fn no_credential_of_a_target_is_told() {
          [targets.pager]\nkind = \"pagerduty\"\nservice = \"s\"\nservices = {{ s = {{ file = \"{dir}/key\" }} }}\nbase = \"{base}\"\n\
          [targets.code]\nkind = \"github\"\ntoken = {{ env = \"CODE\" }}\nbase = \"{base}\"\n\
          [targets.audit]\nkind = \"webhook\"\nsecret = {{ env = \"AUDIT\" }}\nurl = \"{base}\"\n\
-         [[routes]]\naction = \"escalate_owner\"\ntargets = [\"chat\", \"hooks\", \"pager\", \"code\", \"audit\"]\n",
+         [targets.google]\nkind = \"google-calendar\"\ntoken = {{ env = \"CODE\" }}\nbase = \"{base}\"\n\
+         [targets.dav]\nkind = \"caldav\"\nuser = \"u\"\npassword = {{ env = \"CHAT\" }}\nbase = \"{base}\"\ncalendar = \"/c/\"\n\
+         [[routes]]\naction = \"escalate_owner\"\ntargets = [\"chat\", \"hooks\", \"pager\", \"code\", \"audit\"]\n\
+         [[routes]]\naction = \"schedule_unblocker\"\ntargets = [\"google\", \"dav\"]\n",
         dir = dir.path().display(),
     );
     fs::write(dir.path().join("breakdown.toml"), sweeps("", "", &unfriendly().await) + &text).unwrap();
@@ -284,6 +287,8 @@ async fn no_mistake_in_the_configuration_tells_a_secret() {
             "[targets.x]\nkind = \"webhook\"\nurl = \"http://me:{PASSWORD}@127.0.0.1/\"\nsecret = {{ env = \"X\" }}\n"
         ),
         format!("[targets.x]\nkind = \"pagerduty\"\nservices = {{ s = \"{PASSWORD}\" }}\n"),
+        format!("[targets.x]\nkind = \"caldav\"\npassword = \"{PASSWORD}\"\n"),
+        format!("[targets.x]\nkind = \"google-calendar\"\nservice_account = \"{PASSWORD}\"\n"),
     ] {
         fs::write(file.path(), &text).unwrap();
         let mut command = breakdown();

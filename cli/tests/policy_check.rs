@@ -326,7 +326,7 @@ kind = "github"
 token = { env = "GH" }
 [targets.other]
 kind = "pagerduty"
-services = { all = { env = "PD" } }
+services = { all = { env = "PD" }, platform = { env = "PD" } }
 service = "all"
 [[routes]]
 project = "alpha"

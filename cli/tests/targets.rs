@@ -13,7 +13,7 @@ use fake::{
     receiver::{KEY, Receiver},
     slack::Slack,
 };
-use program::{Serve, breakdown, run, tail, until};
+use program::{Serve, breakdown, client, run, tail, until};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -94,6 +94,116 @@ async fn a_p0_bug_is_a_message_a_page_and_a_signed_webhook_through_restarts() {
     assert!(outcomes().await[1].get("carried").is_none());
     assert_eq!((slack.texts().len(), pagerduty.alerts()[0].1.triggers, receiver.taken().len()), (1, 2, 1));
     serve.stop().await;
+}
+
+/// Who is who, and what is done for them.
+const POLICY: &str = "version: 1
+people:
+  maria: { slack: U0MARIA }
+  tom: { pagerduty: triage }
+teams:
+  platform: { members: [maria, tom], slack: C0PLATFORM }
+limits: { actions_per_issue: 2 }
+rules:
+  - id: page
+    when: '\"p0\" in issue.labels'
+    then: { action: escalate_owner, target: \"team:platform\" }
+    continue: true
+    rationale: It burns
+  - id: asked
+    when: 'event.type == \"issue_commented\"'
+    then: { action: post_nudge, target: \"owner:maria\" }
+    cooldown: 0s
+    rationale: Somebody asked
+";
+
+#[tokio::test]
+async fn a_team_is_reached_as_the_policy_knows_it_until_the_issue_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (slack, pagerduty, receiver) =
+        (Slack::start().await, Pagerduty::start().await, Receiver::start().await);
+    // Nobody is reached unless the policy says how.
+    let configuration = configuration(&slack, &pagerduty, &receiver)
+        .replace("channel = \"C0ALL\"\n", "")
+        .replace("service = \"triage\"\n", "");
+    fs::write(dir.path().join("breakdown.toml"), configuration).unwrap();
+    fs::write(dir.path().join("routing-key"), TRIAGE).unwrap();
+    fs::write(dir.path().join("policy.yaml"), POLICY).unwrap();
+    let serve =
+        Serve::start(&data, |command| credentials(command, dir.path()).args(["--policy", "policy.yaml"]))
+            .await;
+    let event = async |event: Value| {
+        let file = dir.path().join("event.json");
+        fs::write(&file, event.to_string()).unwrap();
+        let mut command = breakdown();
+        command.args(["publish", "--topic", "issues", "--data-dir"]).arg(&data).arg("--file").arg(&file);
+        let (_, err, code) = run(&mut command).await;
+        assert_eq!(code, 0, "{err}");
+    };
+    let outcomes = async |count: usize| {
+        let read = async || tail("outcomes", |command| command.arg("--data-dir").arg(&data)).await;
+        until("there are outcomes", async || read().await.len() >= count).await;
+        read().await
+    };
+    let of = |kind: &str, at: &str| {
+        json!({ "project_id": "alpha", "source": "github", "type": kind, "repo": "acme/payments", "issue_number": 7,
+                "title": "It burns", "updated_at": at })
+    };
+    let mut opened = of("issue_opened", "2026-02-03T08:00:00Z");
+    opened["labels"] = json!(["p0"]);
+    opened["state"] = json!("open");
+    event(opened).await;
+    outcomes(1).await;
+    assert_eq!(slack.texts()[0].0, "C0PLATFORM");
+    let alert = || pagerduty.alerts().remove(0);
+    assert_eq!((alert().0.0.as_str(), alert().1.status), (TRIAGE, "triggered"));
+
+    // The third action within an hour is one too many; what takes back is not.
+    for minute in 1..=2 {
+        event(of("issue_commented", &format!("2026-02-03T08:0{minute}:00Z"))).await;
+    }
+    let mut closed = of("issue_closed", "2026-02-03T08:03:00Z");
+    closed["state"] = json!("closed");
+    event(closed).await;
+    let outcomes = outcomes(3).await;
+    let kinds: Vec<&str> = outcomes.iter().map(|outcome| outcome["action"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"resolve") && kinds.contains(&"post_nudge"), "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| outcome["ack"] == true), "{outcomes:?}");
+    let resolve = outcomes.iter().find(|outcome| outcome["action"] == "resolve").unwrap();
+    assert_eq!((&resolve["risk_delta"], resolve["carried"].as_array().unwrap().len()), (&json!(0.0), 3));
+    assert_eq!((pagerduty.alerts().len(), alert().1.status), (1, "resolved"));
+    let texts = slack.texts();
+    assert!(texts[1].0 == "C0PLATFORM" && texts[1].1.contains("is needed no more"), "{texts:?}");
+    assert_eq!(receiver.taken().len(), 2);
+
+    let known = |command: &[&str]| {
+        let mut all = breakdown();
+        all.args(command).arg("github:acme/payments#7").arg("--data-dir").arg(&data);
+        all
+    };
+    let (out, err, code) = run(&mut known(&["issue", "--json"])).await;
+    assert_eq!(code, 0, "{err}");
+    let known: Value = serde_json::from_str(&out).unwrap();
+    let acted = &known["state"]["acted"];
+    assert_eq!((&acted["count"], &acted["capped"]), (&json!(2), &json!(1)), "{known}");
+    assert_eq!(known["state"].get("to_resolve"), None, "nothing is left open");
+    let metrics =
+        client().get(format!("{}/metrics", serve.admin)).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("breakdown_capped_actions_total 1"), "{metrics}");
+    // Explained from the log, too.
+    let id = resolve["action_id"].as_str().unwrap();
+    let mut explain = breakdown();
+    explain.args(["policy", "explain", id, "--data-dir"]).arg(&data);
+    let (out, err, code) = run(&mut explain).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("takes back escalate_owner of `page`"), "{out}");
+    // A second fold of the log comes to the same.
+    serve.stop().await;
+    let mut doctor = breakdown();
+    doctor.args(["doctor", "--data-dir"]).arg(&data);
+    let (out, err, code) = run(&mut doctor).await;
+    assert_eq!(code, 0, "{out}{err}");
 }
 
 #[tokio::test]

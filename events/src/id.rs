@@ -45,16 +45,37 @@ pub fn jira_event(site: &str, delivery_id: Option<&str>, body: &[u8]) -> String 
     derive("jr", &[site.as_bytes(), delivery_id.map_or(body, str::as_bytes)])
 }
 
+/// Id of a PagerDuty event: `pd-…` over the id that PagerDuty gave it, or the body where there is none.
+pub fn pagerduty_event(id: Option<&str>, body: &[u8]) -> String {
+    derive("pd", &[id.map_or(body, str::as_bytes)])
+}
+
+/// Id of the acknowledgement that lies in an event: with the same prefix, over that event's id.
+pub fn acknowledgement(event_id: &str) -> String {
+    let prefix = event_id.split_once('-').map_or("p", |(prefix, _)| prefix);
+    derive(prefix, &[b"acknowledged", event_id.as_bytes()])
+}
+
+/// The payload hash of that acknowledgement, from the event's own: it tells a payload that is sent again under another id, and is not taken
+/// for that of the event itself.
+pub fn acknowledgement_hash(hash: &str) -> String {
+    digest(&[b"acknowledged", hash.as_bytes()])
+}
+
 /// Id of a published event that brought none: `p-…` over its canonical JSON (keys sorted, no white space).
 pub fn published_event(canonical_json: &[u8]) -> String {
     derive("p", &[canonical_json])
 }
 
 /// Id of an action: `a-…` over what caused it (an event id or a timer id), the issue, the rule, and the place
-/// of the action in the rule's `then`. Of a `resolve` the rule is the earlier action's, and the place 1,000 plus its place among those of
-/// one decision: no `then` is as long.
+/// of the action in the rule's `then`.
 pub fn action(cause: &str, issue_ref: &str, rule: &str, index: usize) -> String {
     derive("a", &[cause.as_bytes(), issue_ref.as_bytes(), rule.as_bytes(), &(index as u64).to_be_bytes()])
+}
+
+/// Id of a `resolve`: `a-…` over what caused it, the issue, and the action that it takes back, which stands in the place of a rule.
+pub fn resolve(cause: &str, issue_ref: &str, action_id: &str) -> String {
+    action(cause, issue_ref, action_id, 0)
 }
 
 /// Id of a timer: `t-…` over the issue, the rule, what set it (`at` or `repeat`) and the instant it is due.
@@ -104,6 +125,15 @@ mod tests {
         assert_ne!(github_event("ab", Some("c"), b""), github_event("a", Some("bc"), b""));
         assert_ne!(action("c", "i", "rule", 1), action("c", "i", "rule", 2));
         assert_ne!(outcome("a-1", 0), outcome("a-1", 1));
+    }
+
+    #[test]
+    fn an_acknowledgement_is_told_from_its_event() {
+        let event = github_event("github.com", Some("d"), b"");
+        assert!(acknowledgement(&event).starts_with("gh-") && acknowledgement(&event) != event);
+        assert_ne!(acknowledgement("gh-1"), acknowledgement("jr-1"));
+        assert_ne!(acknowledgement_hash("aa"), "aa");
+        assert_ne!(pagerduty_event(None, b"a"), pagerduty_event(Some("b"), b"a"));
     }
 
     #[test]

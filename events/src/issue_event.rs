@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Message, Said, id, open_enum::open_enum, topic};
+use crate::{Message, Said, id, instant, open_enum::open_enum, topic};
 
 open_enum! {
     /// What happened to the issue.
@@ -30,6 +30,20 @@ open_enum! {
         IssueAcknowledged = "issue_acknowledged",
         /// A GitHub milestone's due date moved; concerns the milestone's open issues.
         MilestoneUpdated = "milestone_updated",
+    }
+}
+
+open_enum! {
+    /// By what a person answered.
+    AcknowledgedBy {
+        /// A comment that begins with the agreed word.
+        Comment = "comment",
+        /// Taking the issue: the actor is its new assignee.
+        Assignment = "assignment",
+        /// Moving the issue on.
+        Status = "status",
+        /// Acknowledging the page.
+        Pagerduty = "pagerduty",
     }
 }
 
@@ -138,13 +152,13 @@ pub struct IssueEvent {
     #[serde(default, skip_serializing_if = "Said::is_nothing")]
     pub state: Said<IssueState>,
     /// When the issue was created.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "instant::option", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime<Utc>>,
     /// When the provider last changed the issue; orders events of one issue.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "instant::option", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime<Utc>>,
     /// When the issue is due.
-    #[serde(default, skip_serializing_if = "Said::is_nothing")]
+    #[serde(default, deserialize_with = "instant::said", skip_serializing_if = "Said::is_nothing")]
     pub due_at: Said<DateTime<Utc>>,
     /// Number of the GitHub milestone that `due_at` follows; null when the issue has a due date of its own or no
     /// milestone.
@@ -153,12 +167,19 @@ pub struct IssueEvent {
     /// Who did it: GitHub login in lower case, Jira accountId or name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
+    /// True where the actor is one of the accounts that the configuration names as our own: what our own actions did. It fires
+    /// nothing but rules that read `event.by_us`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_us: bool,
     /// The provider's id of the delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<String>,
     /// What changed, by our field names (`labels`, `assignees`, `due_at`, `due_milestone`, `title`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub change: BTreeMap<String, FieldChange>,
+    /// Of an acknowledgement: by what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<AcknowledgedBy>,
     /// True where no delivery brought this: it is the issue's state as a sweep found it. A state that says nothing new is
     /// no event, so it fires nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -196,9 +217,33 @@ impl IssueEvent {
             due_at: Said::Nothing,
             due_milestone: Said::Nothing,
             actor: None,
+            by_us: false,
             delivery_id: None,
             change: BTreeMap::new(),
+            by: None,
             swept: false,
+        }
+    }
+
+    /// The acknowledgement that lies in this event: an event of its own, with an id derived from this one's, which says who answered,
+    /// when and by what, and nothing else of the issue.
+    pub fn acknowledgement(&self, by: AcknowledgedBy) -> Self {
+        let event_id = id::acknowledgement(&self.event_id);
+        Self {
+            repo: self.repo.clone(),
+            issue_number: self.issue_number,
+            issue_key: self.issue_key.clone(),
+            updated_at: self.updated_at,
+            actor: self.actor.clone(),
+            delivery_id: self.delivery_id.clone(),
+            by: Some(by),
+            ..Self::new(
+                event_id,
+                &self.project_id,
+                self.source,
+                EventType::IssueAcknowledged,
+                &self.issue_ref,
+            )
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::{
     Attempt, Config, ExecutorError, Target,
-    stack::{self, Stack},
+    stack::{self, Legs, Stack},
     state::Pending,
 };
 
@@ -23,9 +23,19 @@ pub struct Route {
     pub action: String,
     /// The names of the targets, each of which carries the action; all at the same time.
     pub targets: Vec<String>,
+    /// The names of targets that tell people where one of those refuses the action: each gets a `post_nudge` made of it.
+    #[serde(default)]
+    pub otherwise: Vec<String>,
     /// Whether they do it.
     #[serde(default)]
     pub mode: Mode,
+}
+
+impl Route {
+    /// Whether anything gets to this target by the route.
+    pub(crate) fn names(&self, target: &str) -> bool {
+        self.targets.iter().chain(&self.otherwise).any(|name| name == target)
+    }
 }
 
 /// What becomes of the actions of a route.
@@ -79,28 +89,33 @@ impl Routes {
             carriers.push(Carrier { name: target.name(), stack, legs: vec![place], route: None });
         }
         let mut named = BTreeSet::new();
-        let mut together = |route: usize, legs: Vec<usize>, alone: &[Carrier]| {
+        let mut together = |route: usize, legs: Vec<usize>, otherwise: &[usize], alone: &[Carrier]| {
+            let stacks = |legs: &[usize]| -> Legs {
+                legs.iter().map(|leg| (alone[*leg].name, alone[*leg].stack.clone())).collect()
+            };
+            named.extend(legs.iter().chain(otherwise).map(|leg| alone[*leg].name));
             let names: Vec<&'static str> = legs.iter().map(|leg| alone[*leg].name).collect();
-            named.extend(names.iter().copied());
-            let stacks = legs.iter().map(|leg| (alone[*leg].name, alone[*leg].stack.clone())).collect();
-            Carrier { name: names.join("+").leak(), stack: stack::fan_out(stacks), legs, route: Some(route) }
+            let stack = stack::fan_out(stacks(&legs), stacks(otherwise));
+            Carrier { name: names.join("+").leak(), stack, legs, route: Some(route) }
+        };
+        let places = |names: &[String]| -> Vec<usize> {
+            names.iter().filter_map(|name| targets.iter().position(|it| it.name() == name)).collect()
         };
         for (place, route) in config.routes.iter().enumerate() {
-            let legs =
-                route.targets.iter().filter_map(|name| targets.iter().position(|it| it.name() == name));
-            let carrier = together(place, legs.collect(), &carriers);
+            let carrier = together(place, places(&route.targets), &places(&route.otherwise), &carriers);
             carriers.push(carrier);
         }
         let mut resolving = Vec::new();
-        for place in 0..config.routes.len() {
+        for (place, route) in config.routes.iter().enumerate() {
             let all = &carriers[targets.len() + place].legs;
             let can = |leg: &&usize| targets[**leg].carries(&ActionKind::Resolve);
             let legs: Vec<usize> = all.iter().filter(can).copied().collect();
             resolving.push(match legs.len() {
                 0 => None,
-                some if some == all.len() => Some(targets.len() + place),
+                // Who is told of a refusal would be told of another action's.
+                some if some == all.len() && route.otherwise.is_empty() => Some(targets.len() + place),
                 _ => {
-                    let carrier = together(place, legs, &carriers);
+                    let carrier = together(place, legs, &[], &carriers);
                     carriers.push(carrier);
                     Some(carriers.len() - 1)
                 }
@@ -119,6 +134,9 @@ impl Routes {
     /// The index of the carrier of an action. What is to be taken back goes where it went, to those of the targets that can.
     pub(crate) fn carrier_of(&self, action: &Action) -> Option<usize> {
         let resolved = Resolved::of(action).map(|of| of.action);
+        if resolved.is_none() && action.action == ActionKind::Resolve {
+            return None;
+        }
         let kind = resolved.as_ref().unwrap_or(&action.action);
         let fits = |route: &Route| {
             route.action == kind.as_str()
@@ -179,16 +197,21 @@ pub(crate) fn check(routes: &[Route], targets: &[Arc<dyn Target>]) -> Result<(),
         if route.targets.is_empty() {
             return refuse("targets is empty; name those that carry the action".to_owned());
         }
-        for (nth, name) in route.targets.iter().enumerate() {
+        let carried = route.targets.iter().map(|name| (name, route.action.as_str()));
+        let told = route.otherwise.iter().map(|name| (name, ActionKind::PostNudge.as_str()));
+        let mut named: Vec<&String> = Vec::new();
+        for (name, action) in carried.chain(told) {
             let Some(target) = targets.iter().find(|target| target.name() == name) else {
                 return refuse(format!("there is no [targets.{name}]"));
             };
-            if !target.carries(&route.action.as_str().into()) {
-                return refuse(format!("{name} does not carry this action"));
+            if !target.carries(&action.into()) {
+                let what = if action == route.action { "this action" } else { "post_nudge, for otherwise" };
+                return refuse(format!("{name} does not carry {what}"));
             }
-            if route.targets[..nth].contains(name) {
+            if named.contains(&name) {
                 return refuse(format!("{name} is named twice"));
             }
+            named.push(name);
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Deliveries, put to the receivers, and what they append to the gateway, and what that decides to the executor: whatever a
 //! receiver answers 202 is read by all who come after it.
 //!
-//! `github` and `jira`: the first line is the event, the content type and the delivery id, each from the one before by a tab, as far
+//! `github`, `jira` and `pagerduty`: the first line is the event, the content type and the delivery id, each from the one before by a tab, as far
 //! as they are said; the rest is the body. It is signed here.
 //!
 //! `signature`: each line but the last is a signature header's value, the last is the body. Nothing is signed here.
@@ -19,7 +19,7 @@ use gateway::fuzzing::Held;
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
-use webhooks::{Config, Limits, Projects, Provider, Secrets, sign};
+use webhooks::{Accounts, Config, Limits, Projects, Provider, Secrets, sign};
 
 use crate::{
     policies::sample,
@@ -36,12 +36,14 @@ struct World {
 
 thread_local!(static WORLD: RefCell<World> = RefCell::new(World::new()));
 
-/// Receivers of both providers.
+/// Receivers of all providers, which know who we are.
 pub(crate) fn config() -> Config {
     let secrets = Secrets::parse(SECRET).ok();
     Config {
         github: secrets.clone(),
-        jira: secrets,
+        jira: secrets.clone(),
+        pagerduty: secrets,
+        accounts: Accounts::new(["breakdown[bot]"], ["5d3e"]),
         projects: Projects::new("alpha"),
         limits: Limits { body_bytes: 256 * 1024, ..Limits::default() },
         ..Config::default()
@@ -80,6 +82,10 @@ pub fn github(data: &[u8]) {
 
 pub fn jira(data: &[u8]) {
     WORLD.with_borrow(|world| deliver(world, Provider::Jira, data));
+}
+
+pub fn pagerduty(data: &[u8]) {
+    WORLD.with_borrow(|world| deliver(world, Provider::Pagerduty, data));
 }
 
 fn deliver(world: &World, provider: Provider, data: &[u8]) {
@@ -122,7 +128,11 @@ fn deliver(world: &World, provider: Provider, data: &[u8]) {
 
 /// What was appended is an event that a gateway takes, and what it then decides an executor takes.
 fn accepted(provider: Provider, answer: &[u8], appended: &[NewRecord]) -> String {
-    let [record] = appended else { panic!("{} records", appended.len()) };
+    let (record, answer_to) = match appended {
+        [record] => (record, None),
+        [record, answer] => (record, Some(answer)),
+        _ => panic!("{} records", appended.len()),
+    };
     assert_eq!(record.topic, topic::ISSUES);
     let value = record.value.as_deref().expect("a value");
     let event: IssueEvent = serde_json::from_slice(value).expect("an event");
@@ -131,6 +141,7 @@ fn accepted(provider: Provider, answer: &[u8], appended: &[NewRecord]) -> String
     let prefix = match provider {
         Provider::Github => "gh-",
         Provider::Jira => "jr-",
+        Provider::Pagerduty => "pd-",
     };
     let digits = event.event_id.strip_prefix(prefix).expect("whose id it is");
     assert!(digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", event.event_id);
@@ -146,7 +157,14 @@ fn accepted(provider: Provider, answer: &[u8], appended: &[NewRecord]) -> String
     }
     assert!(!value.windows(6).any(|part| part == b"\\u0000"), "NUL");
     let mut gateway = Held::restored(sample(), &[]).expect("nothing to restore");
-    let decided = gateway.take(&as_read(record.clone(), 0)).expect("a step");
+    let mut decided = gateway.take(&as_read(record.clone(), 0)).expect("a step");
+    if let Some(record) = answer_to {
+        let answer: IssueEvent =
+            serde_json::from_slice(record.value.as_deref().expect("a value")).expect("an event");
+        assert_eq!(answer, event.acknowledgement(answer.by.clone().expect("by what")));
+        assert!(!event.by_us && event.actor.is_some());
+        decided.extend(gateway.take(&as_read(record.clone(), 1)).expect("a step"));
+    }
     for (offset, message) in (0..).zip(decided) {
         assert_ne!(message.topic, topic::DEAD_LETTERS, "a gateway does not read {event:?}");
         if message.topic == topic::ACTIONS {
@@ -189,16 +207,19 @@ pub fn signature(data: &[u8]) {
             let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             headers.extend(values.iter().map(|value| (name.clone(), value.clone())));
             let (status, answer, appended) = world.post(provider, &headers, body);
+            let has_right = |value: &HeaderValue| {
+                value.as_bytes() == right
+                    || provider == Provider::Pagerduty
+                        && value.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii() == right)
+            };
+            let well_formed = |value: &HeaderValue| well_formed(provider, value.as_bytes());
             if let [value] = &values[..]
-                && value.as_bytes() == right
+                && has_right(value)
+                && well_formed(value)
             {
                 assert_ne!(status, StatusCode::UNAUTHORIZED);
                 continue;
             }
-            let well_formed = |value: &HeaderValue| {
-                let digits = value.as_bytes().strip_prefix(b"sha256=").unwrap_or_default();
-                digits.len() == 64 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-            };
             let reason = match &values[..] {
                 [] => "signature_missing",
                 [one] if well_formed(one) => "signature_wrong",
@@ -210,4 +231,25 @@ pub fn signature(data: &[u8]) {
             assert!(appended.is_empty());
         }
     });
+}
+
+/// Whether a signature header has the form of `provider`'s.
+fn well_formed(provider: Provider, value: &[u8]) -> bool {
+    let right = |value: &[u8]| {
+        let digits = value.strip_prefix(provider.signature_scheme().as_bytes());
+        let digits = digits.and_then(|digits| digits.strip_prefix(b"=")).unwrap_or_default();
+        digits.len() == 64 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if provider != Provider::Pagerduty {
+        return right(value);
+    }
+    // Of several any may be right; those of other versions are passed over.
+    let of_another_version = |part: &[u8]| {
+        let end = part.iter().position(|byte| *byte == b'=');
+        let number = end.and_then(|end| part[..end].strip_prefix(b"v")).unwrap_or_default();
+        number != b"1" && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+    };
+    let parts: Vec<_> = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+    let ours = parts.iter().filter(|part| right(part)).count();
+    (1..=8).contains(&ours) && parts.iter().all(|part| right(part) || of_another_version(part))
 }

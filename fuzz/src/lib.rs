@@ -11,9 +11,10 @@ mod records;
 mod wire;
 
 /// Every target, by name: also the name of its folder under `corpus/`.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, fn(&[u8])); 11] = [
     ("github", deliveries::github),
     ("jira", deliveries::jira),
+    ("pagerduty", deliveries::pagerduty),
     ("signature", deliveries::signature),
     ("wire", wire::wire),
     ("policy", policies::policy),

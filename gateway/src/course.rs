@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use events::{IssueEvent, Message, Outcome, topic};
 use metrics::counter;
 use policy::{
-    Decided, Decision, Input, Kind, Repeats, Ruleset, State, fire_timers, take_event, take_outcome,
+    Decided, Decision, Input, Kind, Note, Repeats, Ruleset, State, fire_timers, take_event, take_outcome,
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::{GatewayError, batch::Batch};
 
@@ -120,6 +120,15 @@ fn write(partition: u32, lane: Lane, decided: &Decided<'_>, batch: &mut Batch) -
     for note in notes {
         counter!(noted, "note" => note.name()).increment(note.count());
         debug!(partition, ?lane, ?note, "noted");
+        if let (Lane::Production, Note::Capped { rule, issue_ref, until, is_first, .. }) = (lane, note) {
+            counter!("breakdown_capped_actions_total").increment(1);
+            if *is_first {
+                warn!(
+                    issue = issue_ref, rule, %until,
+                    "an issue has had its actions of this hour; no more are made for it until then (limits.actions_per_issue)"
+                );
+            }
+        }
     }
     for action in actions {
         let rule = action.rule.clone().unwrap_or_default();

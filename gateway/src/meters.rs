@@ -14,7 +14,12 @@ pub fn describe_metrics() {
     describe_counter!(
         "breakdown_notes_total",
         Count,
-        "Why a rule did not do what it might have, by note: condition_error, unresolved, suppressed, duplicate, stale, ..."
+        "Why a rule did not do what it might have, by note: condition_error, unresolved, suppressed, capped, duplicate, stale, ..."
+    );
+    describe_counter!(
+        "breakdown_capped_actions_total",
+        Count,
+        "Actions that were not made because their issue had had its actions of the hour (limits.actions_per_issue)."
     );
     describe_counter!(
         "breakdown_dead_letters_total",

@@ -43,6 +43,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write instead.
     pub hint: Option<String>,
+    /// Whether nothing is wrong but what the evaluation of a condition could cost: it would be taken were there less of it.
+    pub is_dear: bool,
 }
 
 impl Diagnostic {
@@ -57,6 +59,7 @@ impl Diagnostic {
             severity: Severity::Error,
             message: message.into(),
             hint: hint.map(Into::into),
+            is_dear: false,
         }
     }
 }

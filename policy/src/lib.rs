@@ -48,6 +48,6 @@ pub use load::{MAX_DIAGNOSTICS, MAX_JSON_BYTES, MAX_RULES, MAX_TEXT_BYTES, SCHEM
 pub use rule::{Addressed, Rule, Ruleset};
 pub(crate) use rule::{At, Target, Then};
 pub use state::{
-    Contribution, Entry, Facts, Firing, Issue, Key, Kind, Member, Milestone, Project, Seen, Shared, State,
-    StateError, Timer, TimerKind,
+    Acknowledged, Acted, Contribution, Entry, Facts, Firing, Issue, Key, Kind, Member, Milestone, Project,
+    Seen, Shared, State, StateError, Timer, TimerKind,
 };

@@ -7,7 +7,7 @@ use events::{ActionKind, Recipients};
 use smallvec::SmallVec;
 
 use crate::{
-    Diagnostic, Facts, Issue, Severity,
+    Diagnostic, Issue, Severity,
     condition::{Condition, View, field::Field},
     index::{Asks, Index},
     load::place::Lines,
@@ -23,6 +23,8 @@ pub struct Ruleset {
     pub(crate) hash: String,
     pub(crate) text: String,
     pub(crate) people: People,
+    /// How many actions may be made for one issue in an hour.
+    pub(crate) actions_per_issue: u32,
     pub(crate) rules: Vec<Rule>,
     pub(crate) places: HashMap<String, usize>,
     pub(crate) warnings: Vec<Diagnostic>,
@@ -161,6 +163,11 @@ impl Rule {
         self.condition.reads_event()
     }
 
+    /// True when the condition reads `event.by_us`: the rule is asked about what our own accounts did, too.
+    pub fn reads_by_us(&self) -> bool {
+        self.condition.reads_by_us()
+    }
+
     /// Its condition, as it is written in the file.
     pub fn condition_text(&self) -> &str {
         self.condition.text()
@@ -229,11 +236,13 @@ pub(crate) struct At {
 impl At {
     /// The instant, to the millisecond; none where the field is null or the sum is no time. Milliseconds, because a timer's
     /// id is made of them: two values that differ by less would share it.
-    pub(crate) fn of(self, facts: &Facts) -> Option<DateTime<Utc>> {
+    pub(crate) fn of(self, issue: &Issue) -> Option<DateTime<Utc>> {
+        let facts = &issue.facts;
         let time = match self.field {
             Field::CreatedAt => facts.created_at,
             Field::UpdatedAt => facts.updated_at,
             Field::DueAt => facts.due_at.value().copied(),
+            Field::AcknowledgedAt => issue.acknowledged().map(|acknowledged| acknowledged.at),
             _ => None,
         }?;
         let sum = time.checked_add_signed(self.shift)?;

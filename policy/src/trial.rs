@@ -50,6 +50,6 @@ impl Walk<'_> {
     }
 
     fn asked(&self) -> Asks {
-        Asks { open: self.issue.is_open(), momentary: self.momentary, lasting: self.lasting }
+        Asks::new(self.issue, self.event, self.momentary, self.lasting)
     }
 }

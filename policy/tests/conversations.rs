@@ -9,7 +9,7 @@
 //! - `outcome` (with `at`): fields of an outcome.
 //!
 //! Each names the `actions` that follow (`ACTION TARGET RULE`, with ` @TIME` where the time matters) and the `notes` (none where left
-//! out), and may name `facts` of an issue, `deciding` rules, or the `risk` of the project.
+//! out), and may name `facts` of an issue, who `acknowledged` it, `deciding` rules, or the `risk` of the project.
 //!
 //! Everything goes through the production fold. After every decision the harness asserts besides: deciding twice gives the same; the
 //! state restored from its entries equals the state; no action id was seen before.
@@ -63,7 +63,15 @@ struct Step {
     issue: Option<String>,
     facts: Option<Map<String, Value>>,
     deciding: Option<Vec<String>>,
+    /// The answer of a person; null: there is none.
+    #[serde(default, deserialize_with = "said")]
+    acknowledged: Option<Value>,
     risk: Option<f64>,
+}
+
+/// Null, too, is said.
+fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 const SAMPLE: &str = include_str!("../../samples/policy.yaml");
@@ -231,6 +239,10 @@ impl Harness {
         if let Some(deciding) = &step.deciding {
             let known: Vec<_> = issue.expect("an issue").deciding.keys().cloned().collect();
             assert_eq!(known, *deciding, "deciding");
+        }
+        if let Some(acknowledged) = &step.acknowledged {
+            let known = serde_json::to_value(issue.expect("an issue").acknowledged()).unwrap();
+            assert_eq!(known, *acknowledged, "acknowledged");
         }
         if let Some(risk) = step.risk {
             let project = serde_json::to_value(self.state.project("alpha").unwrap()).unwrap();

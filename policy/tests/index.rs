@@ -109,7 +109,7 @@ fn leaf() -> BoxedStrategy<String> {
         }),
         1 => (select(TEXTS), select(TEXTS), select(LISTS), word())
             .prop_map(|(a, b, list, word)| format!("({word} in {list} ? {a} : {b}) == {word}")),
-        1 => select(&["true", "false"][..]).prop_map(str::to_owned),
+        2 => select(&["true", "false", "event.by_us", "!event.by_us"][..]).prop_map(str::to_owned),
     ]
     .boxed()
 }
@@ -199,8 +199,9 @@ fn events() -> impl Strategy<Value = IssueEvent> {
     let names = (option::of(text()), option::of(0..4_u64), option::of(text()), option::of(text()));
     let said_texts = (said(text()), said(text()), said(text()), said(text()), said(text()));
     let lists = (said(texts()), said(texts()), texts(), texts(), any::<bool>());
-    (types, select(PROJECTS), prop::bool::ANY, state, names, said_texts, lists, (hours(), hours(), hours()))
-        .prop_map(|(event_type, project, jira, state, names, said_texts, lists, times)| {
+    let times = (hours(), hours(), hours(), prop_oneof![3 => Just(false), 1 => Just(true)]);
+    (types, select(PROJECTS), prop::bool::ANY, state, names, said_texts, lists, times).prop_map(
+        |(event_type, project, jira, state, names, said_texts, lists, times)| {
             let source = if jira { Source::Jira } else { Source::Github };
             let mut event = IssueEvent::new("e", project, source, event_type, "github:o/r#1".to_owned());
             (event.repo, event.issue_number, event.issue_key, event.actor) = names;
@@ -213,9 +214,11 @@ fn events() -> impl Strategy<Value = IssueEvent> {
                     [("labels".to_owned(), change), ("a".to_owned(), FieldChange::default())].into();
             }
             (event.created_at, event.updated_at) = (times.0, times.1);
+            event.by_us = times.3;
             event.due_at = times.2.map_or(Said::Null, Said::Value);
             event
-        })
+        },
+    )
 }
 
 /// What is known of an issue after an event.

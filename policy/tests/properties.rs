@@ -3,12 +3,13 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    convert::Infallible,
     sync::LazyLock,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{Action, EventType, FieldChange, IssueEvent, Outcome, Risk, Said, Source};
-use policy::{Facts, Input, Note, Ruleset, State, decide, expire, load, switch_policy};
+use policy::{Facts, Input, Note, Repeats, Ruleset, State, decide, expire, fire_timers, load, switch_policy};
 use proptest::prelude::*;
 
 const POLICY: &str = r#"
@@ -21,6 +22,9 @@ rules:
   - { id: web, when: '"web" in issue.labels', then: [{ action: assign_owner, target: "team:web" }, { action: post_nudge, target: assignee }], rationale: r, cooldown: 1h }
   - { id: deadline, at: issue.due_at, when: 'issue.due_at != null && issue.due_at <= now || "late" in issue.labels', then: { action: schedule_unblocker, target: assignee }, rationale: r, repeat: 7h }
   - { id: stuck, at: 'issue.updated_at + duration("30h")', when: 'issue.updated_at + duration("30h") <= now', then: { action: post_nudge, target: "team:web" }, rationale: r, repeat: 11h }
+  - { id: unanswered, when: '"bug" in issue.labels && issue.acknowledged_at == null', then: { action: escalate_owner, target: "team:web" }, rationale: r, repeat: 5h, continue: true }
+  - { id: answered, at: 'issue.acknowledged_at + duration("4h")', when: 'issue.acknowledged_at + duration("4h") <= now', then: { action: escalate_owner, target: "team:web" }, rationale: r, continue: true }
+  - { id: ours, when: 'event.by_us && "web" in event.labels_removed', then: { action: post_nudge, target: "team:web" }, rationale: r, continue: true, cooldown: 0s, on_closed: true }
   - { id: rest, when: 'issue.state == "open"', then: { action: post_nudge, target: "team:web" }, rationale: r, repeat: 13h }
 "#;
 
@@ -69,14 +73,16 @@ fn events() -> impl Strategy<Value = IssueEvent> {
         EventType::IssueCommented,
         EventType::IssueClosed,
         EventType::IssueReopened,
+        EventType::IssueAcknowledged,
         EventType::IssueDeleted,
         EventType::MilestoneUpdated,
         EventType::Other("issue_moved".into()),
     ]);
     let people = proptest::sample::select(vec!["kim", "lee"]).prop_map(str::to_owned);
     let facts = (said(labels()), said(people), said(-600_i64..6000), said(1_u64..3), labels());
-    (types, 0..4_u8, proptest::option::of(-300_i64..3000), facts).prop_map(
-        |(event_type, number, updated, (labels, assignee, due, milestone, changed))| {
+    let by_us = prop_oneof![4 => Just(false), 1 => Just(true)];
+    (types, 0..4_u8, proptest::option::of(-300_i64..3000), facts, by_us).prop_map(
+        |(event_type, number, updated, (labels, assignee, due, milestone, changed), by_us)| {
             let issue_ref = match event_type {
                 EventType::MilestoneUpdated => format!("github:o/r/milestone/{}", number % 3),
                 _ => format!("github:o/r#{number}"),
@@ -89,7 +95,7 @@ fn events() -> impl Strategy<Value = IssueEvent> {
                 Said::Null => Said::Null,
                 Said::Nothing => Said::Nothing,
             };
-            event.due_milestone = milestone;
+            (event.due_milestone, event.by_us) = (milestone, by_us);
             event.updated_at = updated.map(minutes);
             let change = FieldChange { removed: changed, ..FieldChange::default() };
             event.change = BTreeMap::from([("labels".to_owned(), change)]);
@@ -301,6 +307,39 @@ proptest! {
     #[test]
     fn facts_do_not_depend_on_the_order_of_delivery((events, shuffled) in tellings()) {
         prop_assert_eq!(facts_after(&events), facts_after(&shuffled));
+    }
+
+    /// What we did is known as if somebody else had done it, and fires only what asks for it.
+    #[test]
+    fn what_we_did_fires_nothing_else(history in histories(), last in events(), at in 0..600_i64) {
+        let mut run = Run::new(true);
+        history.iter().for_each(|step| run.step(step));
+        let now = run.state.clock().unwrap_or_else(start) + TimeDelta::minutes(at);
+        let (mut before, rules) = (run.state, &RULESETS[run.current]);
+        let Ok(()) = fire_timers(&mut before, now, usize::MAX, Repeats::Last, rules, &mut |_| Ok::<_, Infallible>(()));
+        let after = |by_us| {
+            let event = IssueEvent { event_id: "last".into(), by_us, ..last.clone() };
+            let decision = decide(&before, Input::Event { event: &event, payload_hash: None }, now, rules);
+            let mut state = before.clone();
+            state.apply(decision.clone());
+            (state, decision)
+        };
+        let ((ours, decision), (theirs, _)) = (after(true), after(false));
+        for action in &decision.actions {
+            prop_assert_eq!(action.rule.as_deref(), Some("ours"));
+        }
+        for (project, issue_ref, issue) in theirs.issues() {
+            let known = ours.issue(project, issue_ref).unwrap();
+            prop_assert_eq!(&known.facts, &issue.facts);
+        }
+        let unheard = |note: &Note| matches!(note, Note::Stale { .. } | Note::Duplicate { .. } | Note::Deleted { .. });
+        if ours.issue("alpha", &last.issue_ref).is_some() && !decision.notes.iter().any(unheard) {
+            // Nor does what we did fire a lasting rule at the next event of somebody else.
+            let next = EventType::Other("nothing".into());
+            let next = IssueEvent::new("next", "alpha", Source::Github, next, &last.issue_ref);
+            let heard = decide(&ours, Input::Event { event: &next, payload_hash: None }, now, rules);
+            prop_assert_eq!(&heard.actions, &[]);
+        }
     }
 
     #[test]

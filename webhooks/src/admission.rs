@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use eventlog::{Clock, LogError, NewRecord};
-use events::{DeadLetter, IssueEvent, Message, Origin, id};
+use events::{DeadLetter, Message, Origin, id, topic};
 use tokio::time::timeout;
 
 use crate::{
-    Appended, Config, Journal, Projects, Provider,
+    Appended, Config, Journal, Provider,
     body::Encoding,
-    delivery::{Delivery, Reading, Unreadable},
-    github, jira,
+    delivery::{Delivery, Reading, Told, Unreadable},
+    github, jira, pagerduty,
 };
 
 /// Lets payloads onto the log.
@@ -27,7 +27,7 @@ pub(crate) struct Admission {
 pub(crate) struct Payload<'a> {
     pub(crate) provider: Provider,
     pub(crate) encoding: Encoding,
-    /// GitHub's event; Jira names its own in the payload.
+    /// GitHub's event; the others name theirs in the payload.
     pub(crate) event: Option<&'a str>,
     /// The delivery's id, where there is one.
     pub(crate) id: Option<&'a str>,
@@ -63,29 +63,29 @@ impl Admission {
 
     /// Reads a payload and appends what it says.
     pub(crate) async fn admit(&self, payload: Payload<'_>) -> Result<Admitted, Unconfirmed> {
-        match read(payload, &self.config.projects) {
+        match read(payload, &self.config) {
             Ok(Reading::Ignored(why)) => Ok(Admitted::Ignored(why)),
-            Ok(Reading::Event(event)) => {
+            Ok(Reading::Event(told)) => {
                 let hash = payload.signed.then(|| id::payload_hash(payload.body));
-                self.append_event(*event, hash.as_deref()).await
+                self.append_told(&told, hash.as_deref()).await
             }
             Err(unreadable) => self.bury(payload, &unreadable).await,
         }
     }
 
-    /// Appends an event. `payload_hash` is that of the bytes that were signed.
-    pub(crate) async fn append_event(
+    /// Appends an event, and the acknowledgement that lies in it, at once. `payload_hash` is that of the bytes that were signed.
+    pub(crate) async fn append_told(
         &self,
-        event: IssueEvent,
+        told: &Told,
         payload_hash: Option<&str>,
     ) -> Result<Admitted, Unconfirmed> {
-        let message = event.to_message(payload_hash).map_err(|error| {
-            tracing::error!(%error, event_id = event.event_id, "an event cannot be written as JSON");
+        let event_id = &told.event.event_id;
+        let messages = told.messages(payload_hash).map_err(|error| {
+            tracing::error!(%error, event_id, "an event cannot be written as JSON");
             Unconfirmed
         })?;
-        let topic = message.topic;
-        let place = self.append(message, &event.event_id).await?;
-        Ok(Admitted::Event { event_id: event.event_id, topic, place })
+        let place = self.append(messages, event_id).await?;
+        Ok(Admitted::Event { event_id: event_id.clone(), topic: topic::ISSUES, place })
     }
 
     /// Keeps a payload that cannot be read.
@@ -99,21 +99,22 @@ impl Admission {
         let letter = DeadLetter::new(origin, None, "unreadable", why.to_string(), self.clock.now(), body);
         tracing::warn!(%provider, event_id = letter.event_id, %why, "a delivery cannot be read; it is a dead letter");
         let message = letter.to_message().map_err(|_| Unconfirmed)?;
-        self.append(message, &letter.event_id).await?;
+        self.append(vec![message], &letter.event_id).await?;
         Ok(Admitted::Unreadable)
     }
 
-    async fn append(&self, message: Message, event_id: &str) -> Result<Appended, Unconfirmed> {
+    async fn append(&self, messages: Vec<Message>, event_id: &str) -> Result<Appended, Unconfirmed> {
         let within = self.config.limits.append_timeout;
-        let record = NewRecord {
+        let record = |message: Message| NewRecord {
             topic: message.topic.to_owned(),
             partition: None,
             key: Bytes::from(message.key),
             value: Some(Bytes::from(message.value)),
             headers: message.headers,
         };
+        let records = messages.into_iter().map(record).collect();
         let appended =
-            timeout(within, self.journal.append(record)).await.unwrap_or_else(|_| Err(too_late(within)));
+            timeout(within, self.journal.append(records)).await.unwrap_or_else(|_| Err(too_late(within)));
         appended.map_err(|error| {
             tracing::error!(event_id, %error, "the log did not confirm an append");
             Unconfirmed
@@ -128,12 +129,13 @@ fn too_late(within: Duration) -> LogError {
 }
 
 /// What a payload says.
-pub(crate) fn read(payload: Payload<'_>, projects: &Projects) -> Result<Reading, Unreadable> {
+pub(crate) fn read(payload: Payload<'_>, config: &Config) -> Result<Reading, Unreadable> {
     let Payload { provider, encoding, event, id, body, .. } = payload;
     let json = encoding.json(body)?;
-    let delivery = Delivery { event, id, body, json: &json, projects };
+    let delivery = Delivery { event, id, body, json: &json, config };
     match provider {
         Provider::Github => github::read(&delivery),
         Provider::Jira => jira::read(&delivery),
+        Provider::Pagerduty => pagerduty::read(&delivery),
     }
 }

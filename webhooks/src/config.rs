@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::{Projects, Provider, Secrets, Senders};
+use crate::{Accounts, Answers, Projects, Provider, Secrets, Senders};
 
 /// What a [`crate::Server`] is told. A provider without secrets has no receiver: its path answers 404.
 #[derive(Debug, Clone, Default)]
@@ -11,8 +11,14 @@ pub struct Config {
     pub github: Option<Secrets>,
     /// Secrets of Jira's webhooks (`JIRA_WEBHOOK_SECRET`).
     pub jira: Option<Secrets>,
+    /// Secrets of PagerDuty's webhooks (`PAGERDUTY_WEBHOOK_SECRET`).
+    pub pagerduty: Option<Secrets>,
     /// Which project a repository or a Jira key belongs to.
     pub projects: Projects,
+    /// Who we are there.
+    pub accounts: Accounts,
+    /// Which comments acknowledge.
+    pub answers: Answers,
     /// Whom deliveries may come from, and through.
     pub senders: Senders,
     /// Bounds.
@@ -25,6 +31,7 @@ impl Config {
         match provider {
             Provider::Github => self.github.as_ref(),
             Provider::Jira => self.jira.as_ref(),
+            Provider::Pagerduty => self.pagerduty.as_ref(),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What a provider's folder is given, and what it gives back.
 
-use events::IssueEvent;
+use events::{AcknowledgedBy, IssueEvent, Message, id};
 
-use crate::Projects;
+use crate::Config;
 
 /// One delivery, verified.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delivery<'a> {
-    /// GitHub's event; Jira names its own in the payload.
+    /// GitHub's event; the others name theirs in the payload.
     pub(crate) event: Option<&'a str>,
     /// The provider's id, where it sent one.
     pub(crate) id: Option<&'a str>,
@@ -15,17 +15,43 @@ pub(crate) struct Delivery<'a> {
     pub(crate) body: &'a [u8],
     /// The JSON text in them.
     pub(crate) json: &'a str,
-    /// Which project what belongs to.
-    pub(crate) projects: &'a Projects,
+    /// Which project what belongs to, and who we are.
+    pub(crate) config: &'a Config,
 }
 
 /// What a delivery says.
 #[derive(Debug)]
 pub(crate) enum Reading {
     /// Something of an issue.
-    Event(Box<IssueEvent>),
+    Event(Box<Told>),
     /// Nothing that we use; why, in one word.
     Ignored(&'static str),
+}
+
+/// What a delivery says of an issue.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) event: IssueEvent,
+    /// By what it is also a person's answer, if so.
+    pub(crate) answer: Option<AcknowledgedBy>,
+}
+
+impl Told {
+    /// The messages on `issues`, the event's first. `payload_hash` is that of the bytes that were signed.
+    pub(crate) fn messages(&self, payload_hash: Option<&str>) -> serde_json::Result<Vec<Message>> {
+        let mut messages = vec![self.event.to_message(payload_hash)?];
+        if let Some(by) = &self.answer {
+            let hash = payload_hash.map(id::acknowledgement_hash);
+            messages.push(self.event.acknowledgement(by.clone()).to_message(hash.as_deref())?);
+        }
+        Ok(messages)
+    }
+}
+
+impl From<IssueEvent> for Told {
+    fn from(event: IssueEvent) -> Self {
+        Self { event, answer: None }
+    }
 }
 
 /// Why a payload could not be read; never its own text.

@@ -16,14 +16,11 @@ pub enum Journal {
 }
 
 impl Journal {
-    /// Appends one record, and returns when it is durable.
-    pub(crate) async fn append(&self, record: NewRecord) -> Result<Appended, LogError> {
+    /// Appends records at once, and returns when they are durable: where the first one is.
+    pub(crate) async fn append(&self, records: Vec<NewRecord>) -> Result<Appended, LogError> {
         match self {
-            Self::Spool(spool) => spool.append(record).await,
-            Self::Log(log) => match log.append(vec![record]).await?.first() {
-                Some(position) => Ok(Appended::At(*position)),
-                None => Err(LogError::Unavailable("the log took a record and said no position".into())),
-            },
+            Self::Spool(spool) => spool.append(records).await,
+            Self::Log(log) => Appended::first_of(&log.append(records).await?),
         }
     }
 }

@@ -5,7 +5,8 @@
 //!      │
 //!  request ────► receive     signature's form ► content type ► body, bounded ► HMAC over the raw bytes ► parse
 //!      │                     ► admission: normalise, append to `issues` (journal: the log, or spool/ while it is away) ► 202
-//!      ├── github/           payload (what we read of it) and normalise (what it means); jira/ has the same shape
+//!      ├── github/           payload (what we read of it) and normalise (what it means); jira/ and pagerduty/ have the same shape
+//!      ├── answers           which of it is a person's answer, an event of its own beside the delivery's
 //!      └── refusal           every other answer: problem+json that echoes nothing
 //! ```
 //!
@@ -31,7 +32,9 @@
 //! | `breakdown_connections` | `listener` | open connections |
 //! | `breakdown_connections_cut_total` | `listener`, `reason` | connections ended by us: `slow_head`, `slow_reader`, `idle`, `not_http`, `gave_way`, `drain` |
 
+mod accounts;
 mod admission;
+mod answers;
 mod body;
 mod clean;
 mod config;
@@ -45,6 +48,7 @@ mod jira;
 mod journal;
 mod json;
 mod meters;
+mod pagerduty;
 mod peers;
 mod projects;
 mod provider;
@@ -57,6 +61,8 @@ mod signature;
 mod spool;
 mod sweep;
 
+pub use accounts::Accounts;
+pub use answers::Answers;
 pub use config::{Config, Limits};
 pub use journal::Journal;
 pub use meters::describe_metrics;

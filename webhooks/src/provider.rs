@@ -9,17 +9,20 @@ pub enum Provider {
     Github,
     /// Jira Cloud or Data Center.
     Jira,
+    /// PagerDuty, which tells of incidents that were acknowledged.
+    Pagerduty,
 }
 
 impl Provider {
     /// Every provider.
-    pub const ALL: [Self; 2] = [Self::Github, Self::Jira];
+    pub const ALL: [Self; 3] = [Self::Github, Self::Jira, Self::Pagerduty];
 
-    /// `github` or `jira`.
+    /// `github`, `jira` or `pagerduty`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Github => "github",
             Self::Jira => "jira",
+            Self::Pagerduty => "pagerduty",
         }
     }
 
@@ -28,6 +31,7 @@ impl Provider {
         match self {
             Self::Github => "GitHub",
             Self::Jira => "Jira",
+            Self::Pagerduty => "PagerDuty",
         }
     }
 
@@ -36,6 +40,7 @@ impl Provider {
         match self {
             Self::Github => "/github/issues",
             Self::Jira => "/jira/issues",
+            Self::Pagerduty => "/pagerduty/incidents",
         }
     }
 
@@ -44,16 +49,27 @@ impl Provider {
         match self {
             Self::Github => "GITHUB_WEBHOOK_SECRET",
             Self::Jira => "JIRA_WEBHOOK_SECRET",
+            Self::Pagerduty => "PAGERDUTY_WEBHOOK_SECRET",
         }
     }
 
-    /// The header with the signature, `sha256=` and 64 lower-case hex digits
+    /// The header with the signature, [`Provider::signature_scheme`], `=` and 64 lower-case hex digits
     /// (<https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>,
-    /// <https://developer.atlassian.com/cloud/jira/platform/webhooks/>).
+    /// <https://developer.atlassian.com/cloud/jira/platform/webhooks/>,
+    /// <https://developer.pagerduty.com/docs/webhooks/webhook-signatures/>).
     pub fn signature_header(self) -> HeaderName {
         match self {
             Self::Github => HeaderName::from_static("x-hub-signature-256"),
             Self::Jira => HeaderName::from_static("x-hub-signature"),
+            Self::Pagerduty => HeaderName::from_static("x-pagerduty-signature"),
+        }
+    }
+
+    /// What stands before a signature: how it was made, each time HMAC-SHA256 over the body.
+    pub fn signature_scheme(self) -> &'static str {
+        match self {
+            Self::Github | Self::Jira => "sha256",
+            Self::Pagerduty => "v1",
         }
     }
 
@@ -62,14 +78,15 @@ impl Provider {
         match self {
             Self::Github => HeaderName::from_static("x-github-delivery"),
             Self::Jira => HeaderName::from_static("x-atlassian-webhook-identifier"),
+            Self::Pagerduty => HeaderName::from_static("x-webhook-id"),
         }
     }
 
-    /// The header that names the event; Jira names it in the payload.
+    /// The header that names the event; Jira and PagerDuty name it in the payload.
     pub fn event_header(self) -> Option<HeaderName> {
         match self {
             Self::Github => Some(HeaderName::from_static("x-github-event")),
-            Self::Jira => None,
+            Self::Jira | Self::Pagerduty => None,
         }
     }
 
@@ -92,6 +109,6 @@ impl std::str::FromStr for Provider {
         Self::ALL
             .into_iter()
             .find(|provider| provider.as_str() == name)
-            .ok_or_else(|| "unknown provider: say github or jira".to_owned())
+            .ok_or_else(|| "unknown provider: say github, jira or pagerduty".to_owned())
     }
 }

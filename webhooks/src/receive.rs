@@ -30,7 +30,7 @@ use crate::{
 /// Longest delivery id or event name that is believed; providers send at most 36 characters.
 const MAX_NAME_BYTES: usize = 128;
 
-/// What both receivers share.
+/// What all receivers share.
 struct Receivers {
     config: Arc<Config>,
     admission: Admission,

@@ -71,7 +71,7 @@ impl Refusal {
             ),
             Self::SignatureMalformed => (
                 "signature_malformed",
-                "The signature must be one header: sha256= and 64 lower-case hex digits.",
+                "The signature must be one header: sha256= (PagerDuty: v1=) and 64 lower-case hex digits.",
             ),
             Self::SignatureWrong => (
                 "signature_wrong",

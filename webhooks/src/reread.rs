@@ -3,7 +3,7 @@
 use events::{Message, id};
 
 use crate::{
-    Projects, Provider,
+    Config, Provider,
     admission::{Payload, read},
     body::Encoding,
     delivery::{Reading, Unreadable},
@@ -12,8 +12,8 @@ use crate::{
 /// What a delivery says that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reread {
-    /// An event, as a receiver appends it: under the same id as if it had been read when it came.
-    Event(Message),
+    /// An event, as a receiver appends it: under the same id as if it had been read when it came; and the acknowledgement that lies in it.
+    Events(Vec<Message>),
     /// Nothing that we use; why, in one word.
     Ignored(&'static str),
 }
@@ -27,15 +27,15 @@ pub fn reread(
     event: Option<&str>,
     delivery_id: Option<&str>,
     body: &[u8],
-    projects: &Projects,
+    config: &Config,
 ) -> Result<Reread, String> {
     let encoding = Encoding::of_kept(provider, body);
     let payload = Payload { provider, encoding, event, id: delivery_id, body, signed: true };
-    match read(payload, projects).map_err(|why: Unreadable| why.to_string())? {
+    match read(payload, config).map_err(|why: Unreadable| why.to_string())? {
         Reading::Ignored(why) => Ok(Reread::Ignored(why)),
-        Reading::Event(event) => event
-            .to_message(Some(&id::payload_hash(body)))
-            .map(Reread::Event)
+        Reading::Event(told) => told
+            .messages(Some(&id::payload_hash(body)))
+            .map(Reread::Events)
             .map_err(|_| "it cannot be written as JSON".to_owned()),
     }
 }
@@ -52,13 +52,14 @@ mod tests {
             event,
             Some("72d3162e-cc78-11e3-81ab-4c9367dc0958"),
             body,
-            &Projects::new("alpha"),
+            &Config::default(),
         )
     }
 
     #[test]
     fn it_is_the_event_that_it_would_have_been() {
-        let Ok(Reread::Event(message)) = again(Some("issues"), OPENED) else { panic!("an event") };
+        let Ok(Reread::Events(messages)) = again(Some("issues"), OPENED) else { panic!("an event") };
+        let [message] = &messages[..] else { panic!("one event") };
         assert_eq!((message.topic, message.key.as_str()), ("issues", "alpha"));
         let headers: Vec<_> = message.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert!(headers.contains(&("payload_hash", &id::payload_hash(OPENED))));
@@ -74,7 +75,7 @@ mod tests {
             "payload={}",
             percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
         );
-        assert!(matches!(again(Some("issues"), form.as_bytes()), Ok(Reread::Event(_))));
+        assert!(matches!(again(Some("issues"), form.as_bytes()), Ok(Reread::Events(_))));
     }
 
     #[test]

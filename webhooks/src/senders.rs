@@ -22,6 +22,8 @@ pub struct Senders {
     pub github: Option<Vec<IpNet>>,
     /// Who may send Jira's deliveries; `None`: anybody.
     pub jira: Option<Vec<IpNet>>,
+    /// Who may send PagerDuty's deliveries; `None`: anybody.
+    pub pagerduty: Option<Vec<IpNet>>,
 }
 
 impl Senders {
@@ -46,6 +48,7 @@ impl Senders {
         let networks = match provider {
             Provider::Github => &self.github,
             Provider::Jira => &self.jira,
+            Provider::Pagerduty => &self.pagerduty,
         };
         networks.as_ref().is_none_or(|networks| sender.is_some_and(|sender| contains(networks, sender)))
     }

@@ -38,7 +38,13 @@ impl Secrets {
 
     /// Whether any of the secrets made `signature` for `body`. Each comparison takes the same time wherever they differ.
     pub(crate) fn verify(&self, signature: &Signature, body: &[u8]) -> bool {
-        self.0.iter().any(|secret| mac(secret, body).verify_slice(&signature.0).is_ok())
+        let Signature { first, others } = signature;
+        self.0.iter().any(|secret| {
+            // The body is gone through once a secret, however many signatures a header has.
+            let mac = mac(secret, body);
+            let mut signatures = std::iter::once(first).chain(others);
+            signatures.any(|signature| mac.clone().verify_slice(signature).is_ok())
+        })
     }
 }
 
@@ -50,9 +56,16 @@ fn mac(secret: &SecretString, body: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-/// A signature of the right form: `sha256=` and 64 lower-case hex digits.
+/// The most signatures of one header; PagerDuty sends one for each live secret.
+const MAX_SIGNATURES: usize = 8;
+
+/// A signature of the right form: 64 lower-case hex digits after `sha256=`. PagerDuty's are after `v1=`, and there may be several,
+/// separated by commas, any of which may be right; those of other versions are passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Signature([u8; 32]);
+pub(crate) struct Signature {
+    first: [u8; 32],
+    others: Vec<[u8; 32]>,
+}
 
 impl Signature {
     /// Takes the signature from a request's head. A doubled header is malformed: which one a proxy in front of us
@@ -63,19 +76,35 @@ impl Signature {
         if values.next().is_some() {
             return Err(Refusal::SignatureMalformed);
         }
-        Self::parse(value.as_bytes()).ok_or(Refusal::SignatureMalformed)
+        Self::parse(provider, value.as_bytes()).ok_or(Refusal::SignatureMalformed)
     }
 
-    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
-        let digits = value.strip_prefix(b"sha256=")?;
-        let mut bytes = [0; 32];
-        let lower = digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        (lower && hex::decode_to_slice(digits, &mut bytes).is_ok()).then_some(Self(bytes))
+    pub(crate) fn parse(provider: Provider, value: &[u8]) -> Option<Self> {
+        if provider != Provider::Pagerduty {
+            return Some(Self { first: digest(value.strip_prefix(b"sha256=")?)?, others: Vec::new() });
+        }
+        let mut signatures = Vec::new();
+        for part in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let (version, digits) = part.split_at(part.iter().position(|byte| *byte == b'=')? + 1);
+            match version {
+                b"v1=" => signatures.push(digest(digits)?),
+                [b'v', number @ .., b'='] if !number.is_empty() && number.iter().all(u8::is_ascii_digit) => {}
+                _ => return None,
+            }
+        }
+        let first = *signatures.first().filter(|_| signatures.len() <= MAX_SIGNATURES)?;
+        Some(Self { first, others: signatures.split_off(1) })
     }
 }
 
+fn digest(digits: &[u8]) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let lower = digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    (lower && hex::decode_to_slice(digits, &mut bytes).is_ok()).then_some(bytes)
+}
+
 /// The headers with which `provider` would send `body`, signed with the first of `secrets`. `event` is GitHub's event
-/// (`issues`); Jira names its event in the payload. Names are lower-case.
+/// (`issues`); the others name theirs in the payload. Names are lower-case.
 pub fn sign(
     provider: Provider,
     secrets: &Secrets,
@@ -85,13 +114,16 @@ pub fn sign(
 ) -> Vec<(String, String)> {
     let signature = secrets.0.first().map(|secret| hex::encode(mac(secret, body).finalize().into_bytes()));
     let content_type = match provider {
-        Provider::Github => "application/json",
+        Provider::Github | Provider::Pagerduty => "application/json",
         Provider::Jira => "application/json; charset=UTF-8",
     };
     let mut headers = vec![
         ("content-type".to_owned(), content_type.to_owned()),
         (provider.delivery_header().to_string(), delivery_id.to_owned()),
-        (provider.signature_header().to_string(), format!("sha256={}", signature.unwrap_or_default())),
+        (
+            provider.signature_header().to_string(),
+            format!("{}={}", provider.signature_scheme(), signature.unwrap_or_default()),
+        ),
     ];
     if let Some(name) = provider.event_header() {
         headers.push((name.to_string(), event.to_owned()));
@@ -119,14 +151,14 @@ mod tests {
     fn agrees_with_the_published_vectors() {
         assert_eq!(signed(Provider::Github, b"Hello, World!"), GITHUB);
         assert_eq!(signed(Provider::Jira, b"Hello World!"), JIRA);
-        let signature = Signature::parse(GITHUB.as_bytes()).unwrap();
+        let signature = Signature::parse(Provider::Github, GITHUB.as_bytes()).unwrap();
         assert!(Secrets::parse(SECRET).unwrap().verify(&signature, b"Hello, World!"));
         assert!(!Secrets::parse(SECRET).unwrap().verify(&signature, b"Hello, World?"));
     }
 
     #[test]
     fn every_live_secret_is_tried() {
-        let signature = Signature::parse(GITHUB.as_bytes()).unwrap();
+        let signature = Signature::parse(Provider::Github, GITHUB.as_bytes()).unwrap();
         let rotating = Secrets::parse(&format!("new one, {SECRET} ,other")).unwrap();
         assert!(rotating.verify(&signature, b"Hello, World!"));
         assert!(!Secrets::parse("new one,other").unwrap().verify(&signature, b"Hello, World!"));
@@ -164,8 +196,45 @@ mod tests {
             format!("{GITHUB},{GITHUB}"),
             "sha256=".to_owned(),
         ] {
-            assert_eq!(Signature::parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(Signature::parse(Provider::Github, bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn of_pagerdutys_signatures_any_may_be_right() {
+        let (secrets, body) = (Secrets::parse(SECRET).unwrap(), b"Hello, World!");
+        let right = signed(Provider::Pagerduty, body);
+        let digits = GITHUB.strip_prefix("sha256=").unwrap();
+        assert_eq!(right, format!("v1={digits}"));
+        let other = format!("v1={}", "0".repeat(64));
+        let verified = |header: &str| {
+            Signature::parse(Provider::Pagerduty, header.as_bytes()).map(|it| secrets.verify(&it, body))
+        };
+        for header in [
+            right.clone(),
+            format!("{other},{right}"),
+            format!("{right}, {other}"),
+            format!("v2=whatever,{right}"),
+        ] {
+            assert_eq!(verified(&header), Some(true), "{header}");
+        }
+        assert_eq!(verified(&format!("{other},{other}")), Some(false));
+        assert_eq!(verified(&[other.as_str(); 8].join(",")), Some(false));
+        for bad in [
+            String::new(),
+            "v1=".to_owned(),
+            format!("v0={digits}"),
+            format!("sha256={digits}"),
+            format!("V1={digits}"),
+            format!("v={digits},{right}"),
+            format!("{right},"),
+            format!("{right};{right}"),
+            format!("{right},v1={}", digits.to_uppercase()),
+            [right.as_str(); 9].join(","),
+        ] {
+            assert_eq!(verified(&bad), None, "{bad}");
+        }
+        assert_eq!(Signature::parse(Provider::Github, right.as_bytes()), None);
     }
 
     proptest! {
@@ -173,7 +242,7 @@ mod tests {
         fn any_flipped_bit_is_noticed(mut body in proptest::collection::vec(any::<u8>(), 1..512), at: prop::sample::Index) {
             let secrets = Secrets::parse(SECRET).unwrap();
             let header = signed(Provider::Github, &body);
-            let signature = Signature::parse(header.as_bytes()).unwrap();
+            let signature = Signature::parse(Provider::Github, header.as_bytes()).unwrap();
             prop_assert!(secrets.verify(&signature, &body));
             let bit = at.index(body.len() * 8);
             body[bit / 8] ^= 1 << (bit % 8);
@@ -181,7 +250,7 @@ mod tests {
             body[bit / 8] ^= 1 << (bit % 8);
             let mut forged = signature.clone();
             let bit = at.index(256);
-            forged.0[bit / 8] ^= 1 << (bit % 8);
+            forged.first[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(!secrets.verify(&forged, &body));
         }
     }

@@ -18,6 +18,7 @@ impl From<ProviderName> for Provider {
         match name {
             ProviderName::Github => Self::Github,
             ProviderName::Jira => Self::Jira,
+            ProviderName::Pagerduty => Self::Pagerduty,
         }
     }
 }
@@ -33,6 +34,7 @@ pub(crate) async fn run(settings: &Settings, args: Deliver) -> Result<ExitCode, 
     let configured = match provider {
         Provider::Github => &settings.github_secret,
         Provider::Jira => &settings.jira_secret,
+        Provider::Pagerduty => &settings.pagerduty_secret,
     };
     let variable = args.secret_env.as_deref().unwrap_or(provider.secret_variable());
     let secret = match &args.secret_env {

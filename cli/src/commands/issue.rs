@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::ExitCode,
+    time::Duration,
 };
 
 use eventlog::Log;
 use events::{Action, Outcome, topic};
-use policy::State;
+use policy::{Acknowledged, State};
 use serde_json::{Value, json};
 
 use crate::{
@@ -53,14 +54,24 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
             shown
         })
         .collect();
-    let whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": paused_at, "state": issue,
-        "actions": actions});
+    let whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": paused_at,
+        "acknowledged": issue.and_then(policy::Issue::acknowledged).map(answer), "state": issue, "actions": actions});
     if args.json {
         say!("{}", inert_json(&whole));
     } else {
         say!("{}", indented(&whole, 0).trim_end());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who answered, when, by what, and how long that took from the last action before.
+fn answer(acknowledged: &Acknowledged) -> Value {
+    let mut shown = json!(acknowledged);
+    let after = acknowledged.after().and_then(|after| u64::try_from(after.num_seconds()).ok());
+    if let Some(seconds) = after {
+        shown["after"] = humantime::format_duration(Duration::from_secs(seconds)).to_string().into();
+    }
+    shown
 }
 
 /// What the executor has still to do, by action id: attempts so far, and when the next one is due.

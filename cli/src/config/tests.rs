@@ -58,10 +58,15 @@ fn the_example_shows_every_key_and_holds_the_defaults() {
     assert_eq!(settings.data_dir, defaults.data_dir);
     assert_eq!(settings.retention["actions"].age, defaults.retention["actions"].age);
     assert_eq!(settings.give_up_after, defaults.give_up_after);
+    assert_eq!(settings.accounts, Accounts::new(["breakdown[bot]"], ["5b10a2844c20165700ede21g"]));
     assert_eq!(settings.partitions, defaults.partitions);
     assert_eq!(settings.spool_max_bytes, defaults.spool_max_bytes);
-    assert_eq!(settings.targets.keys().collect::<Vec<_>>(), ["audit", "chat", "code", "pager", "tracker"]);
+    assert_eq!(
+        settings.targets.keys().collect::<Vec<_>>(),
+        ["audit", "chat", "code", "dav", "google", "pager", "tracker"]
+    );
     assert_eq!(settings.routes[0].targets.len(), 5);
+    assert_eq!(settings.routes[1].otherwise, ["chat"]);
     let unchanged = load(example, &[], Flags::default()).unwrap();
     assert!(unchanged.targets.is_empty() && unchanged.routes.is_empty());
     assert!(settings.sweeps.is_some() && defaults.sweeps.is_none());
@@ -101,6 +106,12 @@ fn the_example_shows_every_key_and_holds_the_defaults() {
         "private_key_file",
         "email",
         "sweep_after",
+        "service_account",
+        "subject",
+        "send_updates",
+        "horizon_days",
+        "organizer",
+        "otherwise",
     ] {
         assert!(example.contains(&format!("{key} = ")), "{key} is missing");
     }
@@ -273,4 +284,10 @@ fn networks_are_read_and_addresses_stand_for_themselves() {
             load(&format!("[{section}]\n{key} = [\"github-meta\"]\n"), &[], Flags::default()).unwrap_err();
         assert!(failure.to_string().starts_with(&format!("{section}.{key}: ")), "{failure}");
     }
+}
+
+#[test]
+fn an_account_has_a_name() {
+    let error = load("[accounts]\njira = [\"a\", \" \"]\n", &[], Flags::default()).unwrap_err().to_string();
+    assert!(error.contains("accounts.jira"), "{error}");
 }

@@ -30,6 +30,7 @@ pub fn breakdown() -> Command {
         command.env_remove(name);
     }
     command.env("RUST_LOG", "warn").env("GITHUB_WEBHOOK_SECRET", SECRET).env("JIRA_WEBHOOK_SECRET", SECRET);
+    command.env_remove("PAGERDUTY_WEBHOOK_SECRET");
     command
 }
 

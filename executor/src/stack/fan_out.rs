@@ -1,25 +1,62 @@
 //! One action, several targets, at the same time: each in its own stack, so none waits for another. What has ended stays
 //! ended: another attempt of the action goes to those targets only that want to be asked again.
+//!
+//! Where one has refused, people are told by other targets: they get a nudge that is made of the action, with an id of its own
+//! that is always the same.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use events::Carried;
+use events::{Action, ActionKind, Carried, id};
 use futures::{FutureExt, future::join_all};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use super::{Call, Report, Stack};
-use crate::{Verdict, state::Leg};
+use crate::{Attempt, Verdict, state::Leg};
 
-/// `legs`, by the names of their targets, as one.
-pub(crate) fn fan_out(legs: Vec<(&'static str, Stack)>) -> Stack {
+/// Targets in their stacks, by their names.
+pub(crate) type Legs = Vec<(&'static str, Stack)>;
+
+/// `legs` as one; `otherwise` are told where one of them has refused.
+pub(crate) fn fan_out(legs: Legs, otherwise: Legs) -> Stack {
     BoxCloneSyncService::new(service_fn(move |call: Call| {
-        let legs = legs.clone();
+        let (legs, otherwise) = (legs.clone(), otherwise.clone());
         async move {
-            let runs = legs.into_iter().map(|(name, stack)| run(name, stack, &call));
-            Ok::<_, Infallible>(together(join_all(runs).await))
+            let mut runs = all(legs, &call).await;
+            if runs.iter().any(|(leg, _)| leg.ended && !leg.carried.ack) {
+                let attempt =
+                    Attempt { action: Arc::new(nudge(&call.attempt.action)), ..call.attempt.clone() };
+                runs.extend(all(otherwise, &Call { attempt, ..call }).await);
+            }
+            Ok::<_, Infallible>(together(runs))
         }
         .boxed()
     }))
+}
+
+async fn all(legs: Legs, call: &Call) -> Vec<(Leg, Option<Report>)> {
+    join_all(legs.into_iter().map(|(name, stack)| run(name, stack, call))).await
+}
+
+/// What people are told of an action that was refused. Why is not in it: that may be another reason the next time, and the
+/// same nudge has the same text.
+fn nudge(action: &Action) -> Action {
+    let missed = match action.action {
+        ActionKind::ScheduleUnblocker => "No meeting could be booked",
+        ActionKind::AssignOwner => "Nobody could be assigned",
+        ActionKind::EscalateOwner => "Nobody could be called",
+        _ => "This could not be carried out",
+    };
+    let (issue_ref, rule) = (action.issue_ref.as_deref(), action.rule.as_deref());
+    Action {
+        event_id: id::action(&action.event_id, issue_ref.unwrap_or_default(), rule.unwrap_or_default(), 0),
+        action: ActionKind::PostNudge,
+        rationale: match action.rationale.as_str() {
+            "" => missed.to_owned(),
+            why => format!("{missed}: {why}"),
+        },
+        cause: Some(action.event_id.clone()),
+        ..action.clone()
+    }
 }
 
 /// What came of one leg: itself, and its report where it was called.

@@ -20,7 +20,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use eventlog::Clock;
-pub(crate) use fan_out::fan_out;
+pub(crate) use fan_out::{Legs, fan_out};
 use futures::FutureExt;
 pub(crate) use jitter::spread;
 use tokio::time::timeout;

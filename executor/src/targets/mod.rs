@@ -44,6 +44,21 @@ enum Kind {
     Webhook(webhook::Config),
 }
 
+impl TargetConfig {
+    /// Which of the targets it is: `github`, `jira`, …
+    pub fn kind(&self) -> &'static str {
+        match &self.0 {
+            Kind::Caldav(_) => "caldav",
+            Kind::Github(_) => "github",
+            Kind::Google(_) => "google-calendar",
+            Kind::Jira(_) => "jira",
+            Kind::Pagerduty(_) => "pagerduty",
+            Kind::Slack(_) => "slack",
+            Kind::Webhook(_) => "webhook",
+        }
+    }
+}
+
 /// Every target of `named`, and after them the calendar and notification API. Reads their credentials.
 ///
 /// # Errors
@@ -70,9 +85,7 @@ pub fn open(
     targets.push(Arc::new(calendar::Calendar::new(config, clock.clone())?));
     targets.push(Arc::new(notification::Notification::new(config, clock.clone())?));
     crate::routes::check(&config.routes, &targets)?;
-    if let Some(name) =
-        named.keys().find(|name| !config.routes.iter().any(|route| route.targets.contains(name)))
-    {
+    if let Some(name) = named.keys().find(|name| !config.routes.iter().any(|route| route.names(name))) {
         return Err(ExecutorError::Config(format!(
             "targets.{name}: no route names it; say in [[routes]] which actions it carries"
         )));

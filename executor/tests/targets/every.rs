@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 
 use super::{
     action, attempt, attempt_later, clock,
-    fake::{Fault, Way, github::Github, jira::Jira, pagerduty::Pagerduty, receiver::Receiver, slack::Slack},
-    open,
+    fake::{
+        Fault, Way, caldav::Caldav, github::Github, google, google::Google, jira::Jira, pagerduty::Pagerduty,
+        receiver::Receiver, slack::Slack,
+    },
+    meeting, open,
     world::World,
 };
 
@@ -44,6 +47,7 @@ async fn subjects() -> Vec<Subject> {
     let github = Github::start(clock.clone()).await;
     let (cloud, server) = (Jira::start(true).await, Jira::start(false).await);
     let receiver = Receiver::start().await;
+    let (calendar, dav) = (Google::start(clock.clone()).await, Caldav::start().await);
     let of_jira = |jira: &Jira, kind: &str| {
         let mut action = action("a-1", kind);
         action["issue_ref"] = json!(format!("jira:{}/OPS-7", jira.host()));
@@ -95,6 +99,25 @@ async fn subjects() -> Vec<Subject> {
             call: "POST /rest/api/2/issue/OPS-7/comment",
             action: of_jira(&server, "escalate_owner"),
             effects: Box::new(move || server.issue().comments.len()),
+        },
+        Subject {
+            name: "google",
+            said: json!({ "kind": "google-calendar", "token": { "env": "GOOGLE_TOKEN" }, "base": calendar.base }),
+            clock: clock.clone(),
+            way: calendar.way.clone(),
+            call: "POST /calendar/v3/calendars/primary/events",
+            action: meeting("a-1", google::CALENDARS),
+            effects: Box::new(move || calendar.mock.events("primary").len()),
+        },
+        Subject {
+            name: "dav",
+            said: json!({ "kind": "caldav", "base": dav.base, "user": "breakdown", "password": { "env": "DAV_PASSWORD" },
+                          "calendar": "/team/meetings" }),
+            clock: clock.clone(),
+            way: dav.way.clone(),
+            call: "PUT /team/meetings",
+            action: meeting("a-1", ["/alice/calendar", "/bo/calendar/", "/team/meetings/"]),
+            effects: Box::new(move || dav.objects().len()),
         },
         Subject {
             name: "hook",
@@ -284,7 +307,7 @@ async fn a_rehearsal_says_what_an_attempt_sends_and_sends_nothing() {
         assert!(subject.way.seen().is_empty(), "{}", subject.name);
         assert!(done(&attempt(&target, &subject.action).await));
         let sent = subject.way.seen().into_iter().filter(|seen| seen.method != "GET");
-        let sent: Vec<(String, Value)> = sent.map(|seen| (seen.method.to_string(), seen.json())).collect();
+        let sent: Vec<(String, Value)> = sent.map(|seen| (seen.method.to_string(), seen.told())).collect();
         let mut said: Vec<(String, Value)> = unsent.into_iter().map(|one| (one.method, one.body)).collect();
         if subject.name == "pagerduty" {
             assert_eq!(said[0].1["routing_key"], "…");

@@ -1,9 +1,12 @@
 //! Each target and a fake of the API behind it: conversations, and one suite that all of them hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, dead_code)]
 
+mod caldav;
+mod calendar;
 mod every;
 mod fake;
 mod github;
+mod google;
 mod jira;
 mod pagerduty;
 mod routes;
@@ -31,6 +34,9 @@ fn environment(name: &str) -> Option<String> {
         "GITHUB_APP_KEY" => APP_KEY,
         "JIRA_TOKEN" => "atl-1",
         "JIRA_PAT" => "pat-1",
+        "GOOGLE_TOKEN" => fake::google::TOKEN,
+        "DAV_PASSWORD" => "breakdown",
+        "OLD_DAV_PASSWORD" => "before",
         "HOOK_SECRET" => receiver::KEY,
         "NEXT_HOOK_SECRET" => receiver::NEXT_KEY,
         _ => return None,
@@ -44,11 +50,20 @@ fn clock() -> Arc<ManualClock> {
 
 /// The target that a table `[targets.NAME]` of the configuration opens.
 fn try_open(name: &str, said: Value, clock: &Arc<ManualClock>) -> Result<Arc<dyn Target>, ExecutorError> {
-    let target: TargetConfig = serde_json::from_value(said).expect("a table of a target");
+    let target: TargetConfig = serde_json::from_value(said.clone()).expect("a table of a target");
     let mut config = Config::new("http://127.0.0.1:9/api".parse().unwrap());
     config.limits.attempt_timeout = Duration::from_secs(2);
-    let (action, targets) = ("escalate_owner".to_owned(), vec![name.to_owned()]);
-    config.routes = vec![executor::Route { project: None, action, targets, mode: executor::Mode::Live }];
+    // Whatever all of them carry but those that only book meetings.
+    let meets = ["google-calendar", "caldav"].contains(&said["kind"].as_str().unwrap_or_default());
+    let action = if meets { "schedule_unblocker" } else { "escalate_owner" }.to_owned();
+    let targets = vec![name.to_owned()];
+    config.routes = vec![executor::Route {
+        project: None,
+        action,
+        targets,
+        otherwise: Vec::new(),
+        mode: executor::Mode::Live,
+    }];
     let clock: Arc<dyn Clock> = clock.clone();
     executor::open(&BTreeMap::from([(name.to_owned(), target)]), &config, &environment, &clock)
         .map(|mut targets| targets.remove(0))
@@ -68,6 +83,30 @@ fn action(id: &str, kind: &str) -> Value {
         }],
         "team": { "name": "triage", "slack": "C0TRIAGE", "pagerduty": "triage" },
     });
+    action
+}
+
+/// A meeting with Alice and Bo, of the team triage, who all have a calendar.
+fn meeting(id: &str, calendars: [&str; 3]) -> Value {
+    let mut action = world::action(id, "schedule_unblocker");
+    let person = |name: &str, calendar: &str| {
+        json!({ "name": name, "calendar": calendar, "email": format!("{name}@acme.test"),
+                "hours": "09:00-17:30", "time_zone": "Europe/Berlin" })
+    };
+    let [alice, bo, team] = calendars;
+    action["params"]["to"] = json!({
+        "people": [person("alice", alice), person("bo", bo)], "team": { "name": "triage", "calendar": team },
+    });
+    action
+}
+
+/// The issue is closed, a minute after the meeting was asked for: what came of an action is to be undone.
+fn resolve(id: &str, of: &Value) -> Value {
+    let mut action = of.clone();
+    action["event_id"] = json!(id);
+    action["action"] = json!("resolve");
+    action["evaluated_at"] = json!("2026-03-02T10:00:58Z");
+    action["params"]["of"] = json!({ "action": of["action"], "action_id": of["event_id"] });
     action
 }
 
@@ -143,6 +182,21 @@ fn a_configuration_that_cannot_work_is_refused_before_anything_runs() {
             json!({ "kind": "jira", "base": base, "edition": "data-center", "token": token,
                     "transitions": { "dance": "x" } }),
             "targets.j.transitions.dance",
+        ),
+        ("g", json!({ "kind": "google-calendar" }), "targets.g.service_account: Google needs"),
+        ("g", json!({ "kind": "google-calendar", "service_account": token }), "no key of a service account"),
+        ("g", json!({ "kind": "google-calendar", "token": token, "calendar": ".." }), "targets.g.calendar"),
+        ("g", json!({ "kind": "google-calendar", "token": token, "horizon_days": 61 }), "1 to 60 days"),
+        (
+            "dav",
+            json!({ "kind": "caldav", "base": base, "user": "b", "password": token, "calendar": "/../x" }),
+            "targets.dav.calendar",
+        ),
+        (
+            "dav",
+            json!({ "kind": "caldav", "base": base, "user": "b", "password": token, "calendar": "/t/m",
+                    "organizer": "x@y\r\nATTENDEE:z" }),
+            "targets.dav.organizer",
         ),
         ("hook", json!({ "kind": "webhook", "url": base, "secret": token }), "whsec_"),
         ("hook", json!({ "kind": "webhook", "url": "xoxb-1", "secret": token }), "targets.hook.url"),

@@ -23,7 +23,8 @@ struct Team {
 
 fn route(project: Option<&str>, action: &str, targets: &[&str]) -> Route {
     let targets = targets.iter().map(|name| (*name).to_owned()).collect();
-    Route { project: project.map(ToOwned::to_owned), action: action.to_owned(), targets, mode: Mode::Live }
+    let (project, otherwise) = (project.map(ToOwned::to_owned), Vec::new());
+    Route { project, action: action.to_owned(), targets, otherwise, mode: Mode::Live }
 }
 
 impl Team {
@@ -52,8 +53,10 @@ impl Team {
             ),
         ]
         .into();
-        let routed =
-            |name: &&str| self.world.config.routes.iter().any(|r| r.targets.iter().any(|t| t == name));
+        let routed = |name: &&str| {
+            let mut routes = self.world.config.routes.iter();
+            routes.any(|route| route.targets.iter().chain(&route.otherwise).any(|target| target == name))
+        };
         let named = named.into_iter().filter(|(name, _)| routed(name));
         let named =
             named.map(|(name, said)| (name.to_owned(), serde_json::from_value(said).unwrap())).collect();
@@ -94,7 +97,7 @@ async fn an_action_goes_to_all_targets_of_its_route_and_has_one_outcome() {
     let outcomes = team.world.outcomes_of(2).await;
     assert!(outcomes[1].ack && outcomes[1].carried.is_empty());
     assert_eq!((team.world.mock.nudges().len(), team.posted()), (1, 1));
-    team.world.publish(&action("a-3", "resolve")).await;
+    team.world.publish(&action("a-3", "launch_rocket")).await;
     let outcomes = team.world.outcomes_of(3).await;
     assert_eq!(outcomes[2].error.as_deref(), Some("no target carries this action"));
 }
@@ -141,6 +144,42 @@ async fn what_one_target_refuses_the_other_does_all_the_same() {
     let acks: Vec<(&str, bool)> = outcome.carried.iter().map(|carried| (&*carried.by, carried.ack)).collect();
     assert_eq!(acks, [("slack", true), ("pager", false)]);
     assert_eq!((team.posted(), team.world.dead_letters().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn people_are_told_where_a_target_refuses_once_and_also_after_a_restart() {
+    let otherwise = vec!["slack".to_owned(), "hook".to_owned()];
+    let mut team = Team::new(vec![Route { otherwise, ..route(None, "escalate_owner", &["pager"]) }]).await;
+    team.start();
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    assert!(team.world.outcome().await.ack, "nobody refuses, nobody is told");
+    assert_eq!((team.posted(), team.receiver.taken().len()), (0, 0));
+
+    team.pagerduty.state.lock().unwrap().revoked = true;
+    for _ in 0..3 {
+        team.receiver.way.fault("hook", Fault::status(503));
+    }
+    team.world.publish(&action("a-2", "escalate_owner")).await;
+    let due = team.world.parked_until("a-2").await;
+    let asked = team.pagerduty.way.seen().len();
+    team.world.kill().await;
+    team.start();
+    team.world.advance((due - team.world.clock.now()).num_seconds() + 1);
+    let outcome = team.world.outcomes_of(2).await.remove(1);
+    assert!(!outcome.ack && outcome.error.as_ref().unwrap().starts_with("pager answered 400"), "{outcome:?}");
+    let carried: Vec<(&str, bool, u32)> =
+        outcome.carried.iter().map(|carried| (&*carried.by, carried.ack, carried.attempts)).collect();
+    assert_eq!(carried, [("pager", false, 1), ("slack", true, 1), ("hook", true, 4)]);
+    assert_eq!(
+        (team.posted(), team.pagerduty.way.seen().len(), team.world.dead_letters().len()),
+        (1, asked, 1)
+    );
+    let told: Vec<Value> = team.receiver.taken().into_values().collect();
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    let told = &told["data"];
+    assert_eq!((&told["action"], &told["cause"]), (&json!("post_nudge"), &json!("a-2")));
+    assert_eq!(told["rationale"], "Nobody could be called: New issue needs triage");
+    assert!(told["event_id"].as_str().unwrap().starts_with("a-") && told["event_id"] != "a-2");
 }
 
 #[tokio::test]
@@ -207,6 +246,14 @@ async fn a_route_that_leads_nowhere_is_refused() {
         let team = Team::new(vec![route(None, action, targets)]).await;
         let error = team.targets().err().unwrap().to_string();
         assert!(error.starts_with("routes: number 1") && error.contains(why), "{error}");
+    }
+    for (otherwise, why) in
+        [("fax", "no [targets.fax]"), ("calendar", "does not carry post_nudge"), ("pager", "named twice")]
+    {
+        let otherwise = vec![otherwise.to_owned()];
+        let team = Team::new(vec![Route { otherwise, ..route(None, "escalate_owner", &["pager"]) }]).await;
+        let error = team.targets().err().unwrap().to_string();
+        assert!(error.contains(why), "{error}");
     }
 }
 

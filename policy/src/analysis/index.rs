@@ -136,7 +136,7 @@ pub(super) fn fields(formula: &Formula) -> u32 {
         Logic::Test(test) => {
             bits |= match test {
                 Test::Compare { left, right, .. } => of_term(left) | of_term(right),
-                Test::ListIsNull { list, .. } => bit(*list),
+                Test::Flag(field) | Test::ListIsNull { list: field, .. } => bit(*field),
                 Test::In { term, list } => of_term(term) | of_list(list),
                 Test::Text { text, part, .. } => of_term(text) | of_term(part),
                 Test::Matches { text, .. } => of_term(text),

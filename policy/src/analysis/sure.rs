@@ -56,7 +56,7 @@ fn is_sayable(known: &Known<'_>, formula: &Formula, steps: &Steps) -> bool {
                     .into_iter()
                     .all(|term| known.is_sayable(term, steps) && (equality || !known.may_be_null(term)))
             }
-            Test::ListIsNull { .. } => true,
+            Test::Flag(_) | Test::ListIsNull { .. } => true,
             Test::In { term, list } => {
                 known.is_sayable(term, steps)
                     && match list {

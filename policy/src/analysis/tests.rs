@@ -188,7 +188,7 @@ fn try_rule(id: &str, text: &str, on_closed: bool) -> Option<Rule> {
     let condition = match Condition::parse(text, &mut Budget::default()) {
         Ok(condition) => condition,
         Err(problems) => {
-            assert!(problems[0].message.contains("steps"), "{text}: {problems:?}");
+            assert!(problems[0].is_dear, "{text}: {problems:?}");
             return None;
         }
     };

@@ -141,6 +141,8 @@ pub struct RuleReport {
     pub suppressed: Both<u64>,
     /// How often no target of an action resolved, so that there was none.
     pub unresolved: Both<u64>,
+    /// How many actions were not made because the issue had had its actions of the hour.
+    pub capped: Both<u64>,
     /// The first of its differences.
     pub examples: Examples,
 }
@@ -176,7 +178,7 @@ pub struct Example {
     /// What the candidate does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Made>,
-    /// What is not the same in both: `rule`, `target`, `start_at`, `duration_min`, `participants`, `to`.
+    /// What is not the same in both: `rule`, `target`, `start_at`, `duration_min`, `participants`, `to`, `of`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<String>,
 }
@@ -315,6 +317,7 @@ impl Report {
             Note::ConditionError { rule, .. } => (rule, |rule| &mut rule.condition_errors),
             Note::Suppressed { rule, .. } => (rule, |rule| &mut rule.suppressed),
             Note::Unresolved { rule, .. } => (rule, |rule| &mut rule.unresolved),
+            Note::Capped { rule, .. } => (rule, |rule| &mut rule.capped),
             Note::MoreConditionErrors { count } => {
                 let times = |by: u64| by * count;
                 self.history.unnamed_errors +=
@@ -395,6 +398,7 @@ impl RuleReport {
         self.condition_errors += other.condition_errors;
         self.suppressed += other.suppressed;
         self.unresolved += other.unresolved;
+        self.capped += other.capped;
         for (known, more) in [
             (&mut self.examples.added, other.examples.added),
             (&mut self.examples.removed, other.examples.removed),
@@ -453,9 +457,12 @@ fn differences(pair: Pair<'_>) -> Vec<String> {
     compare("rule", current.rule == candidate.rule);
     compare("target", current.target == candidate.target);
     if current.params != candidate.params {
-        for name in ["start_at", "duration_min", "participants", "to"] {
+        for name in ["start_at", "duration_min", "participants", "of"] {
             compare(name, current.params.get(name) == candidate.params.get(name));
         }
+        // With another target it is somebody else anyway.
+        let same = current.params.get("to") == candidate.params.get("to");
+        compare("to", same || current.target != candidate.target);
     }
     differs
 }

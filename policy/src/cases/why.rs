@@ -127,6 +127,11 @@ impl<'a> Why<'a> {
                     "`{rule}` fires for {issue_ref}, but {place} has no target that resolves (no assignee?)"
                 )
             }
+            Note::Capped { rule, issue_ref, until, .. } => format!(
+                "`{rule}` fires for {issue_ref}, but the issue has had its {} actions of the hour until {} (`limits`)",
+                self.ruleset.actions_per_issue,
+                in_words(*until)
+            ),
             Note::Unresolvable { rule, issue_ref, .. } => {
                 format!(
                     "the oldest of more than sixteen escalations and meetings for {issue_ref}, by `{rule}`, will not be resolved"
@@ -202,6 +207,7 @@ impl<'a> Why<'a> {
         let is_told = self.heard.notes.iter().any(|note| match note {
             Note::ConditionError { rule, issue_ref }
             | Note::Suppressed { rule, issue_ref, .. }
+            | Note::Capped { rule, issue_ref, .. }
             | Note::Unresolved { rule, issue_ref, .. } => of_it(rule, issue_ref),
             Note::Stale { issue_ref: other } | Note::Deleted { issue_ref: other } => other == issue_ref,
             Note::Duplicate { .. } => true,

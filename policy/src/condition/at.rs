@@ -10,7 +10,7 @@ use super::{
     Budget, Problem,
     field::{Field, Type, fields_of},
     slip,
-    span::span,
+    span::Places,
 };
 use crate::{
     diagnostic::{did_you_mean, quoted},
@@ -39,7 +39,8 @@ pub(crate) fn parse_at(text: &str, budget: &mut Budget) -> Result<At, Vec<Proble
 }
 
 fn at(text: &str, tree: &IdedExpr, positions: &SourceInfo) -> Result<At, Problem> {
-    let place = |node: &IdedExpr| span(text, positions, node);
+    let places = Places::new(text, positions);
+    let place = |node: &IdedExpr| places.span(node);
     let refuse = |node: &IdedExpr| Problem::new(place(node), REFUSED).hint(EXAMPLE);
     // From the outside in: the parser nests sums to the left.
     let (mut node, mut shift) = (tree, TimeDelta::zero());

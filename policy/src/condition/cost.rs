@@ -49,8 +49,8 @@ struct Counting<'c, 'a> {
 #[derive(Clone, Copy)]
 struct Element {
     bytes: u64,
-    /// Whether its lower case is known to the view.
-    is_member: bool,
+    /// How much of it has to be brought to lower case where that is asked for: nothing of what the view knows so.
+    lowered: u64,
 }
 
 impl Counting<'_, '_> {
@@ -62,8 +62,7 @@ impl Counting<'_, '_> {
             Logic::If(parts) => sum(parts.iter().map(|part| self.formula(part))),
             Logic::Each { list, body, .. } => {
                 let around = self.said(list);
-                let element =
-                    Element { bytes: self.element_bytes(list), is_member: matches!(list, List::Field(_)) };
+                let element = Element { bytes: self.element_bytes(list), lowered: self.lowered_bytes(list) };
                 self.elements.push(element);
                 let body = self.formula(body).saturating_add(1);
                 self.elements.pop();
@@ -80,7 +79,7 @@ impl Counting<'_, '_> {
                 let compared = self.bytes(left).min(self.bytes(right)) / COMPARED;
                 sum([self.term(left), self.term(right), compared])
             }
-            Test::ListIsNull { .. } => 1,
+            Test::Flag(_) | Test::ListIsNull { .. } => 1,
             Test::In { term, list } => {
                 let bytes = self.bytes(term);
                 let compared = match list {
@@ -111,11 +110,7 @@ impl Counting<'_, '_> {
             Term::Sum { left, right, .. } => self.term(left).saturating_add(self.term(right)),
             Term::Length(inner) => self.term(inner).saturating_add(self.bytes(inner) / COUNTED),
             Term::Lower(inner) => {
-                let made = match **inner {
-                    Term::Element(out) if !self.element(out).is_member => self.bytes(inner),
-                    // Once for all conditions.
-                    _ => 0,
-                };
+                let made = self.lowered_of(inner);
                 self.term(inner).saturating_add(made.saturating_mul(LOWERED))
             }
             Term::Size(list) => self.said(list).saturating_add(self.length(list)),
@@ -174,10 +169,27 @@ impl Counting<'_, '_> {
         }
     }
 
+    /// How long the longest element is that has to be brought to lower case where that is asked for.
+    fn lowered_bytes(&self, it: &List) -> u64 {
+        match it {
+            List::Field(_) => 0,
+            List::Of(terms) => terms.iter().map(|it| self.lowered_of(it)).max().unwrap_or(0),
+        }
+    }
+
+    fn lowered_of(&self, it: &Term) -> u64 {
+        match it {
+            // Once for all conditions.
+            Term::Field(_) => 0,
+            Term::Element(out) => self.element(*out).lowered,
+            other => self.bytes(other),
+        }
+    }
+
     fn element(&self, out: usize) -> Element {
         let place = self.elements.len().checked_sub(out + 1);
         // Loading bound every variable.
-        let unbound = Element { bytes: MAX_TEXT_BYTES, is_member: false };
+        let unbound = Element { bytes: MAX_TEXT_BYTES, lowered: MAX_TEXT_BYTES };
         place.and_then(|place| self.elements.get(place)).copied().unwrap_or(unbound)
     }
 }
@@ -215,6 +227,8 @@ mod tests {
             // Its lower case is known to the view.
             ("issue.labels.exists(l, l == issue.title)", 1 + 256 * (1 + 4)),
             ("issue.assignees.exists(a, a == issue.priority)", 1 + 256 * (1 + 4)),
+            ("[issue.title].exists(t, t == issue.priority)", 1 + 1 + (1 + 4 + 8)),
+            ("issue.assignees.exists(a, [a].exists(x, x == issue.priority))", 1 + 256 * (1 + 2 + (1 + 4))),
             // This one is made for each element.
             (r#"["Ab", "c"].exists(x, x == issue.priority)"#, 1 + 2 + 2 * (1 + 4 + 2 * 5)),
             (r#"issue.labels.exists(l, l.contains("wxyz"))"#, 1 + 256 * (1 + 3 + 68 / 4)),

@@ -59,11 +59,19 @@ pub(crate) struct Scope<'v, 'a> {
 #[derive(Debug)]
 struct Bound<'v> {
     value: Value<'v>,
-    /// Of a list that is a field, which member it is.
-    member: Option<(Field, usize)>,
-    /// Of any other, in lower case: made when it is first asked for.
+    origin: Option<Origin>,
+    /// Of what the view does not know in lower case, that: made when it is first asked for.
     lower: OnceCell<Box<str>>,
     outer: Option<&'v Self>,
+}
+
+/// Where an element comes from that the view knows, in lower case too.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// The field that the list is, and which of its members.
+    Member(Field, usize),
+    /// A field that stands in a list that is written out.
+    Field(Field),
 }
 
 impl<'v, 'a> Scope<'v, 'a> {
@@ -77,14 +85,14 @@ impl<'v, 'a> Scope<'v, 'a> {
         list: &'v List,
         mut each: impl FnMut(Scope<'_, 'a>, &Value<'_>) -> Result<bool, EvalError>,
     ) -> Result<(), EvalError> {
-        let mut enough = |value: Value<'_>, member| {
-            let bound = Bound { value, member, lower: OnceCell::new(), outer: self.element };
+        let mut enough = |value: Value<'_>, origin| {
+            let bound = Bound { value, origin, lower: OnceCell::new(), outer: self.element };
             each(Scope { view: self.view, element: Some(&bound) }, &bound.value)
         };
         match list {
             List::Field(field) => {
                 for (place, word) in self.view.list(*field).ok_or(EvalError::Null)?.iter().enumerate() {
-                    if enough(Value::Text(word), Some((*field, place)))? {
+                    if enough(Value::Text(word), Some(Origin::Member(*field, place)))? {
                         break;
                     }
                 }
@@ -93,14 +101,22 @@ impl<'v, 'a> Scope<'v, 'a> {
                 // An element that cannot be said makes the whole list unsayable.
                 let values =
                     terms.iter().map(|term| self.term(term)).collect::<Result<SmallVec<[_; 8]>, _>>()?;
-                for value in values {
-                    if enough(value, None)? {
+                for (value, term) in values.into_iter().zip(terms) {
+                    if enough(value, self.origin(term))? {
                         break;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    fn origin(self, term: &Term) -> Option<Origin> {
+        match term {
+            Term::Field(field) => Some(Origin::Field(*field)),
+            Term::Element(out) => self.bound(*out)?.origin,
+            _ => None,
+        }
     }
 
     /// Whether a formula holds.
@@ -200,6 +216,7 @@ impl<'v, 'a> Scope<'v, 'a> {
                 Ok(op.holds(&i64::try_from(size).unwrap_or(i64::MAX), *number))
             }
             Test::Compare { op, left, right } => compare(*op, &self.term(left)?, &self.term(right)?),
+            Test::Flag(field) => Ok(self.view.flag(*field)),
             Test::ListIsNull { list, null } => Ok(self.view.list(*list).is_none() == *null),
             Test::In { term, list } => self.is_in(term, list),
             Test::Text { method, text, part } => Ok(method.holds(self.text(text)?, self.text(part)?)),
@@ -240,7 +257,8 @@ impl<'v, 'a> Scope<'v, 'a> {
                     Type::Text => self.view.text(*field).map(Value::Text),
                     Type::Int => self.view.int(*field).map(Value::Int),
                     Type::Time => self.view.time(*field).map(Value::Time),
-                    Type::Duration => None,
+                    // No field is a duration, and one that is true or false is no term.
+                    Type::Duration | Type::Bool => None,
                 };
                 value.unwrap_or(Value::Null)
             }
@@ -296,10 +314,13 @@ impl<'v, 'a> Scope<'v, 'a> {
 
     fn lower_element(self, out: usize) -> Value<'v> {
         let Some(bound) = self.bound(out) else { return Value::Null };
-        match (bound.value, bound.member) {
-            (Value::Text(text), Some((field, place))) => {
+        match (bound.value, bound.origin) {
+            (Value::Text(text), Some(Origin::Member(field, place))) => {
                 let words = self.view.lower_list(field).unwrap_or_default();
                 Value::Text(words.get(place).map_or(text, |word| word))
+            }
+            (Value::Text(text), Some(Origin::Field(field))) => {
+                Value::Text(self.view.lower_text(field).unwrap_or(text))
             }
             (Value::Text(text), None) => Value::Text(bound.lower.get_or_init(|| lower(text).into())),
             (other, _) => other,

@@ -53,6 +53,8 @@ pub(crate) enum Quantifier {
 pub(crate) enum Test {
     /// Operands of one type, null besides.
     Compare { op: Comparison, left: Term, right: Term },
+    /// A field that is true or false.
+    Flag(Field),
     /// `list == null` (`null: true`) or `list != null`.
     ListIsNull { list: Field, null: bool },
     /// `term in list`.
@@ -148,6 +150,7 @@ impl PartialEq for Test {
                 Self::Compare { op: a, left: a_left, right: a_right },
                 Self::Compare { op: b, left: b_left, right: b_right },
             ) => a == b && a_left == b_left && a_right == b_right,
+            (Self::Flag(a), Self::Flag(b)) => a == b,
             (Self::ListIsNull { list: a, null: a_null }, Self::ListIsNull { list: b, null: b_null }) => {
                 a == b && a_null == b_null
             }
@@ -222,7 +225,7 @@ impl Formula {
                     left.visit(visit);
                     right.visit(visit);
                 }
-                Test::ListIsNull { .. } => {}
+                Test::Flag(_) | Test::ListIsNull { .. } => {}
                 Test::In { term, list } => {
                     term.visit(visit);
                     list.visit(visit);
@@ -255,7 +258,7 @@ impl Formula {
                     left.move_by(bytes);
                     right.move_by(bytes);
                 }
-                Test::ListIsNull { .. } => {}
+                Test::Flag(_) | Test::ListIsNull { .. } => {}
                 Test::In { term, list } => {
                     term.move_by(bytes);
                     list.move_by(bytes);

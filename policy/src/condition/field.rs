@@ -24,21 +24,26 @@ pub(crate) enum Field {
     CreatedAt,
     UpdatedAt,
     DueAt,
+    AcknowledgedAt,
+    AcknowledgedBy,
     EventType,
     EventSource,
     EventActor,
+    EventByUs,
     EventChanged,
     EventLabelsAdded,
     EventLabelsRemoved,
 }
 
-/// The type of a value. Every field can be null besides, which means that it is unknown or that there is none.
+/// The type of a value. Every field but those that are true or false can be null besides, which means that it is unknown or that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type {
     Text,
     Int,
     Time,
     Duration,
+    /// True or false. Never null, and a formula by itself, not a value that is compared.
+    Bool,
 }
 
 impl Type {
@@ -49,6 +54,7 @@ impl Type {
             Self::Int => "a number",
             Self::Time => "a time",
             Self::Duration => "a duration",
+            Self::Bool => "true or false",
         }
     }
 
@@ -60,6 +66,7 @@ impl Type {
             Self::Int => "int",
             Self::Time => "timestamp",
             Self::Duration => "duration",
+            Self::Bool => "bool",
         }
     }
 }
@@ -106,7 +113,7 @@ const SOURCES: &[&str] = &["github", "jira"];
 const STATES: &[&str] = &["open", "closed"];
 
 /// Every field, `issue` before `event`.
-pub(crate) static FIELDS: [Spec; 23] = [
+pub(crate) static FIELDS: [Spec; 26] = [
     issue(Field::Ref, "ref", Type::Text, "`github:owner/repo#12` or `jira:host/KEY-7`"),
     issue(Field::Project, "project", Type::Text, "the project that the repository or Jira key is mapped to"),
     one_of(SOURCES, issue(Field::Source, "source", Type::Text, "the provider")),
@@ -147,6 +154,13 @@ pub(crate) static FIELDS: [Spec; 23] = [
         Type::Time,
         "when it is due: Jira's due date, the due date of GitHub's milestone, 23:59:59 in the project's zone",
     ),
+    issue(
+        Field::AcknowledgedAt,
+        "acknowledged_at",
+        Type::Time,
+        "when a person first answered since it was opened, reopened or last escalated ([what counts](operations.md#who-answered))",
+    ),
+    issue(Field::AcknowledgedBy, "acknowledged_by", Type::Text, "who that was"),
     one_of(
         EventType::KNOWN,
         event(
@@ -158,6 +172,12 @@ pub(crate) static FIELDS: [Spec; 23] = [
     ),
     one_of(SOURCES, event(Field::EventSource, "source", Type::Text, "the provider")),
     event(Field::EventActor, "actor", Type::Text, "who did it"),
+    event(
+        Field::EventByUs,
+        "by_us",
+        Type::Bool,
+        "whether one of our own accounts did it ([`[accounts]`](operations.md#our-own-accounts)); never null",
+    ),
     list(event(
         Field::EventChanged,
         "changed",

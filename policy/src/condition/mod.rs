@@ -115,13 +115,13 @@ impl Budget {
         if steps > cost::MAX_STEPS {
             let message = format!("the condition can take {steps} steps; {} is the limit", cost::MAX_STEPS);
             let hint = "nest `exists` and `all` less deeply, or split the rule";
-            return Err(Problem::new(None, message).hint(hint));
+            return Err(Problem::dear(message).hint(hint));
         }
         let Some(left) = self.steps.checked_sub(steps) else {
             let message =
                 format!("the conditions up to here can take {} steps together", cost::MAX_POLICY_STEPS);
             let hint = "nest `exists` and `all` less deeply, or split the policy by project";
-            return Err(Problem::new(None, message).hint(hint));
+            return Err(Problem::dear(message).hint(hint));
         };
         self.steps = left;
         Ok(())
@@ -134,6 +134,7 @@ pub(crate) struct Condition {
     text: Box<str>,
     formula: Formula,
     reads_event: bool,
+    reads_by_us: bool,
 }
 
 impl Condition {
@@ -149,7 +150,11 @@ impl Condition {
         };
         formula.span = 0..text.len();
         budget.spend_steps(&formula).map_err(|problem| vec![problem])?;
-        Ok(Self { text: text.into(), formula, reads_event })
+        let mut reads_by_us = false;
+        formula.visit(&mut |it| {
+            reads_by_us |= matches!(it.logic, expr::Logic::Test(expr::Test::Flag(field::Field::EventByUs)));
+        });
+        Ok(Self { text: text.into(), formula, reads_event, reads_by_us })
     }
 
     /// As it was written.
@@ -175,6 +180,11 @@ impl Condition {
     /// Whether the condition reads `event`.
     pub(crate) fn reads_event(&self) -> bool {
         self.reads_event
+    }
+
+    /// Whether the condition reads `event.by_us`: then it is for what our own accounts did, too.
+    pub(crate) fn reads_by_us(&self) -> bool {
+        self.reads_by_us
     }
 
     /// Whether it holds.

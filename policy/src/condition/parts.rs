@@ -12,7 +12,7 @@ use super::{
     Budget,
     expr::{Formula, Logic},
     lower,
-    slip::Token,
+    slip::{Bracket, Token},
 };
 
 /// The parts of a policy's conditions, each with whether it reads `event`.
@@ -41,9 +41,12 @@ fn take_apart<'t, 's>(tokens: &'t [Token<'s>]) -> Option<Vec<Vec<&'t [Token<'s>]
     let mut operands = Vec::new();
     let (mut depth, mut begin) = (0_usize, 0);
     for (place, token) in tokens.iter().enumerate() {
+        match token.bracket() {
+            Some(Bracket::Opens) => depth += 1,
+            Some(Bracket::Closes) => depth = depth.checked_sub(1)?,
+            None => {}
+        }
         match token.symbol()? {
-            "(" | "[" | "[?" | "{" => depth += 1,
-            ")" | "]" | "}" => depth = depth.checked_sub(1)?,
             operator @ ("&&" | "||") if depth == 0 => {
                 operands.push(&tokens[begin..place]);
                 if operator == "||" {
@@ -207,10 +210,8 @@ mod tests {
                 let (whole, whole_reads_event) = whole(&text).expect("its parts are conditions");
                 prop_assert_eq!(reads_event, whole_reads_event);
                 prop_assert_eq!(&apart, &whole);
-                // Where the whole stands is not said here; a raw text that ends in `\` hides a bracket from `span`.
-                if !text.contains(r#"\""#) {
-                    prop_assert_eq!(&told(&text, &apart)[1..], &told(&text, &whole)[1..]);
-                }
+                // Where the whole stands is not said here.
+                prop_assert_eq!(&told(&text, &apart)[1..], &told(&text, &whole)[1..]);
             }
         }
     }

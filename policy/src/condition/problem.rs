@@ -14,11 +14,18 @@ pub(crate) struct Problem {
     pub(crate) span: Option<Range<usize>>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// Nothing is wrong but what the evaluation could cost.
+    pub(crate) is_dear: bool,
 }
 
 impl Problem {
     pub(crate) fn new(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), hint: None }
+        Self { span, message: message.into(), hint: None, is_dear: false }
+    }
+
+    /// Of an expression as a whole that could cost too much.
+    pub(crate) fn dear(message: impl Into<String>) -> Self {
+        Self { is_dear: true, ..Self::new(None, message) }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -24,10 +24,17 @@ enum Kind {
     Stray,
 }
 
+/// What a bracket does, of whatever kind it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bracket {
+    Opens,
+    Closes,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token<'t> {
     kind: Kind,
-    text: &'t str,
+    pub(super) text: &'t str,
     pub(super) start: usize,
 }
 
@@ -45,7 +52,15 @@ impl<'t> Token<'t> {
         }
     }
 
-    fn is(&self, symbol: &str) -> bool {
+    pub(super) fn bracket(&self) -> Option<Bracket> {
+        match self.symbol()? {
+            "(" | "[" | "[?" | "{" => Some(Bracket::Opens),
+            ")" | "]" | "}" => Some(Bracket::Closes),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is(&self, symbol: &str) -> bool {
         self.kind == Kind::Symbol && self.text == symbol
     }
 
@@ -84,14 +99,14 @@ pub(super) fn explain(text: &str, stop: usize, said: &str) -> Problem {
         if let Some(problem) = at(place) {
             return problem;
         }
-        match token.text {
-            "(" | "[" | "[?" | "{" if token.kind == Kind::Symbol => open.push(*token),
-            ")" | "]" | "}" if token.kind == Kind::Symbol => {
+        match token.bracket() {
+            Some(Bracket::Opens) => open.push(*token),
+            Some(Bracket::Closes) => {
                 if let Some(problem) = closes(token, open.pop()) {
                     return problem;
                 }
             }
-            _ => {}
+            None => {}
         }
     }
     let Some(last) = tokens.last() else {

@@ -10,82 +10,138 @@ use cel::{
     common::ast::{Expr, LiteralValue, SourceInfo, operators as op},
 };
 
-use super::MAX_DEPTH;
+use super::{
+    MAX_DEPTH,
+    slip::{self, Bracket, Token},
+};
 
-/// Where `node` stands in `text`, in bytes; `None` where the parser noted no place.
-pub(super) fn span(text: &str, positions: &SourceInfo, node: &IdedExpr) -> Option<Range<usize>> {
-    let mut tokens = None;
-    gather(text, positions, node, 0, &mut tokens);
-    let tokens = tokens?;
-    let end = tokens.end.min(text.len());
-    let tokens = tokens.start.min(end)..end;
-    Some(if text.is_char_boundary(tokens.start) && text.is_char_boundary(tokens.end) {
-        balance(text, tokens)
-    } else {
-        0..text.len()
-    })
+/// Tells where the parts of a text stand.
+pub(super) struct Places<'t> {
+    text: &'t str,
+    positions: &'t SourceInfo,
+    tokens: Vec<Token<'t>>,
 }
 
-fn gather(
-    text: &str,
-    positions: &SourceInfo,
-    node: &IdedExpr,
-    depth: usize,
-    tokens: &mut Option<Range<usize>>,
-) {
-    // The last place of a token is the one before its end. A made-up node (a macro's) stands nowhere, or at 0, with no end.
-    if let Some((start, last)) = positions.offset_for(node.id)
-        && ((start, last) != (0, 0) || can_be_one_character(&node.expr))
-    {
-        let (mut start, mut end) = (start as usize, last as usize + 1);
-        // Of a field there is the dot, of a call the parenthesis: the name is looked for beside them.
-        match &node.expr {
-            // Of `has(a.b)` there is the parenthesis.
-            Expr::Select(select) if select.test => {
-                let before = text.get(..start).unwrap_or_default().trim_end();
-                start = if before.ends_with("has") { before.len() - 3 } else { start };
-            }
-            Expr::Select(select) => {
-                let after = text.get(end..).unwrap_or_default();
-                let blanks = after.len() - after.trim_start().len();
-                if after.trim_start().starts_with(&select.field) {
-                    end += blanks + select.field.len();
+impl<'t> Places<'t> {
+    pub(super) fn new(text: &'t str, positions: &'t SourceInfo) -> Self {
+        Self { text, positions, tokens: slip::tokens(text) }
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &'t str {
+        self.text
+    }
+
+    /// Where `node` stands in the text, in bytes; `None` where the parser noted no place.
+    pub(super) fn span(&self, node: &IdedExpr) -> Option<Range<usize>> {
+        let mut known = None;
+        self.gather(node, 0, &mut known);
+        let known = known?;
+        let end = known.end.min(self.text.len());
+        let span = known.start.min(end)..end;
+        Some(match self.text.get(span.clone()) {
+            Some(_) => self.balance(span),
+            None => 0..self.text.len(),
+        })
+    }
+
+    fn gather(&self, node: &IdedExpr, depth: usize, known: &mut Option<Range<usize>>) {
+        // The last place of a token is the one before its end. A made-up node (a macro's) stands nowhere, or at 0, with no end.
+        if let Some((start, last)) = self.positions.offset_for(node.id)
+            && ((start, last) != (0, 0) || can_be_one_character(&node.expr))
+        {
+            let (mut start, mut end) = (start as usize, last as usize + 1);
+            // Of a field there is the dot, of a call the parenthesis: the name stands beside it.
+            let (before, after) = (self.before(start), self.after(end));
+            match &node.expr {
+                // Of `has(a.b)` there is the parenthesis.
+                Expr::Select(select) if select.test => {
+                    start = before.filter(|name| name.text == "has").map_or(start, |name| name.start);
                 }
+                Expr::Select(select) => {
+                    end = after.filter(|name| name.text == select.field).map_or(end, |name| name.span().end);
+                }
+                // The sign belongs to a number that is written out.
+                Expr::Literal(LiteralValue::Int(number)) if *number.inner() < 0 => {
+                    start = before.filter(|sign| sign.is("-")).map_or(start, |sign| sign.start);
+                }
+                Expr::Call(call) if call.target.is_none() => {
+                    start =
+                        before.filter(|name| name.text == call.func_name).map_or(start, |name| name.start);
+                }
+                _ => {}
             }
-            // The sign belongs to a number that is written out.
-            Expr::Literal(LiteralValue::Int(number)) if *number.inner() < 0 => {
-                start -= usize::from(text.get(..start).is_some_and(|before| before.ends_with('-')));
+            let so_far = known.clone().unwrap_or(start..end);
+            *known = Some(so_far.start.min(start)..so_far.end.max(end));
+        }
+        if depth > MAX_DEPTH {
+            return;
+        }
+        let mut part = |node| self.gather(node, depth + 1, known);
+        match &node.expr {
+            Expr::Select(select) => part(&select.operand),
+            Expr::Call(call) => {
+                call.target.as_deref().into_iter().for_each(&mut part);
+                call.args.iter().for_each(part);
             }
-            Expr::Call(call) if call.target.is_none() => {
-                let before = text.get(..start).unwrap_or_default().trim_end();
-                if before.ends_with(&call.func_name) {
-                    start = before.len() - call.func_name.len();
+            Expr::List(list) => list.elements.iter().for_each(part),
+            Expr::Comprehension(each) => {
+                part(&each.iter_range);
+                if let Expr::Call(step) = &each.loop_step.expr {
+                    step.args.iter().skip(1).for_each(part);
                 }
             }
             _ => {}
         }
-        let known = tokens.clone().unwrap_or(start..end);
-        *tokens = Some(known.start.min(start)..known.end.max(end));
     }
-    if depth > MAX_DEPTH {
-        return;
+
+    /// The last token that ends at or before a place.
+    fn before(&self, at: usize) -> Option<&Token<'t>> {
+        self.tokens[..self.tokens.partition_point(|token| token.span().end <= at)].last()
     }
-    let mut part = |node| gather(text, positions, node, depth + 1, tokens);
-    match &node.expr {
-        Expr::Select(select) => part(&select.operand),
-        Expr::Call(call) => {
-            call.target.as_deref().into_iter().for_each(&mut part);
-            call.args.iter().for_each(part);
-        }
-        Expr::List(list) => list.elements.iter().for_each(part),
-        Expr::Comprehension(each) => {
-            part(&each.iter_range);
-            if let Expr::Call(step) = &each.loop_step.expr {
-                step.args.iter().skip(1).for_each(part);
+
+    /// The first token that begins at or after a place.
+    fn after(&self, at: usize) -> Option<&Token<'t>> {
+        self.tokens[self.tokens.partition_point(|token| token.start < at)..].first()
+    }
+
+    /// Widens a span to the brackets that it opens without closing them, or closes without having opened them.
+    fn balance(&self, span: Range<usize>) -> Range<usize> {
+        let first = self.tokens.partition_point(|token| token.span().end <= span.start);
+        let behind = self.tokens.partition_point(|token| token.start < span.end).max(first);
+        let (mut open, mut unopened) = (0_usize, 0_usize);
+        for token in &self.tokens[first..behind] {
+            match token.bracket() {
+                Some(Bracket::Opens) => open += 1,
+                Some(Bracket::Closes) if open > 0 => open -= 1,
+                Some(Bracket::Closes) => unopened += 1,
+                None => {}
             }
         }
-        _ => {}
+        // What is still open is closed after the last token: nothing but a call's remaining parts lies between.
+        let closing = beyond(open, Bracket::Opens, self.tokens[behind..].iter());
+        let opening = beyond(unopened, Bracket::Closes, self.tokens[..first].iter().rev());
+        opening.map_or(span.start, |token| token.start)..closing.map_or(span.end, |token| token.span().end)
     }
+}
+
+/// The token that brings the last of so many brackets to its counterpart; none where there are none. `more`: what adds one more.
+fn beyond<'k, 't: 'k>(
+    mut brackets: usize,
+    more: Bracket,
+    mut tokens: impl Iterator<Item = &'k Token<'t>>,
+) -> Option<&'k Token<'t>> {
+    if brackets == 0 {
+        return None;
+    }
+    tokens.find(|token| {
+        match token.bracket() {
+            Some(bracket) if bracket == more => brackets += 1,
+            Some(_) => brackets -= 1,
+            None => {}
+        }
+        brackets == 0
+    })
 }
 
 fn can_be_one_character(expr: &Expr) -> bool {
@@ -97,66 +153,6 @@ fn can_be_one_character(expr: &Expr) -> bool {
     }
 }
 
-/// Widens a span to the brackets that it opens without closing them, or closes without having opened them.
-fn balance(text: &str, span: Range<usize>) -> Range<usize> {
-    let (mut open, mut unopened) = (0_usize, 0_usize);
-    let mut count = |bracket: u8| match bracket {
-        b'(' | b'[' => open += 1,
-        b')' | b']' if open > 0 => open -= 1,
-        b')' | b']' => unopened += 1,
-        _ => {}
-    };
-    outside_quotes(text, span.start, |at, byte| {
-        let within = at < span.end;
-        if within {
-            count(byte);
-        }
-        within
-    });
-    let (mut start, mut end) = (span.start, span.end);
-    if open > 0 {
-        // What is still open is closed after the last token: nothing but blanks and a call's remaining parts lies between.
-        let mut left = open;
-        outside_quotes(text, span.end, |at, byte| {
-            match byte {
-                b'(' | b'[' => left += 1,
-                b')' | b']' => left -= 1,
-                _ => {}
-            }
-            if left == 0 {
-                end = at + 1;
-            }
-            left > 0
-        });
-    }
-    while unopened > 0 {
-        let Some(at) = text[..start].rfind(['(', '[']) else { break };
-        start = at;
-        unopened -= 1;
-    }
-    start..end
-}
-
-/// Calls `each` for every byte from `from` on that is not within a string, until it returns false.
-fn outside_quotes(text: &str, from: usize, mut each: impl FnMut(usize, u8) -> bool) {
-    let mut quote: Option<u8> = None;
-    let mut escaped = false;
-    for (offset, byte) in text.as_bytes()[from..].iter().copied().enumerate() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if byte == b'\\' => escaped = true,
-            Some(closing) if byte == closing => quote = None,
-            Some(_) => {}
-            None if matches!(byte, b'"' | b'\'') => quote = Some(byte),
-            None => {
-                if !each(from + offset, byte) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use cel::parser::Parser;
@@ -165,9 +161,9 @@ mod tests {
 
     fn spans(text: &str) -> Vec<String> {
         let (tree, positions) = Parser::new().parse_with_source_info(text).unwrap();
-        let mut spans = Vec::new();
+        let (mut spans, places) = (Vec::new(), Places::new(text, &positions));
         each(&tree, &mut |node| {
-            if let Some(span) = span(text, &positions, node) {
+            if let Some(span) = places.span(node) {
                 spans.push(text[span].to_owned());
             }
         });
@@ -226,6 +222,46 @@ mod tests {
                 "((a.b)) - duration('1h')",
                 vec!["((a.b)) - duration('1h')", "a.b", "a", "duration('1h')", "'1h'"],
             ),
+            // Brackets in comments and in texts of every kind are none.
+            (
+                "!(a // (\n|| b) && c",
+                vec!["!(a // (\n|| b) && c", "!(a // (\n|| b)", "a // (\n|| b", "a", "b", "c"],
+            ),
+            (
+                r#"i.t == r"\" && (a || b)"#,
+                vec![
+                    r#"i.t == r"\" && (a || b)"#,
+                    r#"i.t == r"\""#,
+                    "i.t",
+                    "i",
+                    r#"r"\""#,
+                    "a || b",
+                    "a",
+                    "b",
+                ],
+            ),
+            (
+                "f('''a'(''') && (a) || b",
+                vec![
+                    "f('''a'(''') && (a) || b",
+                    "f('''a'(''') && (a)",
+                    "f('''a'(''')",
+                    "'''a'('''",
+                    "a",
+                    "b",
+                ],
+            ),
+            (
+                "size // of (\n ( i . // its\n l ) > - 1",
+                vec![
+                    "size // of (\n ( i . // its\n l ) > - 1",
+                    "size // of (\n ( i . // its\n l )",
+                    "i . // its\n l",
+                    "i",
+                    "- 1",
+                ],
+            ),
+            ("('(' == a) && b", vec!["('(' == a) && b", "'(' == a", "'('", "a", "b"]),
         ] {
             assert_eq!(spans(text), expected, "{text}");
         }

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::field::{FIELDS, Field};
 use crate::{
-    Facts, Issue,
+    Acknowledged, Facts, Issue,
     state::{MAX_LIST, MAX_LIST_BYTES},
 };
 
@@ -19,6 +19,7 @@ pub(crate) struct View<'a> {
     project: &'a str,
     issue_ref: &'a str,
     facts: &'a Facts,
+    acknowledged: Option<&'a Acknowledged>,
     event: Option<&'a IssueEvent>,
     now: DateTime<Utc>,
     priority: OnceCell<Option<Cow<'a, str>>>,
@@ -57,6 +58,7 @@ impl<'a> View<'a> {
             project,
             issue_ref,
             facts: &issue.facts,
+            acknowledged: issue.acknowledged(),
             event,
             now,
             priority: OnceCell::new(),
@@ -87,6 +89,7 @@ impl<'a> View<'a> {
             Field::Assignee => said(&self.facts.assignee),
             Field::Priority => self.priority.get_or_init(|| said(&self.facts.priority).map(lower)).as_deref(),
             Field::Status => said(&self.facts.status),
+            Field::AcknowledgedBy => self.acknowledged?.by.as_deref(),
             Field::State => self.facts.state.value().copied().map(IssueState::as_str),
             Field::EventType => Some(bounded(self.event?.event_type.as_str())),
             Field::EventSource => Some(self.event?.source.as_str()),
@@ -99,6 +102,14 @@ impl<'a> View<'a> {
     pub(crate) fn lower_text(&self, field: Field) -> Option<&str> {
         let known = self.lower.get_or_init(Box::default).texts.get(field as usize)?;
         known.get_or_init(|| self.text(field).map(|text| lower(text).into())).as_deref()
+    }
+
+    /// A field that is true or false.
+    pub(crate) fn flag(&self, field: Field) -> bool {
+        match field {
+            Field::EventByUs => self.event.is_some_and(|event| event.by_us),
+            _ => false,
+        }
     }
 
     /// A field that is a number.
@@ -115,6 +126,7 @@ impl<'a> View<'a> {
             Field::CreatedAt => self.facts.created_at,
             Field::UpdatedAt => self.facts.updated_at,
             Field::DueAt => self.facts.due_at.value().copied(),
+            Field::AcknowledgedAt => self.acknowledged.map(|acknowledged| acknowledged.at),
             _ => None,
         }
     }

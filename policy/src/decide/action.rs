@@ -23,6 +23,10 @@ impl Work<'_> {
                 });
                 continue;
             };
+            subject.firing_mut(rule).fired_at = Some(self.now);
+            if !self.may_act(subject, rule, index) {
+                continue;
+            }
             let facts = &subject.issue.facts;
             let mut params = Map::new();
             if let Some(title) = facts.title.value() {
@@ -51,7 +55,7 @@ impl Work<'_> {
             };
             self.remember(subject, &action, to);
             self.decision.actions.push(action);
-            subject.firing_mut(rule).fired_at = Some(self.now);
+            subject.escalated |= then.action == ActionKind::EscalateOwner;
             if then.action == ActionKind::AssignOwner {
                 self.assign(subject, target.trim_start_matches("owner:"));
             }

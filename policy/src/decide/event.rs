@@ -5,10 +5,10 @@ use events::IssueEvent;
 
 use super::{
     Decision, Work,
-    news::{Hearers, News, Told, learn},
+    news::{Answer, Hearers, News, Told, learn},
     within_calendar,
 };
-use crate::{Ruleset, State};
+use crate::{Ruleset, State, state::clean};
 
 /// Decides an event: what it tells, and what the rules make of it.
 pub(super) fn take(work: &mut Work<'_>, event: &IssueEvent, payload_hash: Option<&str>) {
@@ -31,11 +31,19 @@ pub(crate) fn decide_news(
 fn hear(work: &mut Work<'_>, news: &mut News<'_>) {
     work.decision.notes.append(&mut news.notes);
     work.decision.changes.append(std::mem::take(&mut news.changes));
-    for Told { issue_ref, facts, latest, deleted, hearers } in &news.issues {
+    for Told { issue_ref, facts, latest, deleted, hearers, answer } in &news.issues {
         let mut subject = work.subject(&news.event.project_id, issue_ref);
         subject.issue.facts = facts.clone();
         subject.issue.latest = latest.clone();
         subject.issue.deleted = *deleted;
+        match *answer {
+            Answer::Unsaid => {}
+            Answer::Over { at } => subject.issue.reopen(at),
+            Answer::Given { at } => {
+                let (by, through) = (news.event.actor.as_deref(), news.event.by.as_ref());
+                subject.issue.acknowledge(at, by.map(clean), through.map(|by| clean(by.as_str())));
+            }
+        }
         work.resolve(&mut subject, &news.event.event_id);
         match hearers {
             Hearers::All => work.walk(&mut subject, Some(news.event)),

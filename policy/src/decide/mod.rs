@@ -18,6 +18,9 @@
 //!   days: an older one cannot be told from a replay.
 //! - An event counts once: by its id or its payload for seven days, and for as long as nothing younger is known of its issue.
 //! - Closed and deleted issues have no rules but those with `on_closed`; so a rule comes to decide a reopened issue anew.
+//! - What our own accounts did ([`IssueEvent::by_us`]) fires nothing: momentary rules are not asked, lasting ones come to decide the
+//!   issue in silence, so that they do not fire for it at the next event either. A rule that reads `event.by_us`, which makes it
+//!   momentary, is asked as about any event.
 //! - `cooldown` suppresses a firing and does not put it off: the rule has had its turn. It counts from the rule's last
 //!   action for the issue, repeats included. A firing none of whose targets resolves makes no action and starts no cooldown.
 //! - A condition that cannot be said to hold or not (an error) does not hold.
@@ -29,11 +32,23 @@
 //!   hold, nothing happens, and the next one is set. Of several that are due by `now`, all but the last give way.
 //! - A closed issue has none, but those of rules with `on_closed`.
 //!
+//! # The cap
+//! For one issue `actions_per_issue` actions are made in an hour (20 unless the policy says otherwise), whatever rules say: should an action of
+//! ours come back as an event and fire again, it ends there. The hour begins with the first action after the one before, by the instants of
+//! decisions. What goes beyond is not made, noted, and not made up for later. Its rule counts as having fired: it decides the issue, and its
+//! cooldown and repeats count from then; otherwise it would fire again with the next event, and what is to be slowed down would not be. A
+//! `resolve` is not counted and not held back: there is at most one for each action.
+//!
 //! # Resolving
 //! What an escalation or a meeting left open is taken back when the issue closes or is deleted, whatever rules say: one `resolve` for each
 //! such action that was made while the issue was open, of which the latest sixteen are remembered. It is decided by the event that closes, from the
 //! issue's state alone: what became of an action stands in another topic, in no order with events, so looking at it would make
 //! decisions depend on who read what first. Whether there is something to take back is for whoever carries it to know.
+//!
+//! # Answers
+//! An `issue_acknowledged` says that a person answered: [`Issue::acknowledged`], the first since the issue was opened, reopened or last
+//! escalated by a rule. Reopening and `escalate_owner` ask anew. Rules of the same decision still see the answer before.
+//! One that is older than seven days cannot be told from a replay, and says nothing.
 //!
 //! # Milestones
 //! A `milestone_updated` moves the due date of the open issues that follow the milestone, and is an event for each of them.
@@ -43,6 +58,7 @@
 //! in the project, then the one whom we assigned one to longest ago (never: before all), then file order.
 
 mod action;
+mod cap;
 mod changes;
 mod event;
 mod expire;
@@ -155,6 +171,19 @@ pub enum Note {
         /// The action's place in `then`, from 0.
         index: usize,
     },
+    /// An action was not made: the issue has had its actions of this hour.
+    Capped {
+        /// The rule.
+        rule: String,
+        /// The issue.
+        issue_ref: String,
+        /// The action's place in `then`, from 0.
+        index: usize,
+        /// When the hour ends.
+        until: DateTime<Utc>,
+        /// Whether it is the first of the hour.
+        is_first: bool,
+    },
     /// More actions may have left something open than are remembered: this one will not be resolved.
     Unresolvable {
         /// Its rule.
@@ -189,6 +218,7 @@ impl Note {
             Self::ConditionError { rule, .. }
             | Self::Suppressed { rule, .. }
             | Self::Unresolved { rule, .. }
+            | Self::Capped { rule, .. }
             | Self::Unresolvable { rule, .. }
             | Self::Missed { rule, .. }
             | Self::Obsolete { rule, .. } => Some(rule),
@@ -208,6 +238,7 @@ impl Note {
             Self::ConditionError { .. } | Self::MoreConditionErrors { .. } => "condition_error",
             Self::Suppressed { .. } => "suppressed",
             Self::Unresolved { .. } => "unresolved",
+            Self::Capped { .. } => "capped",
             Self::Unresolvable { .. } => "unresolvable",
             Self::Missed { .. } => "missed",
             Self::Obsolete { .. } => "obsolete",
@@ -261,6 +292,8 @@ struct Subject<'a> {
     key: Key,
     before: Option<&'a Issue>,
     issue: Issue,
+    /// People were called: an earlier answer of theirs is none to that.
+    escalated: bool,
 }
 
 impl<'a> Work<'a> {
@@ -296,7 +329,7 @@ impl<'a> Work<'a> {
             Some(issue) => issue.clone(),
             None => Issue::default(),
         };
-        Subject { project, issue_ref, key, before, issue }
+        Subject { project, issue_ref, key, before, issue, escalated: false }
     }
 
     /// Puts a changed issue down, and the load of whoever it is assigned to.

@@ -32,6 +32,18 @@ pub(super) struct Told {
     pub(super) latest: Latest,
     pub(super) deleted: bool,
     pub(super) hearers: Hearers,
+    pub(super) answer: Answer,
+}
+
+/// What an event says of whether people have answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing.
+    Unsaid,
+    /// They did, then.
+    Given { at: DateTime<Utc> },
+    /// The issue was opened again, as of then: they have to anew.
+    Over { at: Option<DateTime<Utc>> },
 }
 
 /// Which rules are asked.
@@ -86,6 +98,7 @@ impl News<'_> {
             state.milestone(&event.project_id, &events::issue_ref_of_milestone(repo, number))
         });
         let before = event.swept.then(|| issue.facts.clone());
+        let was_closed = !issue.is_open();
         let mut standing = merge(&mut issue, event, payload_hash, milestone, now);
         if event.event_type == EventType::IssueDeleted {
             // Nothing can come after it, whatever its stamp says.
@@ -103,10 +116,25 @@ impl News<'_> {
                 }
             }
         };
+        let at = as_of(event, now);
+        let (mut hearers, mut answer) = (hearers, Answer::Unsaid);
+        if event.event_type == EventType::IssueAcknowledged {
+            // It is never older than what is known, so its age alone tells it from a replay.
+            if at.is_some_and(|at| at + SEEN_AFTER <= now) {
+                self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
+                hearers = Hearers::Nobody;
+            } else if !event.by_us {
+                answer = Answer::Given { at: at.unwrap_or(now) };
+            }
+        } else if issue.is_open()
+            && (was_closed || event.event_type == EventType::IssueReopened && standing == Standing::Current)
+        {
+            answer = Answer::Over { at };
+        }
         // A state that was found, not sent, is an event only by what it says that was not known.
         let repeats =
             before.is_some_and(|before| standing == Standing::Late || says_the_same(&before, &issue.facts));
-        self.tell(issue_ref, issue, if repeats { Hearers::Nobody } else { hearers });
+        self.tell(issue_ref, issue, if repeats { Hearers::Nobody } else { hearers }, answer);
     }
 
     /// A milestone's due date moved: an event for each open issue that follows it.
@@ -134,14 +162,14 @@ impl News<'_> {
         for issue_ref in state.milestone_issues(&event.project_id, &event.issue_ref) {
             let (issue_ref, mut issue) = known(state, &event.project_id, issue_ref, now);
             if move_due(&mut issue, &event.due_at, at) {
-                self.tell(issue_ref, issue, Hearers::All);
+                self.tell(issue_ref, issue, Hearers::All, Answer::Unsaid);
             }
         }
     }
 
-    fn tell(&mut self, issue_ref: SmolStr, issue: Issue, hearers: Hearers) {
+    fn tell(&mut self, issue_ref: SmolStr, issue: Issue, hearers: Hearers, answer: Answer) {
         let Issue { facts, latest, deleted, .. } = issue;
-        self.issues.push(Told { issue_ref, facts, latest, deleted, hearers });
+        self.issues.push(Told { issue_ref, facts, latest, deleted, hearers, answer });
     }
 }
 

@@ -6,9 +6,6 @@ use serde_json::{Map, json};
 use super::{Note, Subject, Work};
 use crate::{people, state::OpenAction};
 
-/// Where the places of `resolve` begin among those of a rule's actions, in their ids.
-const FIRST_PLACE: usize = 1000;
-
 impl Work<'_> {
     /// Remembers an action that may leave something open. What is done about a closed issue is not taken back: it closes no more.
     pub(super) fn remember(&mut self, subject: &mut Subject<'_>, action: &Action, to: Recipients) {
@@ -35,8 +32,9 @@ impl Work<'_> {
         }
         let open = std::mem::take(&mut subject.issue.open);
         let rationale = if subject.issue.deleted { "The issue is deleted" } else { "The issue is closed" };
-        for (place, OpenAction { id, action, target, rule, to }) in open.iter().cloned().enumerate() {
+        for OpenAction { id, action, target, rule, to } in open.iter().cloned() {
             let to = to.map_or_else(|| self.looked_up(&target), |to| *to);
+            let event_id = id::resolve(cause, subject.issue_ref, &id);
             let facts = &subject.issue.facts;
             let mut params = Map::new();
             if let Some(title) = facts.title.value() {
@@ -45,7 +43,7 @@ impl Work<'_> {
             params.insert(Resolved::PARAM.into(), json!(Resolved { action, action_id: id.into() }));
             params.insert(Recipients::PARAM.into(), json!(to));
             self.decision.actions.push(Action {
-                event_id: id::action(cause, subject.issue_ref, &rule, FIRST_PLACE + place),
+                event_id,
                 project_id: subject.project.to_owned(),
                 action: ActionKind::Resolve,
                 rationale: rationale.to_owned(),

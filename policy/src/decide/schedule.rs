@@ -7,9 +7,12 @@ use super::{Subject, Work};
 use crate::{Rule, Timer, TimerKind, state::IssueTimer};
 
 impl Work<'_> {
-    /// Sets an issue's timers. `spent` is the timer that is being decided. Timers that were set, still hold and are due by now are kept:
+    /// Sets an issue's timers, by what is known after all that was decided. `spent` is the timer that is being decided. Timers that were set, still hold and are due by now are kept:
     /// they wait for their turn.
     pub(super) fn schedule(&self, subject: &mut Subject<'_>, spent: Option<&Timer>) {
+        if std::mem::take(&mut subject.escalated) {
+            subject.issue.ask_again();
+        }
         let mut timers = Vec::new();
         let pending = |due_at: DateTime<Utc>, rule: &Rule, kind: TimerKind| {
             let spent = || {
@@ -23,7 +26,7 @@ impl Work<'_> {
             due_at > self.now || (!spent() && subject.issue.timers.iter().any(is_set))
         };
         for rule in self.ruleset.timed(subject.project).filter(|rule| subject.concerns(rule)) {
-            let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
+            let at = rule.at.and_then(|at| at.of(&subject.issue));
             let repeat = rule.repeat.filter(|_| subject.repeats(rule));
             let timer = |due_at, kind| IssueTimer { due_at, rule: SmolStr::new(&rule.id), kind };
             if let Some(at) =
@@ -55,7 +58,7 @@ impl Work<'_> {
 impl Subject<'_> {
     /// Whether a rule's repeats go on.
     pub(super) fn repeats(&self, rule: &Rule) -> bool {
-        let at = rule.at.and_then(|at| at.of(&self.issue.facts));
+        let at = rule.at.and_then(|at| at.of(&self.issue));
         match at {
             Some(at) => self.firing(rule).at_done == Some(at),
             None => self.issue.deciding.contains_key(rule.id.as_str()),

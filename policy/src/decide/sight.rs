@@ -185,7 +185,7 @@ impl Sight {
                 return;
             }
         };
-        let asks = Asks { open: self.issue.is_open(), momentary, lasting };
+        let asks = Asks::new(&self.issue, self.event.as_ref(), momentary, lasting);
         ruleset.index.candidates(&self.view(), asks, each);
     }
 
@@ -194,11 +194,17 @@ impl Sight {
         rule.concerns(&self.issue)
     }
 
+    /// Whether it is about what our own account did, and a rule does not ask for that.
+    pub(crate) fn is_silent_for(&self, rule: &Rule) -> bool {
+        self.event.as_ref().is_some_and(|event| event.by_us) && !rule.reads_by_us()
+    }
+
     /// Which rules are asked.
     pub(crate) fn asks(&self, rule: &Rule) -> bool {
         match self.occasion {
+            Occasion::Event | Occasion::LateEvent if rule.is_momentary() => !self.is_silent_for(rule),
             Occasion::Event => true,
-            Occasion::LateEvent => rule.is_momentary(),
+            Occasion::LateEvent => false,
             Occasion::NoEvent => !rule.is_momentary(),
             Occasion::Timer => self.timer.as_ref().is_some_and(|timer| timer.rule == rule.id),
         }
@@ -231,6 +237,7 @@ impl Sight {
             key: Key::issue(&self.project, &self.issue_ref),
             before: None,
             issue: self.issue.clone(),
+            escalated: false,
         }
     }
 }

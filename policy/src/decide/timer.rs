@@ -78,7 +78,7 @@ impl Subject<'_> {
     pub(super) fn still_stands(&self, rule: &Rule, timer: &Timer) -> bool {
         match timer.kind {
             TimerKind::At => {
-                let at = rule.at.and_then(|at| at.of(&self.issue.facts));
+                let at = rule.at.and_then(|at| at.of(&self.issue));
                 at == Some(timer.due_at) && self.firing(rule).at_done != at
             }
             TimerKind::Repeat => self.repeats(rule),

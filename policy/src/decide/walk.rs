@@ -21,11 +21,12 @@ pub(crate) enum Edge {
 
 impl<'a> Work<'a> {
     /// Walks a current event through the rules, fires those that it is the turn of, and notes which decide the issue now. Without an
-    /// event the lasting rules alone are asked.
+    /// event the lasting rules alone are asked. What our own accounts did fires none of these.
     pub(super) fn walk(&mut self, subject: &mut Subject<'_>, event: Option<&IssueEvent>) {
         let occasion = if event.is_some() { Occasion::Event } else { Occasion::NoEvent };
         self.watched(subject, occasion, event, None);
         let cause = event.map_or("", |event| &event.event_id);
+        let by_us = event.is_some_and(|event| event.by_us);
         let met = self.met(subject, event, event.is_some(), true);
         let mut deciding = LiteMap::new();
         for &rule in &met {
@@ -33,9 +34,9 @@ impl<'a> Work<'a> {
                 self.fire_unless_cooling(subject, rule, cause);
                 continue;
             }
-            let at = rule.at.and_then(|at| at.of(&subject.issue.facts));
+            let at = rule.at.and_then(|at| at.of(&subject.issue));
             deciding.insert(SmolStr::new(&rule.id), at);
-            if subject.edge(rule) == Edge::Fires {
+            if !by_us && subject.edge(rule) == Edge::Fires {
                 if at.is_some() {
                     subject.firing_mut(rule).at_done = at;
                 }
@@ -65,7 +66,7 @@ impl<'a> Work<'a> {
     pub(super) fn deciding(&mut self, subject: &Subject<'_>) -> LiteMap<SmolStr, Option<DateTime<Utc>>> {
         let met = self.met(subject, None, false, true);
         met.into_iter()
-            .map(|rule| (SmolStr::new(&rule.id), rule.at.and_then(|at| at.of(&subject.issue.facts))))
+            .map(|rule| (SmolStr::new(&rule.id), rule.at.and_then(|at| at.of(&subject.issue))))
             .collect()
     }
 
@@ -79,7 +80,7 @@ impl<'a> Work<'a> {
     ) -> Met<'a> {
         let ruleset = self.ruleset;
         let view = View::new(subject.project, subject.issue_ref, &subject.issue, event, self.now);
-        let asks = Asks { open: subject.issue.is_open(), momentary, lasting };
+        let asks = Asks::new(&subject.issue, event, momentary, lasting);
         ruleset.met(&view, asks, |rule| self.note_error(subject, rule))
     }
 
@@ -131,7 +132,7 @@ impl Subject<'_> {
 
     /// Whether a lasting rule that holds fires.
     pub(super) fn edge(&self, rule: &Rule) -> Edge {
-        let at = rule.at.and_then(|at| at.of(&self.issue.facts));
+        let at = rule.at.and_then(|at| at.of(&self.issue));
         match self.issue.deciding.get(rule.id.as_str()) {
             Some(before) if at.is_none() || *before == at => Edge::DecidesAlready,
             _ if at.is_some() && self.firing(rule).at_done == at => Edge::AtDone,

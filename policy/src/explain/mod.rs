@@ -229,6 +229,8 @@ pub enum NotAsked {
     OtherTimer,
     /// It reads `event`, and there is none.
     NoEvent,
+    /// Our own account did this, and the rule does not read `event.by_us`.
+    ByUs,
 }
 
 /// What became of a rule whose condition held.
@@ -241,6 +243,16 @@ pub enum Became {
         actions: Vec<FiredAction>,
         /// Places in `then`, from 0, of actions none of whose targets resolved.
         unresolved: Vec<usize>,
+        /// Places in `then`, from 0, of actions that were not made because of the cap.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        capped: Vec<usize>,
+    },
+    /// It counts as fired, but none of its actions was made: the issue has had its actions of this hour.
+    Capped {
+        /// How many there may be.
+        most: u32,
+        /// When the hour ends.
+        until: DateTime<Utc>,
     },
     /// It would have fired, but no target of any of its actions resolved.
     Unresolved,
@@ -258,6 +270,8 @@ pub enum Became {
         /// The value.
         at: DateTime<Utc>,
     },
+    /// Our own account did this: it decides the issue from here on, in silence.
+    ByUs,
     /// What set the timer is no longer so: `at` moved or was done, or the rule no longer decides the issue.
     NoLongerDue,
 }
@@ -335,6 +349,11 @@ pub fn explain(
     if let Case::Input(Input::Outcome(_)) = case {
         explanation.remarks.push("outcomes change the project's risk and run no rule".into());
     }
+    if sights.iter().any(|sight| sight.event.as_ref().is_some_and(|event| event.by_us)) {
+        let remark =
+            "this was done by our own account: it fires no rule but those that ask for `event.by_us`";
+        explanation.remarks.push(remark.into());
+    }
     explanation.remarks.extend(decision.notes.iter().filter_map(remark));
     explanation.remarks.extend(decision.actions.iter().filter_map(taken_back));
     let round = |sight| Round { state, ruleset, sight, decision: &decision, focus };
@@ -388,6 +407,7 @@ fn remark(note: &Note) -> Option<String> {
         Note::ConditionError { .. }
         | Note::MoreConditionErrors { .. }
         | Note::Suppressed { .. }
+        | Note::Capped { .. }
         | Note::Unresolved { .. } => return None,
     })
 }

@@ -48,7 +48,7 @@ impl Reads {
                 self.term(left);
                 self.term(right);
             }
-            Test::ListIsNull { list, .. } => self.add(Read::Field(*list)),
+            Test::Flag(field) | Test::ListIsNull { list: field, .. } => self.add(Read::Field(*field)),
             Test::In { term, list } => {
                 self.term(term);
                 self.list(list);

@@ -16,7 +16,7 @@ const MAX_CHARS: usize = 80;
 /// How many members of a list.
 const MAX_MEMBERS: usize = 20;
 
-/// A value that a condition saw, cut to what is shown. JSON: null, a text, a number, a list of texts; a time and a duration are
+/// A value that a condition saw, cut to what is shown. JSON: null, a text, true or false, a number, a list of texts; a time and a duration are
 /// texts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -25,6 +25,8 @@ pub enum Shown {
     Null,
     /// A text; the end of a long one is an ellipsis.
     Text(String),
+    /// True or false.
+    Flag(bool),
     /// A number.
     Number(i64),
     /// A time.
@@ -45,6 +47,7 @@ impl fmt::Display for Shown {
         match self {
             Self::Null => f.write_str("null"),
             Self::Text(text) => f.write_str(&quoted(text)),
+            Self::Flag(flag) => write!(f, "{flag}"),
             Self::Number(number) => write!(f, "{number}"),
             Self::Time(at) => f.write_str(&time(*at)),
             Self::Duration(text) => f.write_str(text),
@@ -88,6 +91,7 @@ impl Shown {
             (_, Type::Text) => text(view.text(field)),
             (_, Type::Int) => view.int(field).map_or(Self::Null, Self::Number),
             (_, Type::Time) => view.time(field).map_or(Self::Null, Self::Time),
+            (_, Type::Bool) => Self::Flag(view.flag(field)),
             (_, Type::Duration) => Self::Null,
         }
     }

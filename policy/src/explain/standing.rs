@@ -36,7 +36,8 @@ pub(super) fn rules(round: &Round<'_>, timers: &[SetTimer], tells: impl Fn(&Rule
     let Round { state, ruleset, sight, decision, focus } = *round;
     let met = sight.met(state, ruleset);
     let ids: HashSet<_> = met.iter().map(|rule| rule.id.as_str()).collect();
-    let of_rules = OfRules { sight, met: &met, heard: Heard::gather(sight, decision) };
+    let most = ruleset.actions_per_issue;
+    let of_rules = OfRules { sight, most, met: &met, heard: Heard::gather(sight, decision) };
     let view = sight.view();
     let mut explained = Vec::new();
     for (place, rule) in ruleset.rules().enumerate() {
@@ -62,7 +63,7 @@ pub(super) fn rules(round: &Round<'_>, timers: &[SetTimer], tells: impl Fn(&Rule
             before: Before {
                 decided: sight.issue.deciding.contains_key(rule.id.as_str()),
                 fired_at: sight.firing(rule).fired_at,
-                at: rule.at.and_then(|at| at.of(&sight.issue.facts)),
+                at: rule.at.and_then(|at| at.of(&sight.issue)),
                 at_done: sight.firing(rule).at_done,
             },
             next_timer: timers.iter().find(|timer| timer.rule == rule.id).cloned(),
@@ -139,6 +140,7 @@ struct Heard<'d> {
     fired: HashMap<&'d str, Vec<FiredAction>>,
     suppressed: HashMap<&'d str, chrono::DateTime<chrono::Utc>>,
     unresolved: HashMap<&'d str, Vec<usize>>,
+    capped: HashMap<&'d str, (Vec<usize>, chrono::DateTime<chrono::Utc>)>,
 }
 
 impl<'d> Heard<'d> {
@@ -166,6 +168,9 @@ impl<'d> Heard<'d> {
                 Note::Unresolved { rule, issue_ref, index } if of_issue(issue_ref) => {
                     heard.unresolved.entry(rule).or_default().push(*index);
                 }
+                Note::Capped { rule, issue_ref, index, until, .. } if of_issue(issue_ref) => {
+                    heard.capped.entry(rule).or_insert_with(|| (Vec::new(), *until)).0.push(*index);
+                }
                 _ => {}
             }
         }
@@ -175,6 +180,8 @@ impl<'d> Heard<'d> {
 
 struct OfRules<'r> {
     sight: &'r Sight,
+    /// The cap of actions.
+    most: u32,
     met: &'r [&'r Rule],
     heard: Heard<'r>,
 }
@@ -183,6 +190,7 @@ impl OfRules<'_> {
     fn not_asked(&self, rule: &Rule, place: usize, ruleset: &Ruleset) -> Option<NotAsked> {
         if !self.sight.asks(rule) {
             return Some(match &self.sight.occasion {
+                Occasion::Event | Occasion::LateEvent if rule.is_momentary() => NotAsked::ByUs,
                 Occasion::Timer => NotAsked::OtherTimer,
                 Occasion::LateEvent => NotAsked::Late,
                 _ => NotAsked::NoEvent,
@@ -211,14 +219,19 @@ impl OfRules<'_> {
         }
         let unresolved = self.heard.unresolved.get(id).cloned().unwrap_or_default();
         if let Some(actions) = self.heard.fired.get(id) {
-            return Some(Became::Fired { actions: actions.clone(), unresolved });
+            let capped = self.heard.capped.get(id).map(|(places, _)| places.clone()).unwrap_or_default();
+            return Some(Became::Fired { actions: actions.clone(), unresolved, capped });
+        }
+        if let Some((_, until)) = self.heard.capped.get(id) {
+            return Some(Became::Capped { most: self.most, until: *until });
         }
         if !unresolved.is_empty() {
             return Some(Became::Unresolved);
         }
-        let at = rule.at.and_then(|at| at.of(&self.sight.issue.facts));
+        let at = rule.at.and_then(|at| at.of(&self.sight.issue));
         Some(match (edge, at) {
             (Edge::AtDone, Some(at)) => Became::AtDone { at },
+            (Edge::Fires, _) if self.sight.is_silent_for(rule) => Became::ByUs,
             _ => Became::DecidedAlready,
         })
     }

@@ -38,6 +38,12 @@ fn of_rule(rule: &OfRule, occasion: Occasion) -> Option<String> {
             let verb = if occasion == Occasion::NoEvent { "would fire" } else { "fired" };
             format!("`{id}` {verb}: {}", targets.join(", "))
         }
+        Became::Capped { most, until } => {
+            format!(
+                "`{id}` fired, but the issue has had its {most} actions of the hour until {}",
+                shown::time(*until)
+            )
+        }
         Became::Unresolved => format!("`{id}` holds, but there is nobody to turn to"),
         Became::Suppressed { until, .. } => {
             format!("`{id}` holds, but is suppressed by its cooldown until {}", shown::time(*until))
@@ -45,6 +51,9 @@ fn of_rule(rule: &OfRule, occasion: Occasion) -> Option<String> {
         Became::DecidedAlready => format!("`{id}` decides the issue already, so it does not fire again"),
         Became::AtDone { at } => {
             format!("`{id}` holds, but its `at` ({}) counted already", shown::time(*at))
+        }
+        Became::ByUs => {
+            format!("`{id}` decides the issue from here on, in silence: our own account did this")
         }
         Became::NoLongerDue => format!("the timer of `{id}` no longer counts"),
     })

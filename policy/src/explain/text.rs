@@ -11,6 +11,8 @@ use crate::TimerKind;
 
 /// Why a rule that reads `event` is not asked without one.
 const NO_EVENT: &str = "it reads `event`, and there is none";
+/// Why what we did fires nothing.
+const BY_US: &str = "this was done by our own account; the rule does not ask for `event.by_us`";
 /// How wide the text of a test is, before what it saw.
 const TEST_WIDTH: usize = 44;
 
@@ -169,20 +171,29 @@ fn not_asked(why: &NotAsked, no_event: &str) -> String {
         NotAsked::Late => "the event is late and the rule does not read `event`".into(),
         NotAsked::OtherTimer => "the timer is another rule's".into(),
         NotAsked::NoEvent => no_event.to_owned(),
+        NotAsked::ByUs => BY_US.to_owned(),
     }
 }
 
 fn became_what(became: &Became, rule: &OfRule, would: bool) -> String {
     match became {
-        Became::Fired { actions, unresolved } => {
+        Became::Fired { actions, unresolved, capped } => {
             let said: Vec<_> = actions.iter().map(action).collect();
             let mut text = format!("{}: {}", if would { "would fire" } else { "fired" }, said.join(", "));
             if !unresolved.is_empty() {
                 let places: Vec<_> = unresolved.iter().map(|place| (place + 1).to_string()).collect();
                 text += &format!("; no target resolved for action {} of `then`", places.join(", "));
             }
+            if !capped.is_empty() {
+                let places: Vec<_> = capped.iter().map(|place| (place + 1).to_string()).collect();
+                text += &format!("; over the cap of this hour: action {} of `then`", places.join(", "));
+            }
             text
         }
+        Became::Capped { most, until } => format!(
+            "fired, but no action was made: the issue has had its {most} of the hour until {} (`limits`)",
+            shown::time(*until)
+        ),
         Became::Unresolved => "holds, but no target resolves, so there is no action".into(),
         Became::Suppressed { until, cooldown } => {
             let fired = rule.before.fired_at.map(|at| format!("; fired last at {}", shown::time(at)));
@@ -212,6 +223,7 @@ fn became_what(became: &Became, rule: &OfRule, would: bool) -> String {
                 repeats.unwrap_or_default()
             )
         }
+        Became::ByUs => format!("holds, and decides the issue from here on in silence: {BY_US}"),
         Became::NoLongerDue => {
             "its timer no longer counts: `at` moved, it fired for this `at` already, or another rule decides the issue"
                 .into()

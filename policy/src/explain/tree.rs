@@ -220,7 +220,7 @@ impl Tree<'_> {
                 computed("part", part);
             }
             Test::Matches { text, .. } => computed("value", text),
-            Test::ListIsNull { .. } => {}
+            Test::Flag(_) | Test::ListIsNull { .. } => {}
         }
     }
 

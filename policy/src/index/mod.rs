@@ -24,13 +24,14 @@ mod vocabulary;
 
 use std::ops::{ControlFlow, Range};
 
+use events::IssueEvent;
 use need::{Need, Reading};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use vocabulary::{Key, KeyId, Vocabulary};
 
 use crate::{
-    Rule,
+    Issue, Rule,
     condition::{View, field::Field},
 };
 
@@ -45,24 +46,37 @@ const WINDOW: u32 = 1024;
 const OPEN: u64 = 1;
 const MOMENTARY: u64 = 1 << 1;
 const LASTING: u64 = 1 << 2;
+const READS_BY_US: u64 = 1 << 3;
 /// The bits from here on are the keys'.
-const FIRST_KEY_BIT: u32 = 3;
+const FIRST_KEY_BIT: u32 = 4;
 
 /// Which rules are asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asks {
     /// The issue is open: not only rules that are for closed ones.
-    pub(crate) open: bool,
-    /// Rules that read `event`.
-    pub(crate) momentary: bool,
+    open: bool,
+    /// Rules that read `event`, but not `event.by_us`.
+    momentary: bool,
+    /// Rules that read `event.by_us`.
+    reads_by_us: bool,
     /// All others.
-    pub(crate) lasting: bool,
+    lasting: bool,
 }
 
 impl Asks {
+    /// Which rules are asked about an issue: momentary ones, lasting ones, or both. Of momentary rules those that do not read
+    /// `event.by_us` are not asked about what our own accounts did.
+    pub(crate) fn new(issue: &Issue, event: Option<&IssueEvent>, momentary: bool, lasting: bool) -> Self {
+        let by_us = event.is_some_and(|event| event.by_us);
+        Self { open: issue.is_open(), momentary: momentary && !by_us, reads_by_us: momentary, lasting }
+    }
+
     fn bits(self) -> u64 {
         let bit = |asked: bool, bit: u64| if asked { bit } else { 0 };
-        bit(self.open, OPEN) | bit(self.momentary, MOMENTARY) | bit(self.lasting, LASTING)
+        bit(self.open, OPEN)
+            | bit(self.momentary, MOMENTARY)
+            | bit(self.reads_by_us, READS_BY_US)
+            | bit(self.lasting, LASTING)
     }
 
     /// Whether a rule is among them.
@@ -74,7 +88,11 @@ impl Asks {
 /// What a rule is asked of, whatever its condition says.
 fn own_bits(rule: &Rule) -> u64 {
     let open = if rule.on_closed { 0 } else { OPEN };
-    open | if rule.is_momentary() { MOMENTARY } else { LASTING }
+    open | match (rule.is_momentary(), rule.reads_by_us()) {
+        (true, true) => READS_BY_US,
+        (true, false) => MOMENTARY,
+        (false, _) => LASTING,
+    }
 }
 
 /// The rules by what they require.

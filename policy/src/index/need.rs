@@ -181,7 +181,12 @@ impl<'r> Reading<'r> {
                     needs.holds = self.is(field, Key::Prefix(prefix));
                 }
             }
-            Test::Compare { .. } | Test::In { .. } | Test::Text { .. } | Test::Matches { .. } => {}
+            // Rules that ask for it are few, and asked about few events.
+            Test::Flag(_)
+            | Test::Compare { .. }
+            | Test::In { .. }
+            | Test::Text { .. }
+            | Test::Matches { .. } => {}
         }
         needs
     }

@@ -188,6 +188,7 @@ impl Vocabulary {
                             .for_each(|&key| found(key));
                         number.is_some()
                     }
+                    Type::Bool => true,
                     Type::Time | Type::Duration => {
                         let time = view.time(keys.field);
                         match time {

@@ -1,4 +1,4 @@
-//! The file's own level: version, people, teams, the list of rules.
+//! The file's own level: version, limits, people, teams, the list of rules.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,6 +23,8 @@ use crate::{
 pub(super) const MAX_NAME_CHARS: usize = 100;
 const MAX_TEAMS: usize = 1000;
 const MAX_MEMBERS: usize = 1000;
+const DEFAULT_ACTIONS_PER_ISSUE: u32 = 20;
+const MAX_ACTIONS_PER_ISSUE: u32 = 1000;
 
 /// Reads the whole file. What it returns is worth nothing when the report holds an error.
 pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Ruleset {
@@ -30,6 +32,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Ruleset {
         hash: String::new(),
         text: String::new(),
         people: People::default(),
+        actions_per_issue: DEFAULT_ACTIONS_PER_ISSUE,
         rules: Vec::new(),
         places: HashMap::new(),
         warnings: Vec::new(),
@@ -43,6 +46,9 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Ruleset {
     let Some(file) = report.map(tree, &shape::FILE) else { return ruleset };
     if let Some(version) = file.get("version") {
         read_version(version, report);
+    }
+    if let Some(node) = file.get("limits") {
+        read_limits(node, &mut ruleset, report);
     }
     if let Some(node) = file.get("people") {
         identities::read_people(node, &mut ruleset.people, report);
@@ -74,6 +80,24 @@ fn read_version(node: &Node, report: &mut Report<'_>) {
             report.add(Mistake::error(node.at, message).hint("write `version: 1`, without quotes"));
         }
         _ => report.add(Mistake::error(report.head(node), "unknown version").hint("write `version: 1`")),
+    }
+}
+
+fn read_limits(node: &Node, ruleset: &mut Ruleset, report: &mut Report<'_>) {
+    let Some(fields) = report.map(node, &shape::LIMITS) else { return };
+    let Some(node) = fields.get("actions_per_issue") else { return };
+    match node.value {
+        Value::Number(number)
+            if number.fract() == 0.0 && (1.0..=f64::from(MAX_ACTIONS_PER_ISSUE)).contains(&number) =>
+        {
+            ruleset.actions_per_issue = number as u32;
+        }
+        Value::Number(_) => {
+            let message =
+                format!("`actions_per_issue` is a whole number from 1 to {MAX_ACTIONS_PER_ISSUE}, an hour");
+            report.add(Mistake::error(node.at, message));
+        }
+        _ => report.wrong_kind(node, "`actions_per_issue`", "a number", "such as 20, without quotes"),
     }
 }
 

@@ -21,11 +21,13 @@ pub(crate) struct Mistake {
     severity: Severity,
     message: String,
     hint: Option<String>,
+    /// As [`Diagnostic::is_dear`].
+    is_dear: bool,
 }
 
 impl Mistake {
     pub(crate) fn error(span: Span, message: impl Into<String>) -> Self {
-        Self { span, severity: Severity::Error, message: message.into(), hint: None }
+        Self { span, severity: Severity::Error, message: message.into(), hint: None, is_dear: false }
     }
 
     pub(crate) fn warning(span: Span, message: impl Into<String>) -> Self {
@@ -49,8 +51,8 @@ impl Mistake {
     fn placed(self, lines: &Lines<'_>) -> Diagnostic {
         let span = self.span.range();
         let ((line, column), (end_line, end_column)) = (lines.place(span.start), lines.place(span.end));
-        let Self { severity, message, hint, .. } = self;
-        Diagnostic { line, column, end_line, end_column, span, severity, message, hint }
+        let Self { severity, message, hint, is_dear, .. } = self;
+        Diagnostic { line, column, end_line, end_column, span, severity, message, hint, is_dear }
     }
 }
 
@@ -84,7 +86,8 @@ impl<'t> Report<'t> {
     /// A mistake within the expression that `node` holds.
     pub(crate) fn problem(&mut self, node: &Node, value: &str, problem: Problem) {
         let span = problem.span.map_or(node.at, |span| self.within(node, value, span));
-        self.add(Mistake::error(span, problem.message).maybe_hint(problem.hint));
+        let mistake = Mistake::error(span, problem.message).maybe_hint(problem.hint);
+        self.add(Mistake { is_dear: problem.is_dear, ..mistake });
     }
 
     /// Where a part (bytes) of a scalar's value stands in the file; the whole scalar where that cannot be told.

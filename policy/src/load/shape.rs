@@ -36,7 +36,13 @@ pub(crate) const fn may(name: &'static str) -> Key {
 
 pub(super) const FILE: Shape = Shape {
     what: "a policy",
-    keys: &[must("version", "version: 1"), may("people"), may("teams"), must("rules", "rules: []")],
+    keys: &[
+        must("version", "version: 1"),
+        may("people"),
+        may("teams"),
+        may("limits"),
+        must("rules", "rules: []"),
+    ],
     instead: &[
         ("policies", "rules"),
         ("groups", "teams"),
@@ -46,6 +52,8 @@ pub(super) const FILE: Shape = Shape {
         ("persons", "people"),
         ("users", "people"),
         ("contacts", "people"),
+        ("limit", "limits"),
+        ("caps", "limits"),
     ],
     example: "a file begins with `version: 1` and `rules:`",
 };
@@ -95,6 +103,18 @@ pub(super) const PERSON: Shape = Shape {
         ("team", "teams name their members: `teams: { triage: { members: [alice] } }`"),
     ],
     example: "such as `{ github: alice, slack: U024BE7LH }`; `{}` when nothing is known",
+};
+
+pub(super) const LIMITS: Shape = Shape {
+    what: "`limits`",
+    keys: &[may("actions_per_issue")],
+    instead: &[
+        ("actions", "actions_per_issue"),
+        ("per_issue", "actions_per_issue"),
+        ("actions_per_hour", "actions_per_issue"),
+        ("actions_per_issue_per_hour", "actions_per_issue"),
+    ],
+    example: "such as `{ actions_per_issue: 20 }`, an hour",
 };
 
 pub(super) const RULE: Shape = Shape {

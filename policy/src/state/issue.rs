@@ -1,6 +1,6 @@
 //! What is known of one issue.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use events::{IssueState, Said, Source, id, issue_ref_of_milestone};
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,7 @@ pub(crate) const MAX_LIST_BYTES: usize = 16 * 1024;
 /// - An `updated_at` more than a day after the log's own time is not believed: the log's time is taken instead, so that
 ///   one wrong clock cannot silence an issue until that date. A time outside the years 1 to 9999 counts as not said.
 /// - Texts are kept to [`events::MAX_TEXT_CHARS`] characters, lists to 256 members and 16 KiB.
+/// - That it was acknowledged is no change of it: such an event moves no time and says no fact, and is never late.
 /// - A deleted issue stays deleted and keeps nothing. A closed issue's facts are forgotten after 90 days; its `updated_at`
 ///   stays, so that a replay of old events cannot open it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -51,9 +52,15 @@ pub struct Issue {
     /// Whom we made its owner last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_to: Option<SmolStr>,
+    /// How many actions were made for it in the hour at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acted: Option<Acted>,
     /// Our actions while it was open that may have left something open, oldest first, at most sixteen: what is resolved when it closes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "to_resolve", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) open: Shared<Vec<OpenAction>>,
+    /// How people answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) answer: Option<Box<Answer>>,
     /// The events that said `facts.updated_at`: their replay is known even after seven days.
     #[serde(default, skip_serializing_if = "Latest::is_empty")]
     pub(crate) latest: Latest,
@@ -138,11 +145,57 @@ impl Facts {
     };
 }
 
+/// How many actions were made for an issue in an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// When the hour began: with the first action after the hour before.
+    pub since: DateTime<Utc>,
+    /// How many were made since then.
+    pub count: u32,
+    /// How many were not, because they would have been too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub capped: u32,
+}
+
+/// How people answered, as far as an answer is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Answer {
+    /// As of when the issue was last reopened: an answer that was given before is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reopened_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<Acknowledged>,
+}
+
+/// The first answer of a person since the issue was opened, reopened or last escalated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// When it was given.
+    pub at: DateTime<Utc>,
+    /// By whom: GitHub login, Jira accountId or name, a name at PagerDuty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<SmolStr>,
+    /// By what: `comment`, `assignment`, `status`, `pagerduty`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<SmolStr>,
+    /// When a rule had last made an action for the issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<DateTime<Utc>>,
+}
+
+impl Acknowledged {
+    /// How long people took to answer what was last done; none where nothing was, or the provider's clock is behind ours.
+    pub fn after(&self) -> Option<TimeDelta> {
+        self.asked_at.map(|asked_at| self.at - asked_at).filter(|after| *after >= TimeDelta::zero())
+    }
+}
+
 /// What a rule did for an issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Firing {
-    /// When it last made an action; the cooldown counts from here.
+    /// When it last made an action, or would have but for the cap; the cooldown counts from here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fired_at: Option<DateTime<Utc>>,
     /// When it last fired by an event or its `at`; repeats count from here.
@@ -221,6 +274,42 @@ impl Issue {
         !self.deleted && self.facts.state.value() != Some(&IssueState::Closed)
     }
 
+    /// The answer of a person, where there is one.
+    pub fn acknowledged(&self) -> Option<&Acknowledged> {
+        self.answer.as_ref()?.acknowledged.as_ref()
+    }
+
+    /// Takes an answer in: the first one counts, unless it was given before the issue was reopened.
+    pub(crate) fn acknowledge(&mut self, at: DateTime<Utc>, by: Option<SmolStr>, through: Option<SmolStr>) {
+        let answer = self.answer.get_or_insert_default();
+        if answer.acknowledged.is_none() && answer.reopened_at.is_none_or(|reopened_at| at >= reopened_at) {
+            let asked_at = self.fired.values().filter_map(|firing| firing.fired_at).max();
+            answer.acknowledged = Some(Acknowledged { at, by, through, asked_at });
+        }
+        self.keep_answer();
+    }
+
+    /// The issue was opened again, as of then: whatever was answered is over.
+    pub(crate) fn reopen(&mut self, at: Option<DateTime<Utc>>) {
+        self.answer = Some(Box::new(Answer { reopened_at: at, acknowledged: None }));
+        self.keep_answer();
+    }
+
+    /// People are called anew: an earlier answer is none to that.
+    pub(crate) fn ask_again(&mut self) {
+        self.set_acknowledged(None);
+    }
+
+    pub(crate) fn set_acknowledged(&mut self, acknowledged: Option<Acknowledged>) {
+        self.answer.get_or_insert_default().acknowledged = acknowledged;
+        self.keep_answer();
+    }
+
+    /// Most issues have none, and take no room for it.
+    fn keep_answer(&mut self) {
+        self.answer.take_if(|answer| **answer == Answer::default());
+    }
+
     /// The person to whom it counts as open work that we gave them.
     pub(crate) fn load_of(&self) -> Option<&str> {
         self.assigned_to.as_deref().filter(|_| self.is_open())
@@ -267,6 +356,12 @@ impl Issue {
             ..Self::default()
         }
     }
+}
+
+// serde gives a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_false(value: &bool) -> bool {

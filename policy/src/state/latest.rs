@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use events::id;
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::Shared;
 
@@ -31,8 +31,16 @@ impl Latest {
         if self.is_empty() {
             return false;
         }
-        let holds = |entry: &str| self.0.iter().any(|known| known == entry);
-        holds(&bounded(event_id)) || payload_hash.is_some_and(|hash| holds(&payload(hash)))
+        let id = bounded(event_id);
+        self.0.iter().any(|known| *known == *id) || payload_hash.is_some_and(|hash| self.holds_payload(hash))
+    }
+
+    fn holds_payload(&self, hash: &str) -> bool {
+        if is_short(hash) {
+            return self.0.iter().any(|known| known.strip_prefix(PAYLOAD) == Some(hash));
+        }
+        let entry = payload(hash);
+        self.0.contains(&entry)
     }
 
     pub(super) fn fit(&mut self) {
@@ -40,23 +48,35 @@ impl Latest {
     }
 
     pub(crate) fn note(&mut self, event_id: &str, payload_hash: Option<&str>) {
+        let new = [Some(SmolStr::from(bounded(event_id))), payload_hash.map(payload)].into_iter().flatten();
+        if self.is_empty() {
+            // Mostly: the event is younger than all that were known.
+            self.0 = new.collect::<Vec<_>>().into();
+            return;
+        }
         let entries = &mut *self.0;
-        for entry in
-            [Some(bounded(event_id)), payload_hash.map(|hash| payload(hash).into())].into_iter().flatten()
-        {
-            if entries.iter().any(|known| **known == *entry) {
+        for entry in new {
+            if entries.contains(&entry) {
                 continue;
             }
             if entries.len() >= MAX_ENTRIES {
                 entries.remove(0);
             }
-            entries.push(SmolStr::from(entry));
+            entries.push(entry);
         }
     }
 }
 
-fn payload(hash: &str) -> String {
-    bounded(&format!("{PAYLOAD}{hash}")).into_owned()
+fn payload(hash: &str) -> SmolStr {
+    match is_short(hash) {
+        true => format_smolstr!("{PAYLOAD}{hash}"),
+        false => bounded(&format!("{PAYLOAD}{hash}")).into(),
+    }
+}
+
+/// Whether its entry is kept as it is.
+fn is_short(hash: &str) -> bool {
+    PAYLOAD.len() + hash.len() <= MAX_BYTES
 }
 
 fn bounded(entry: &str) -> Cow<'_, str> {

@@ -36,7 +36,9 @@ pub(crate) fn merge(
     milestone: Option<&Milestone>,
     now: DateTime<Utc>,
 ) -> Standing {
-    let at = as_of(event, now);
+    // When somebody answered is not when the issue was changed.
+    let changes = event.event_type != EventType::IssueAcknowledged;
+    let at = as_of(event, now).filter(|_| changes);
     let before = issue.facts.updated_at;
     let order = match (at, before) {
         (Some(at), Some(before)) => at.cmp(&before),
@@ -268,7 +270,7 @@ fn map<T, U>(said: &Said<T>, f: impl FnOnce(&T) -> U) -> Said<U> {
 }
 
 /// As [`clean_text`]; most texts are clean.
-fn clean(text: &str) -> SmolStr {
+pub(crate) fn clean(text: &str) -> SmolStr {
     match text.len() <= MAX_TEXT_CHARS && !text.contains('\0') {
         true => SmolStr::new(text),
         false => clean_text(text).into(),

@@ -54,9 +54,17 @@ impl Packed {
         match self {
             // Of a text, so the two bytes before a dash are one character or two.
             Self::Id { prefix, digest } => {
-                SmolStr::from(format!("{}-{}", String::from_utf8_lossy(prefix), hex(digest)))
+                let mut text = String::with_capacity(2 + prefix.len() + 2 * digest.len());
+                text.push_str(&String::from_utf8_lossy(prefix));
+                text.push('-');
+                push_hex(&mut text, digest);
+                text.into()
             }
-            Self::Hash(digest) => hex(digest).into(),
+            Self::Hash(digest) => {
+                let mut text = String::with_capacity(2 * digest.len());
+                push_hex(&mut text, digest);
+                text.into()
+            }
             Self::Text(text) => text.clone(),
         }
     }
@@ -67,21 +75,34 @@ fn digits_of<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     if digits.len() != 2 * N {
         return None;
     }
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
+    // Several times an event: without a branch for each digit.
+    let (mut bytes, mut all) = ([0; N], 0);
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        let [high, low] = [pair[0], pair[1]].map(|digit| VALUES[usize::from(digit)]);
+        all |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some(bytes)
+    (all < 16).then_some(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// What each byte stands for as a digit; 255 where it is none.
+const VALUES: [u8; 256] = {
+    let (mut values, mut value) = ([u8::MAX; 256], 0);
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
 }
 
 impl SeenEvents {
@@ -160,8 +181,7 @@ impl SeenEvents {
             slot.map_or(0, |slot| hasher.hash_one((slot.project.as_str(), of(slot).unwrap_or(&slot.id))))
         };
         by_age.insert((slot.at, place));
-        let brought = (slot.at, slot.id.text());
-        let has_payload = slot.payload.is_some();
+        let (at, has_payload) = (slot.at, slot.payload.is_some());
         if let Some(free) = slots.get_mut(place as usize) {
             *free = Some(slot);
         }
@@ -175,7 +195,8 @@ impl SeenEvents {
         if let Some(before) = before {
             let last = slots.get(before as usize).and_then(Option::as_ref);
             // A changelog comes in any order.
-            if last.is_some_and(|last| (last.at, last.id.text()) > brought) {
+            let brought = || slots.get(place as usize).and_then(Option::as_ref).map(|slot| slot.id.text());
+            if last.is_some_and(|last| last.at > at || (last.at == at && Some(last.id.text()) > brought())) {
                 return;
             }
             if let Ok(entry) = by_payload.find_entry(hash, |known| *known == before) {

@@ -58,6 +58,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("issue.key", &[]),
     ("issue.url", &[]),
     ("issue.assignee", &[]),
+    ("issue.acknowledged_by", &[]),
     ("issue.status", &[]),
     ("issue.state", &["open", "closed"]),
     ("event.type", TYPES),
@@ -122,6 +123,9 @@ const ODD: &[&str] = &[
     "issue.number == 12u",
     "issue.number == 12.0",
     "true == false",
+    "event.by_us == true",
+    "event.by_us != null",
+    "\"true\" in [event.by_us]",
     "(issue.state == \"open\") == true",
     "issue.title",
     "issue.number",
@@ -322,7 +326,7 @@ impl<'a> Grammar<'a> {
                 lists.extend(CASELESS_LISTS);
                 format!("{} {} null", self.choices.of(&lists), self.choices.of(&["!=", "=="]))
             }
-            10 => self.choices.of(&["true", "false"]).to_owned(),
+            10 => self.choices.of(&["true", "false", "event.by_us", "!event.by_us"]).to_owned(),
             _ => self.compare(room),
         }
     }
@@ -483,9 +487,13 @@ impl<'a> Grammar<'a> {
             (Kind::Int, true) => Made::new(self.choices.of(NUMBERS)),
             (Kind::Int, false) => Made::new("issue.number"),
             (Kind::Time, true) => Made::new(format!("timestamp(\"{}\")", self.choices.of(TIMESTAMPS))),
-            (Kind::Time, false) => {
-                Made::new(self.choices.of(&["now", "issue.due_at", "issue.created_at", "issue.updated_at"]))
-            }
+            (Kind::Time, false) => Made::new(self.choices.of(&[
+                "now",
+                "issue.due_at",
+                "issue.created_at",
+                "issue.updated_at",
+                "issue.acknowledged_at",
+            ])),
             (Kind::Duration, _) => Made::new(format!("duration(\"{}\")", self.choices.of(DURATIONS))),
         }
     }

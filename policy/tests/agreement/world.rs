@@ -87,7 +87,16 @@ impl World {
             .of(&["2026-11-20T10:00:00Z", "1970-01-01T00:00:00Z", "8999-12-31T23:59:59.5Z"])
             .parse()
             .unwrap();
-        let json = Json::Object(event(&mut Draw { choices, lower }));
+        let mut event = event(&mut Draw { choices, lower });
+        let updated_at = event.get("updated_at").and_then(Json::as_str);
+        let updated_at = updated_at.map(|at| at.parse::<DateTime<Utc>>().unwrap());
+        // An answer that is older than a week is not believed, and no rule is asked.
+        if event["type"] == "issue_acknowledged"
+            && updated_at.is_some_and(|at| at + TimeDelta::days(7) <= now)
+        {
+            event.remove("updated_at");
+        }
+        let json = Json::Object(event);
         let (issue, happening) = seen(&json, now);
         let mut said = json;
         if loud {
@@ -157,6 +166,9 @@ fn event(draw: &mut Draw<'_, '_>) -> Map<String, Json> {
         draw.choices.of(&[12_u64, 0, 1, 3, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX]).into()
     });
     draw.said(&mut event, "state", |draw| draw.choices.of(&["open", "closed"]).into());
+    if draw.choices.once_in(3) {
+        event.insert("by_us".into(), true.into());
+    }
     let mut change = Map::new();
     for field in ["labels", "title", "due_at", "assignees"] {
         if draw.choices.once_in(2) {
@@ -183,6 +195,9 @@ fn seen(event: &Json, now: DateTime<Utc>) -> (Value, Value) {
     // A provider's clock is believed up to a day ahead.
     let updated_at = time("updated_at").or(time("created_at").filter(|_| opening));
     let updated_at = updated_at.map(|at| if at > now + TimeDelta::days(1) { now } else { at });
+    // That it was acknowledged is no change of the issue.
+    let answers = event["type"] == "issue_acknowledged";
+    let acknowledged = answers && event["by_us"] != true;
     let state = match (event["type"].as_str(), event["state"].as_str()) {
         (Some("issue_deleted"), _) => "closed".into(),
         (_, Some(state)) => state.into(),
@@ -221,7 +236,9 @@ fn seen(event: &Json, now: DateTime<Utc>) -> (Value, Value) {
         ("status", text("status")),
         ("state", state),
         ("created_at", stamp(time("created_at"))),
-        ("updated_at", stamp(updated_at)),
+        ("updated_at", stamp(updated_at.filter(|_| !answers))),
+        ("acknowledged_at", stamp(acknowledged.then(|| updated_at.unwrap_or(now)))),
+        ("acknowledged_by", if acknowledged { text("actor") } else { Value::Null }),
         ("due_at", stamp(time("due_at"))),
     ]);
     let change = event["change"].as_object().unwrap();
@@ -234,6 +251,7 @@ fn seen(event: &Json, now: DateTime<Utc>) -> (Value, Value) {
         ("type", event["type"].as_str().unwrap().into()),
         ("source", event["source"].as_str().unwrap().into()),
         ("actor", event["actor"].as_str().map_or(Value::Null, Value::from)),
+        ("by_us", event["by_us"].as_bool().unwrap_or_default().into()),
         ("changed", changed.into_iter().collect::<Vec<_>>().into()),
         ("labels_added", of_labels("added")),
         ("labels_removed", of_labels("removed")),

@@ -1,6 +1,8 @@
 //! Explanations and decisions agree.
 
-use events::{EventType, IssueEvent, Said, Source};
+use std::collections::BTreeSet;
+
+use events::{ActionKind, EventType, IssueEvent, Said, Source};
 use policy::{
     Decision, Input, Note, Repeats, State, decide, explain,
     explain::{Became, Case, Focus, LastEvent, NotAsked, Occasion, OfIssue, Verdict},
@@ -16,12 +18,14 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
     let fired: Vec<_> = decision
         .actions
         .iter()
+        // What is taken back is nothing that a rule does; the remarks tell of it.
+        .filter(|action| action.action != ActionKind::Resolve)
         .filter(|action| concerns(action.issue_ref.as_deref().unwrap()))
         .map(|action| (action.rule.clone().unwrap(), action.event_id.clone(), action.target.clone()))
         .collect();
     let (mut said, mut notes) = (Vec::new(), Vec::new());
     let issue_ref = || of_issue.issue_ref.clone();
-    let mut ended = None;
+    let (mut ended, mut capped) = (None, BTreeSet::new());
     for rule in &of_issue.rules {
         let asked = rule.not_asked.is_none();
         if let Some(condition) = &rule.condition {
@@ -39,7 +43,7 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
             rule.not_asked.as_ref().is_some_and(|why| matches!(why, NotAsked::AboveDecided { .. })),
             ended.is_some()
                 && rule.not_asked.is_some()
-                && !matches!(rule.not_asked, Some(NotAsked::Closed | NotAsked::Late)),
+                && !matches!(rule.not_asked, Some(NotAsked::Closed | NotAsked::Late | NotAsked::ByUs)),
             "{rule:?}"
         );
         if rule.ends_walk {
@@ -50,13 +54,20 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
         }
         let unresolved = |index| Note::Unresolved { rule: rule.id.clone(), issue_ref: issue_ref(), index };
         match &rule.became {
-            Some(Became::Fired { actions, unresolved: without }) => {
+            Some(Became::Fired { actions, unresolved: without, capped: over }) => {
+                if !over.is_empty() {
+                    capped.insert(rule.id.clone());
+                }
                 said.extend(
                     actions
                         .iter()
                         .map(|action| (rule.id.clone(), action.id.clone().unwrap(), action.target.clone())),
                 );
                 notes.extend(without.iter().map(|index| unresolved(*index)));
+            }
+            Some(Became::Capped { most, .. }) => {
+                assert_eq!(*most, 4);
+                capped.insert(rule.id.clone());
             }
             Some(Became::Unresolved) => notes.extend([0].map(unresolved)),
             Some(Became::Suppressed { until, .. }) => {
@@ -67,6 +78,10 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
                 assert_eq!((rule.before.at, rule.before.at_done), (Some(*at), Some(*at)), "{rule:?}");
                 assert!(!rule.momentary, "{rule:?}");
             }
+            Some(Became::ByUs) => assert!(
+                !rule.momentary && rule.before.at_done.is_none_or(|at| Some(at) != rule.before.at),
+                "{rule:?}"
+            ),
             Some(Became::NoLongerDue) => assert_eq!(of_issue.occasion, Occasion::Timer),
             None => {}
         }
@@ -83,6 +98,14 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
         })
         .cloned()
         .collect();
+    let over = decision.notes.iter().filter_map(|note| match note {
+        Note::Capped { rule, issue_ref, .. } if concerns(issue_ref) => Some(rule.clone()),
+        _ => None,
+    });
+    assert_eq!(capped, over.collect());
+    // Of an action that is capped beside one without a target nothing is said of the target.
+    noted.retain(|note| !matches!(note, Note::Unresolved { rule, .. } if capped.contains(rule)));
+    notes.retain(|note| !matches!(note, Note::Unresolved { rule, .. } if capped.contains(rule)));
     // Errors are noted while the rules are asked, the rest when all were.
     let order = |note: &Note| format!("{note:?}");
     noted.sort_by_key(order);
@@ -129,7 +152,12 @@ fn follow(history: &[(i64, IssueEvent)]) -> usize {
                 }
             }
             if explanation.issues.is_empty() && explanation.more_issues == 0 {
-                assert_eq!(decided.decision.actions, []);
+                let taken_back = decided.decision.actions.iter();
+                assert!(taken_back.clone().all(|action| action.action == ActionKind::Resolve));
+                assert_eq!(
+                    taken_back.count(),
+                    explanation.remarks.iter().filter(|remark| remark.contains("takes back")).count()
+                );
                 let is_milestone = matches!(decided.input,
                     Input::Event { event, .. } if event.event_type == EventType::MilestoneUpdated);
                 let is_stale = |note: &Note| matches!(note, Note::Stale { .. });
@@ -178,7 +206,7 @@ fn an_issue_as_it_is_known_is_asked_without_an_event() {
     // The same comment again, ten minutes after the first: the cooldown is twenty.
     let again = issue.by_last_event.as_ref().unwrap();
     let ids: Vec<_> = again.rules.iter().map(|rule| rule.id.as_str()).collect();
-    assert_eq!((again.event_id.as_str(), ids), ("e1", vec!["comment", "gone", "first"]));
+    assert_eq!((again.event_id.as_str(), ids), ("e1", vec!["comment", "gone", "first", "ours"]));
     let suppressed = Became::Suppressed { until: minutes(20), cooldown: "20m".into() };
     assert_eq!(again.rules[0].became, Some(suppressed));
     let later = explain(&state, case, minutes(20), &RULESET, Focus::default());

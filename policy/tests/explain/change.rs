@@ -1,7 +1,7 @@
 //! Each change that is named does what it says.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{EventType, IssueEvent, IssueState, Said};
+use events::{ActionKind, EventType, IssueEvent, IssueState, Said};
 use policy::{
     Changes, Decision, Entry, Explanation, Facts, Input, Issue, Key, Kind, Repeats, State, Timer, decide,
     explain,
@@ -51,6 +51,7 @@ fn make(change: &Change, event: &mut IssueEvent, now: &mut DateTime<Utc>) {
             let open = change.value == Shown::Text("open".into());
             event.state = Said::Value(if open { IssueState::Open } else { IssueState::Closed });
         }
+        "event.by_us" => event.by_us = change.value == Shown::Flag(true),
         "event.type" => {
             let Shown::Text(word) = &change.value else { panic!("{change:?}") };
             event.event_type = EventType::from(word.as_str());
@@ -103,7 +104,7 @@ proptest! {
     #[test]
     fn a_range_of_times_is_neither_too_wide_nor_too_narrow(
         event in whole_events(),
-        rule in 0..10_usize,
+        rule in 0..11_usize,
         within in 1..100_i32,
     ) {
         let (now, rule) = (minutes(0), RULESET.rules().nth(rule).unwrap().id());
@@ -241,7 +242,8 @@ fn known_otherwise(state: &State, issue_ref: &str, mut other: impl FnMut(&mut Fa
 fn is_so(goal: Goal, rule: &str, issue_ref: &str, state: &State, decision: Decision) -> bool {
     match goal {
         Goal::Fire | Goal::NotFire => decision.actions.iter().any(|action| {
-            action.rule.as_deref() == Some(rule) && action.issue_ref.as_deref() == Some(issue_ref)
+            let by_it = action.rule.as_deref() == Some(rule) && action.action != ActionKind::Resolve;
+            by_it && action.issue_ref.as_deref() == Some(issue_ref)
         }),
         Goal::NotDecide => {
             let mut after = state.clone();

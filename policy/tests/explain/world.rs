@@ -13,6 +13,7 @@ pub(crate) fn never(_: Decided<'_>) -> Result<(), ()> {
 
 const POLICY: &str = r#"
 version: 1
+limits: { actions_per_issue: 4 }
 teams: { web: { members: [maria, tom, ann] } }
 rules:
   - { id: comment, when: 'event.type == "issue_commented"', then: { action: post_nudge, target: [assignee, "team:web"] }, rationale: r, continue: true, cooldown: 20m }
@@ -24,6 +25,7 @@ rules:
   - { id: stuck, at: 'issue.updated_at + duration("30h")', when: 'issue.updated_at + duration("30h") <= now', then: { action: post_nudge, target: "team:web" }, rationale: r, repeat: 11h }
   - { id: all, when: 'issue.labels.all(l, size(l) == 3) && size(issue.labels) >= 1', then: { action: post_nudge, target: "team:web" }, rationale: r }
   - { id: first, when: 'event.type == "issue_opened" && (issue.title.contains("crash") || issue.assignee != null)', then: { action: post_nudge, target: "team:web" }, rationale: r }
+  - { id: ours, when: 'event.by_us && "web" in issue.labels || event.type == "issue_closed" && !event.by_us', then: { action: post_nudge, target: "owner:ops" }, rationale: r, continue: true, on_closed: true }
   - { id: rest, when: 'issue.state == "open"', then: { action: post_nudge, target: "team:web" }, rationale: r, repeat: 13h }
 "#;
 
@@ -55,6 +57,7 @@ fn events() -> impl Strategy<Value = IssueEvent> {
         EventType::IssueCommented,
         EventType::IssueClosed,
         EventType::IssueReopened,
+        EventType::IssueAcknowledged,
         EventType::IssueDeleted,
         EventType::MilestoneUpdated,
     ]);
@@ -70,15 +73,22 @@ fn events() -> impl Strategy<Value = IssueEvent> {
         said(priority),
         said(title),
     );
-    (types, 0..4_u8, proptest::option::of(-300_i64..3000), facts).prop_map(
-        |(event_type, number, updated, (labels, assignee, due, milestone, removed, priority, title))| {
+    let by_us = prop_oneof![4 => Just(false), 1 => Just(true)];
+    (types, 0..4_u8, proptest::option::of(-300_i64..3000), facts, by_us).prop_map(
+        |(
+            event_type,
+            number,
+            updated,
+            (labels, assignee, due, milestone, removed, priority, title),
+            by_us,
+        )| {
             let issue_ref = match event_type {
                 EventType::MilestoneUpdated => format!("github:o/r/milestone/{}", number % 3),
                 _ => format!("github:o/r#{number}"),
             };
             let mut event = IssueEvent::new("", "alpha", Source::Github, event_type, issue_ref);
             (event.labels, event.assignee, event.due_milestone) = (labels, assignee, milestone);
-            (event.priority, event.title) = (priority, title);
+            (event.priority, event.title, event.by_us) = (priority, title, by_us);
             event.due_at = match due {
                 Said::Value(n) => Said::Value(minutes(n)),
                 Said::Null => Said::Null,

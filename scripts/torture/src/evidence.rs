@@ -1,12 +1,15 @@
 //! What stands in the end: on the log, in calendar-mock's record, in the gateways' view, and in the senders' memory. Checkers
 //! look at this and nothing else.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use calendar_mock::{Meeting, Nudge, Stored};
 use chrono::{DateTime, Utc};
 use eventlog::{Log, Record};
-use events::{Action, IssueEvent, Outcome, Redrive, topic};
+use events::{Action, IssueEvent, Outcome, Redrive, id, topic};
 use policy::State;
 use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -190,5 +193,13 @@ impl Evidence {
         let number: usize = title.rsplit(' ').next()?.parse().ok()?;
         let letter = self.post.letters.get(number)?;
         (*title == letter.title() && event.issue_ref == letter.issue_ref()).then_some(letter)
+    }
+
+    /// The acknowledgements that can lie in letters (whoever closes an issue answers), by their event ids.
+    pub(crate) fn answers(&self) -> HashMap<String, &Letter> {
+        let of = |placed: &Placed<IssueEvent>| {
+            Some((id::acknowledgement(&placed.value.event_id), self.letter(&placed.value)?))
+        };
+        self.issues.iter().filter_map(of).collect()
     }
 }

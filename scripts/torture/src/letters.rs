@@ -144,7 +144,7 @@ impl Letter {
     pub(crate) fn issue_ref(&self) -> String {
         match provider(self.project) {
             Provider::Github => events::issue_ref_of_github(&repository(self.project), self.issue),
-            Provider::Jira => events::issue_ref_of_jira(
+            _ => events::issue_ref_of_jira(
                 crate::payload::JIRA_HOST,
                 &format!("{}-{}", jira_key(self.project), self.issue),
             ),

@@ -25,7 +25,7 @@ pub(crate) fn of(letter: &Letter, began_at: DateTime<Utc>) -> Result<(&'static s
     let updated_at = created_at + TimeDelta::seconds(letter.turn.into());
     let (event, payload) = match provider(letter.project) {
         Provider::Github => github(letter, created_at, updated_at)?,
-        Provider::Jira => ("", jira(letter, created_at, updated_at)?),
+        _ => ("", jira(letter, created_at, updated_at)?),
     };
     Ok((event, serde_json::to_vec(&payload)?))
 }

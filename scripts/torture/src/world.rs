@@ -187,7 +187,7 @@ fn configuration() -> String {
             webhooks::Provider::Github => {
                 format!("[projects.{}]\nrepositories = [\"{}\"]\n", project_id(project), repository(project))
             }
-            webhooks::Provider::Jira => {
+            _ => {
                 format!("[projects.{}]\njira = [\"{}\"]\n", project_id(project), jira_key(project))
             }
         };

@@ -50,7 +50,7 @@ impl Letter {
         let id = self.delivery_id(anew);
         match self.provider() {
             Provider::Github => events::id::github_event("github.com", Some(&id), &self.body),
-            Provider::Jira => events::id::jira_event(JIRA_HOST, Some(&id), &self.body),
+            _ => events::id::jira_event(JIRA_HOST, Some(&id), &self.body),
         }
     }
 }
@@ -68,7 +68,7 @@ pub fn projects() -> Projects {
     for project in 0..PROJECTS {
         match provider(project) {
             Provider::Github => projects.map_repository(&format!("sim/r{project}"), project_id(project)),
-            Provider::Jira => projects.map_jira("SIM", project_id(project)),
+            _ => projects.map_jira("SIM", project_id(project)),
         };
     }
     projects

@@ -14,8 +14,10 @@ use super::{
     priority,
 };
 use crate::{
+    Provider,
+    answers::{Aside, answer},
     clean::{self, Changes},
-    delivery::{Delivery, Reading, Unreadable},
+    delivery::{Delivery, Reading, Told, Unreadable},
     instant,
     json::Field,
 };
@@ -63,7 +65,7 @@ pub(super) fn milestone(delivery: &Delivery<'_>, payload: &Payload<'_>) -> Resul
     let mut changes = Changes::default();
     changes.moved("due_at", words(date(&moved.from, place.zone)), words(event.due_at.clone()));
     event.change = changes.into_map();
-    Ok(Reading::Event(Box::new(event)))
+    Ok(Reading::Event(Box::new(event.into())))
 }
 
 /// Where an event belongs.
@@ -82,12 +84,12 @@ impl Place {
             .filter(|name| is_repository(name))
             .ok_or(Unreadable::because("repository.full_name is missing or is not owner/repo"))?;
         let url = repository.and_then(|repository| repository.html_url.text());
-        let project = delivery.projects.of_repository(name);
+        let project = delivery.config.projects.of_repository(name);
         Ok(Self {
             repository: name.to_owned(),
             site: url.and_then(clean::host).unwrap_or_else(|| "github.com".to_owned()),
             project: project.to_owned(),
-            zone: delivery.projects.time_zone(project),
+            zone: delivery.config.projects.time_zone(project),
         })
     }
 
@@ -102,12 +104,14 @@ impl Place {
         let mut event = IssueEvent::new(event_id, &self.project, Source::Github, event_type, issue_ref);
         event.repo = Some(self.repository.clone());
         event.actor = payload.sender.get().and_then(login);
+        event.by_us = delivery.config.accounts.have(Provider::Github, event.actor.as_deref());
         event.delivery_id = delivery.id.map(str::to_owned);
         event
     }
 }
 
-fn is_repository(name: &str) -> bool {
+/// Whether it is `owner/repo`.
+pub(crate) fn is_repository(name: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     };
@@ -151,7 +155,13 @@ fn of_issue(
     event.updated_at = issue.updated_at.text().and_then(instant::timestamp);
     (event.due_at, event.due_milestone) = due(payload, issue, place.zone);
     event.change = changes(payload, issue, &event, place.zone).into_map();
-    Ok(Reading::Event(Box::new(event)))
+    let aside = Aside {
+        comment: payload.comment.get().and_then(|comment| comment.body.text()),
+        moved_on: event.event_type == EventType::IssueClosed,
+        by_machine: payload.sender.get().is_some_and(|sender| sender.kind.text() == Some("Bot")),
+    };
+    let answer = answer(&event, aside, &delivery.config.answers);
+    Ok(Reading::Event(Box::new(Told { event, answer })))
 }
 
 fn labels<'a>(issue: &'a Issue<'_>) -> impl Iterator<Item = &'a str> {

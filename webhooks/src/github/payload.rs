@@ -26,7 +26,7 @@ pub(super) struct Payload<'a> {
     pub(super) repository: Field<Repository<'a>>,
     pub(super) sender: Field<User<'a>>,
     /// What the event is about besides the issue; tells events apart whose name, in a header, is not signed.
-    pub(super) comment: Field<Present>,
+    pub(super) comment: Field<Comment<'a>>,
     pub(super) sub_issue: Field<Present>,
     pub(super) parent_issue: Field<Present>,
     pub(super) blocked_issue: Field<Present>,
@@ -55,6 +55,12 @@ impl Payload<'_> {
                 _ => true,
             }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub(super) struct Comment<'a> {
+    pub(super) body: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,6 +100,9 @@ pub(super) struct Named<'a> {
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub(super) struct User<'a> {
     pub(super) login: Text<'a>,
+    /// `User`, `Bot` (an App), `Organization`.
+    #[serde(rename = "type")]
+    pub(super) kind: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +157,7 @@ pub(super) struct Repository<'a> {
 
 objects!(
     Payload,
+    Comment,
     Issue,
     Label,
     Named,

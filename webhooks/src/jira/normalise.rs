@@ -8,8 +8,10 @@ use super::{
     payload::{Comment, Fields, Issue, Payload, Status, User},
 };
 use crate::{
+    Provider,
+    answers::{Aside, answer},
     clean::{self, Changes},
-    delivery::{Delivery, Reading, Unreadable},
+    delivery::{Delivery, Reading, Told, Unreadable},
     instant,
     json::Field,
 };
@@ -82,8 +84,8 @@ fn of_issue(
     let host = address
         .and_then(clean::host)
         .ok_or(Unreadable::because("issue.self is missing or is no web address"))?;
-    let project = delivery.projects.of_jira_issue(key);
-    let zone = delivery.projects.time_zone(project);
+    let project = delivery.config.projects.of_jira_issue(key);
+    let zone = delivery.config.projects.time_zone(project);
 
     let event_id = id::jira_event(&host, delivery.id, delivery.body);
     let updated_at = updated_at(payload, issue, &event_type);
@@ -92,7 +94,8 @@ fn of_issue(
     event.issue_key = Some(key.to_owned());
     event.url = address.and_then(|address| browse_url(address, key)).map_or(Said::Nothing, Said::Value);
     event.updated_at = updated_at;
-    event.actor = actor(payload);
+    event.actor = doer(payload).and_then(person);
+    event.by_us = delivery.config.accounts.have(Provider::Jira, event.actor.as_deref());
     event.delivery_id = delivery.id.map(str::to_owned);
     if let Some(fields) = issue.fields.get() {
         event.title = clean::map(fields.summary.0.clone(), |summary| clean_text(&summary));
@@ -115,10 +118,17 @@ fn of_issue(
     let mut changes = changelog::changes(payload, zone, event.assignee.value().map(String::as_str));
     state_change(&event.event_type, &mut changes);
     event.change = changes.into_map();
-    Ok(Reading::Event(Box::new(event)))
+    let aside = Aside {
+        comment: payload.comment.get().and_then(|comment| comment.body.text()),
+        moved_on: moved_on(payload, issue),
+        by_machine: doer(payload).is_some_and(|user| user.account_type.text() == Some("app")),
+    };
+    let answer = answer(&event, aside, &delivery.config.answers);
+    Ok(Reading::Event(Box::new(Told { event, answer })))
 }
 
-fn is_key(key: &str) -> bool {
+/// Whether it is `KEY-7`.
+pub(crate) fn is_key(key: &str) -> bool {
     key.len() <= MAX_KEY_BYTES
         && key.rsplit_once('-').is_some_and(|(project, number)| {
             project.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -155,11 +165,19 @@ fn person(user: &User<'_>) -> Option<String> {
     id.filter(|id| !id.is_empty()).map(clean::name)
 }
 
-fn actor(payload: &Payload<'_>) -> Option<String> {
+/// Who did it.
+fn doer<'p>(payload: &'p Payload<'_>) -> Option<&'p User<'p>> {
     let comment = payload.comment.get();
     let user = payload.user.get();
     let author = || comment.and_then(|comment| comment.update_author.get().or_else(|| comment.author.get()));
-    user.or_else(author).and_then(person)
+    user.or_else(author)
+}
+
+/// Whether the issue got another status, which is one of work that has begun or is done. What goes back to the beginning does not move on.
+fn moved_on(payload: &Payload<'_>, issue: &Issue<'_>) -> bool {
+    let status = issue.fields.get().and_then(|fields| fields.status.get());
+    let category = status.and_then(|status| status.category.get()).and_then(|category| category.key.text());
+    changelog::item(payload, "status").is_some() && matches!(category, Some("indeterminate" | "done"))
 }
 
 fn assignee(fields: &Fields<'_>) -> (Said<String>, Said<Vec<String>>) {

@@ -55,6 +55,9 @@ pub(super) struct User<'a> {
     pub(super) account_id: Text<'a>,
     pub(super) name: Text<'a>,
     pub(super) key: Text<'a>,
+    /// `atlassian`, `app`, `customer` (Cloud).
+    #[serde(rename = "accountType")]
+    pub(super) account_type: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +86,8 @@ pub(super) struct Category<'a> {
 pub(super) struct Comment<'a> {
     #[serde(rename = "self")]
     pub(super) address: Text<'a>,
+    /// Cloud and Data Center send plain text with wiki marks.
+    pub(super) body: Text<'a>,
     pub(super) author: Field<User<'a>>,
     #[serde(rename = "updateAuthor")]
     pub(super) update_author: Field<User<'a>>,

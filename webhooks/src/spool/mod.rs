@@ -86,6 +86,14 @@ pub enum Appended {
     Spooled,
 }
 
+impl Appended {
+    /// Where the first of some records stands.
+    pub(crate) fn first_of(positions: &[Position]) -> Result<Self, LogError> {
+        let first = positions.first().map(|position| Self::At(*position));
+        first.ok_or_else(|| LogError::Unavailable("the log took records and said no position".into()))
+    }
+}
+
 /// When deliveries are spooled, and how many.
 #[derive(Debug, Clone)]
 pub struct SpoolLimits {
@@ -196,22 +204,23 @@ impl Spool {
         Ok(Some(SpoolContents { waiting, unfit }))
     }
 
-    /// Appends `record`, and returns when it is durable somewhere. Dropping the future does not take it back.
+    /// Appends `records`, a delivery's, together, and returns when they are durable somewhere: where the first one is. Dropping the future does
+    /// not take them back.
     ///
     /// # Errors
     /// What the broker says of a record that it will never take; otherwise neither broker nor disk took it in time, though
     /// either may have it.
-    pub async fn append(&self, record: NewRecord) -> Result<Appended, LogError> {
+    pub async fn append(&self, records: Vec<NewRecord>) -> Result<Appended, LogError> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { record, answer };
+        let waiting = Waiting { records, answer };
         {
             let mut state = self.shared.lock();
             match state.mode() {
                 Mode::Direct => {
                     // Goes on when whoever asked is gone: it must be known when no append is under way any more.
-                    let record = waiting.record.clone();
+                    let records = waiting.records.clone();
                     let number = state.begin(waiting);
-                    tokio::spawn(self.clone().append_direct(number, record));
+                    tokio::spawn(self.clone().append_direct(number, records));
                 }
                 Mode::Closing => state.hold(waiting),
                 Mode::Spooling => {
@@ -240,9 +249,9 @@ impl Spool {
         self.shared.disk.writable().await
     }
 
-    async fn append_direct(self, number: u64, record: NewRecord) {
+    async fn append_direct(self, number: u64, records: Vec<NewRecord>) {
         let slow_after = self.shared.limits.slow_after;
-        let mut append = pin!(self.shared.broker.append(vec![record]));
+        let mut append = pin!(self.shared.broker.append(records));
         let result = match timeout(slow_after, &mut append).await {
             Ok(result) => result,
             Err(_) => {
@@ -259,10 +268,7 @@ impl Spool {
         }
         match (unanswered, result) {
             (Some(waiting), result) => {
-                let appended = result.and_then(|positions| match positions.first() {
-                    Some(position) => Ok(Appended::At(*position)),
-                    None => Err(LogError::Unavailable("the log took a record and said no position".into())),
-                });
+                let appended = result.and_then(|positions| Appended::first_of(&positions));
                 // Whoever asked may be gone.
                 let _ = waiting.answer.send(appended);
             }
@@ -301,20 +307,21 @@ impl Spool {
     /// Deliveries go to the broker from here on, if nothing was admitted to the disk since it was said to be drained.
     fn turn_to_broker(&self, admitted: u64) {
         let Some(held) = self.shared.lock().turn_to_broker(admitted) else { return };
-        for (number, record) in held {
-            tokio::spawn(self.clone().append_direct(number, record));
+        for (number, records) in held {
+            tokio::spawn(self.clone().append_direct(number, records));
         }
         tracing::info!("all that was spooled is forwarded: deliveries go to the broker again");
     }
 
-    /// Hands a record to the writer; returns it where there is no room.
+    /// Hands a delivery's records to the writer; returns them where there is no room for all of them.
     fn put(&self, state: &mut State, waiting: Waiting) -> Option<Waiting> {
-        let record = record::wrap(&waiting.record);
-        if !state.admit(record::size(&record), self.shared.limits.max_bytes, self.shared.clock.now()) {
+        let records: Vec<_> = waiting.records.iter().map(record::wrap).collect();
+        let (count, bytes) = record::sizes(&records);
+        if !state.admit(count, bytes, self.shared.limits.max_bytes, self.shared.clock.now()) {
             return Some(waiting);
         }
         // The writer lives as long as this sender; while a runtime ends, whoever asked is told so.
-        let _ = self.queue.send(Waiting { record, answer: waiting.answer });
+        let _ = self.queue.send(Waiting { records, answer: waiting.answer });
         None
     }
 

@@ -40,6 +40,11 @@ pub(super) fn size(record: &NewRecord) -> u64 {
     bytes(&record.key, record.value.as_ref(), headers)
 }
 
+/// How many records these are, and how many bytes they take together.
+pub(super) fn sizes(records: &[NewRecord]) -> (u64, u64) {
+    (records.len() as u64, records.iter().map(size).sum())
+}
+
 /// The same of one that was read back.
 pub(super) fn size_read(record: &Record) -> u64 {
     bytes(&record.key, record.value.as_ref(), record.headers.iter())

@@ -34,9 +34,9 @@ const DOUBT: Duration = Duration::from_secs(10);
 /// So much may wait for the broker when new deliveries are held until it is gone.
 const LITTLE: u64 = 256;
 
-/// A record, and who wants to know that it is durable.
+/// A delivery's records, and who wants to know that they are durable.
 pub(super) struct Waiting {
-    pub(super) record: NewRecord,
+    pub(super) records: Vec<NewRecord>,
     pub(super) answer: oneshot::Sender<Result<Appended, LogError>>,
 }
 
@@ -186,7 +186,7 @@ impl State {
 
     /// Whatever comes from here on goes to the broker, and so must those that are returned: they have begun. `None` where a record
     /// was admitted since [`State::drained`] said `admitted`.
-    pub(super) fn turn_to_broker(&mut self, admitted: u64) -> Option<Vec<(u64, NewRecord)>> {
+    pub(super) fn turn_to_broker(&mut self, admitted: u64) -> Option<Vec<(u64, Vec<NewRecord>)>> {
         if self.drained() != Some(admitted) {
             return None;
         }
@@ -195,32 +195,32 @@ impl State {
         let begun: Vec<_> = held
             .map(|(number, unanswered)| {
                 unanswered.given = true;
-                (*number, unanswered.waiting.record.clone())
+                (*number, unanswered.waiting.records.clone())
             })
             .collect();
         self.under_way += begun.len() as u64;
         Some(begun)
     }
 
-    /// Counts a record of so many bytes in, where there is room.
-    pub(super) fn admit(&mut self, bytes: u64, max_bytes: u64, now: DateTime<Utc>) -> bool {
+    /// Counts so many records of so many bytes in, where there is room.
+    pub(super) fn admit(&mut self, records: u64, bytes: u64, max_bytes: u64, now: DateTime<Utc>) -> bool {
         if self.bytes.saturating_add(bytes) > max_bytes {
             self.refused_at = Some(Instant::now());
             self.full = true;
             return false;
         }
-        self.admitted += 1;
-        self.records += 1;
+        self.admitted += records;
+        self.records += records;
         self.bytes += bytes;
         self.oldest.get_or_insert(now);
         self.gauge();
         true
     }
 
-    /// The disk has not taken a record that was admitted.
-    pub(super) fn disk_refused(&mut self, bytes: u64) {
+    /// The disk has not taken records that were admitted.
+    pub(super) fn disk_refused(&mut self, records: u64, bytes: u64) {
         self.refused_at = Some(Instant::now());
-        self.left(1, bytes);
+        self.left(records, bytes);
     }
 
     pub(super) fn disk_took(&mut self) {

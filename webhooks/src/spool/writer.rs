@@ -17,16 +17,17 @@ const BATCH: usize = 256;
 pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let (records, answers): (Vec<_>, Vec<_>) =
-            batch.drain(..).map(|waiting| (waiting.record, waiting.answer)).unzip();
-        let results = store(&shared.disk, &records).await;
-        for ((record, answer), result) in records.iter().zip(answers).zip(results) {
+        let (deliveries, answers): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|waiting| (waiting.records, waiting.answer)).unzip();
+        let results = store(&shared.disk, &deliveries).await;
+        for ((records, answer), result) in deliveries.iter().zip(answers).zip(results) {
+            let (count, bytes) = record::sizes(records);
             match &result {
                 Ok(()) => {
                     shared.lock().disk_took();
                     metrics::counter!("breakdown_spooled_total").increment(1);
                 }
-                Err(_) => shared.lock().disk_refused(record::size(record)),
+                Err(_) => shared.lock().disk_refused(count, bytes),
             }
             // Whoever asked may be gone.
             let _ = answer.send(result.map(|()| Appended::Spooled));
@@ -34,17 +35,17 @@ pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceive
     }
 }
 
-async fn store(disk: &EmbeddedLog, records: &[NewRecord]) -> Vec<Result<(), LogError>> {
-    match disk.append(records.to_vec()).await {
-        Ok(_) => records.iter().map(|_| Ok(())).collect(),
-        Err(LogError::Unfit(_)) if records.len() > 1 => {
+async fn store(disk: &EmbeddedLog, deliveries: &[Vec<NewRecord>]) -> Vec<Result<(), LogError>> {
+    match disk.append(deliveries.concat()).await {
+        Ok(_) => deliveries.iter().map(|_| Ok(())).collect(),
+        Err(LogError::Unfit(_)) if deliveries.len() > 1 => {
             // One of them is too large, even for the disk: the others go on without it.
-            let mut results = Vec::with_capacity(records.len());
-            for record in records {
-                results.push(disk.append(vec![record.clone()]).await.map(drop));
+            let mut results = Vec::with_capacity(deliveries.len());
+            for records in deliveries {
+                results.push(disk.append(records.clone()).await.map(drop));
             }
             results
         }
-        Err(error) => records.iter().map(|_| Err(error.clone())).collect(),
+        Err(error) => deliveries.iter().map(|_| Err(error.clone())).collect(),
     }
 }

@@ -190,7 +190,7 @@ impl Api {
                 let version = HeaderName::from_static("x-github-api-version");
                 headers.insert(version, HeaderValue::from_static("2022-11-28"));
             }
-            Provider::Jira => _ = headers.insert(ACCEPT, HeaderValue::from_static("application/json")),
+            _ => _ = headers.insert(ACCEPT, HeaderValue::from_static("application/json")),
         }
         request
     }

@@ -38,7 +38,7 @@ use super::{
     cursor::Cursor,
 };
 use crate::{
-    Projects,
+    Config,
     delivery::{Delivery, Reading},
     jira,
 };
@@ -141,7 +141,7 @@ impl Site {
         for _ in 0..QUERIES {
             let mut place = Place::default();
             let jql = self.query(swept_to, now);
-            let events = self.page(&mut place, &jql, &world.admission.config().projects).await?;
+            let events = self.page(&mut place, &jql, world.admission.config()).await?;
             match place.answered_at.filter(|theirs| *theirs > now + CLOSE) {
                 Some(theirs) => now = theirs,
                 None => return Ok((events, place, now)),
@@ -151,12 +151,7 @@ impl Site {
     }
 
     /// The next page's issues, as events.
-    async fn page(
-        &self,
-        place: &mut Place,
-        jql: &str,
-        projects: &Projects,
-    ) -> Result<Vec<IssueEvent>, Trouble> {
+    async fn page(&self, place: &mut Place, jql: &str, config: &Config) -> Result<Vec<IssueEvent>, Trouble> {
         let mut asked = json!({"jql": jql, "maxResults": PAGE, "fields": FIELDS});
         let path = match self.cloud {
             true => {
@@ -179,7 +174,7 @@ impl Site {
             return Err(self.trouble(Failed::Status(StatusCode::UNAUTHORIZED)));
         }
         let page: Page<'_> = serde_json::from_slice(answer.body()).map_err(|_| self.nonsense())?;
-        let events: Vec<_> = page.issues.iter().filter_map(|issue| read(issue.get(), projects)).collect();
+        let events: Vec<_> = page.issues.iter().filter_map(|issue| read(issue.get(), config)).collect();
         if events.len() < page.issues.len() {
             count(page.issues.len() - events.len(), "unreadable");
         }
@@ -225,7 +220,7 @@ impl Site {
                 event.event_type = EventType::IssueCreated;
             }
             tracing::info!(event_id = event.event_id, "an issue's change that had not arrived was taken in");
-            world.admission.append_event(event, None).await?;
+            world.admission.append_told(&event.into(), None).await?;
             count(1, "taken");
         }
         Ok(())
@@ -337,7 +332,7 @@ impl Source for Site {
                 };
                 let events = match events.take() {
                     Some(events) => events,
-                    None => self.page(&mut place, &jql, &world.admission.config().projects).await?,
+                    None => self.page(&mut place, &jql, world.admission.config()).await?,
                 };
                 for event in events {
                     let Some(at) = event.updated_at else { continue };
@@ -377,7 +372,7 @@ fn delta(duration: Duration) -> TimeDelta {
 }
 
 /// An issue of a search as the event that it was updated; none where it cannot be read.
-fn read(issue: &str, projects: &Projects) -> Option<IssueEvent> {
+fn read(issue: &str, config: &Config) -> Option<IssueEvent> {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
@@ -394,10 +389,9 @@ fn read(issue: &str, projects: &Projects) -> Option<IssueEvent> {
     let updated = crate::instant::timestamp(&fields.updated)?.timestamp_millis();
     let id = format!("swept {key} {updated}");
     let payload = format!("{{\"webhookEvent\":\"jira:issue_updated\",\"issue\":{issue}}}");
-    let delivery =
-        Delivery { event: None, id: Some(&id), body: payload.as_bytes(), json: &payload, projects };
+    let delivery = Delivery { event: None, id: Some(&id), body: payload.as_bytes(), json: &payload, config };
     match jira::read(&delivery) {
-        Ok(Reading::Event(event)) => Some(IssueEvent { delivery_id: None, swept: true, ..*event }),
+        Ok(Reading::Event(told)) => Some(IssueEvent { delivery_id: None, swept: true, ..told.event }),
         Ok(Reading::Ignored(_)) | Err(_) => None,
     }
 }

@@ -8,6 +8,8 @@ mod hostile;
 mod jira;
 mod limits;
 mod metric;
+mod pagerduty;
+mod people;
 mod refusals;
 mod samples;
 mod spooled;

@@ -104,13 +104,13 @@ impl World {
     }
 
     pub async fn append(&self, key: &str, value: &str) -> Result<Appended, LogError> {
-        timeout(PATIENCE, self.spool().append(record(key, value))).await.expect("an answer")
+        timeout(PATIENCE, self.spool().append(vec![record(key, value)])).await.expect("an answer")
     }
 
     /// Appends beside the test.
     pub fn begin(&self, key: &str, value: &str) -> JoinHandle<Result<Appended, LogError>> {
         let (spool, record) = (self.spool(), record(key, value));
-        tokio::spawn(async move { timeout(PATIENCE, spool.append(record)).await.expect("an answer") })
+        tokio::spawn(async move { timeout(PATIENCE, spool.append(vec![record])).await.expect("an answer") })
     }
 
     pub async fn until_direct(&self) {

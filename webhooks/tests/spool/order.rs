@@ -142,7 +142,7 @@ async fn under_steady_load_deliveries_go_to_the_broker_again() {
                 let (mut values, mut direct) = (Vec::new(), 0);
                 while !stop.is_cancelled() {
                     let value = values.len().to_string();
-                    match spool.append(record(&format!("k{sender}"), &value)).await.unwrap() {
+                    match spool.append(vec![record(&format!("k{sender}"), &value)]).await.unwrap() {
                         Appended::At(_) => direct += 1,
                         Appended::Spooled => assert_eq!(direct, 0, "the broker was there all the time"),
                     }

@@ -40,7 +40,7 @@ async fn directly_the_sender_is_told() {
 async fn from_the_spool_it_becomes_a_dead_letter_and_holds_up_nothing() {
     let world = World::new(Mood::Down, limits()).await;
     for number in 0..40 {
-        assert_eq!(world.spool().append(event(number)).await, Ok(Appended::Spooled));
+        assert_eq!(world.spool().append(vec![event(number)]).await, Ok(Appended::Spooled));
     }
     // Told by words that its dead letter, which has it in a string, does not have.
     world.broker.never_takes(b"\"issue 17.\"");
@@ -74,7 +74,7 @@ async fn what_cannot_even_be_a_dead_letter_is_set_aside() {
     world.broker.never_takes(b"issue 1.");
     world.broker.never_takes(b"no event");
     for record in [event(0), event(1), crate::harness::record("a", "no event"), event(2)] {
-        world.spool().append(record).await.unwrap();
+        world.spool().append(vec![record]).await.unwrap();
     }
     world.broker.is(Mood::Up);
     world.until_direct().await;

@@ -15,7 +15,7 @@ use events::{
     Action, DeadLetter, IssueEvent, Message, Origin, Outcome, Recorded, Redone, Redriven, id, topic,
 };
 use serde_json::json;
-use webhooks::{Projects, Provider, Reread, reread};
+use webhooks::{Config, Provider, Reread, reread};
 
 use super::{
     Filter,
@@ -29,7 +29,7 @@ use crate::{
     config::Settings,
     error::Failure,
     logs::{self, Access},
-    serve::projects,
+    serve::reading,
 };
 
 /// Letters whose originals are held at a time.
@@ -51,7 +51,7 @@ pub(super) struct Redrive {
 }
 
 pub(super) async fn run(settings: &Settings, args: Redrive) -> Result<ExitCode, Failure> {
-    let projects = projects(settings)?;
+    let config = reading(settings)?;
     let log = logs::open(settings, Access::Read).await?;
     let letters = kept::read(&*log).await?;
     let named = args.ids.iter().map(|id| show::find(&letters, id).map(|kept| &kept.letter.event_id));
@@ -85,7 +85,7 @@ pub(super) async fn run(settings: &Settings, args: Redrive) -> Result<ExitCode, 
     let (mut redriven, mut left) = (0, barred.len());
     let mut appended = BTreeMap::new();
     for batch in ready.chunks(BATCH) {
-        let batch_of = Batch { log: &*log, projects: &projects, told: &told };
+        let batch_of = Batch { log: &*log, config: &config, told: &told };
         let refused = batch_of.redrive(batch, &mut appended).await?;
         (redriven, left) = (redriven + batch.len() - refused, left + refused);
     }
@@ -179,7 +179,8 @@ impl Told {
 
 /// What a letter comes to.
 enum Ready {
-    Append(NewRecord),
+    /// An event may have the acknowledgement that lies in it with it.
+    Append(Vec<NewRecord>),
     Ignore(&'static str),
 }
 
@@ -193,7 +194,7 @@ struct Found<'f> {
 
 struct Batch<'b> {
     log: &'b dyn Log,
-    projects: &'b Projects,
+    config: &'b Config,
     told: &'b Told,
 }
 
@@ -228,7 +229,7 @@ impl Batch<'_> {
             };
             let found = Found { letter: whole.get(&kept.place), record };
             match self.ready(&kept.letter, way, &found) {
-                Ok(Ready::Append(record)) => appended.push((kept, record)),
+                Ok(Ready::Append(records)) => appended.push((kept, records)),
                 Ok(Ready::Ignore(why)) => ignored.push((kept, why)),
                 Err(why) => refused.push((kept, why)),
             }
@@ -254,22 +255,29 @@ impl Batch<'_> {
         Ok(refused.len())
     }
 
-    /// Appends these. Where one is not taken, it alone is left.
+    /// Appends these, and says where the first of each letter stands. Where one is not taken, its letter alone is left.
     async fn append<'k>(
         &self,
-        records: Vec<(&'k Kept, NewRecord)>,
+        letters: Vec<(&'k Kept, Vec<NewRecord>)>,
         refused: &mut Vec<(&'k Kept, String)>,
     ) -> Result<Vec<(&'k Kept, Position)>, Failure> {
-        let all = records.iter().map(|(_, record)| record.clone()).collect();
+        let all = letters.iter().flat_map(|(_, records)| records.clone()).collect();
         match self.log.append(all).await {
-            Ok(positions) => return Ok(records.into_iter().map(|(kept, _)| kept).zip(positions).collect()),
+            Ok(positions) => {
+                let mut rest = positions.into_iter();
+                let first = |(kept, records): (&'k Kept, Vec<NewRecord>)| {
+                    let own: Vec<_> = rest.by_ref().take(records.len()).collect();
+                    own.first().map(|position| (kept, *position))
+                };
+                return Ok(letters.into_iter().filter_map(first).collect());
+            }
             Err(LogError::Unfit(_) | LogError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
         }
         let mut appended = Vec::new();
-        for (kept, record) in records {
-            match self.log.append(vec![record]).await {
-                Ok(positions) => appended.extend(positions.into_iter().map(|position| (kept, position))),
+        for (kept, records) in letters {
+            match self.log.append(records).await {
+                Ok(positions) => appended.extend(positions.first().map(|position| (kept, *position))),
                 Err(LogError::Unfit(why) | LogError::Refused(why)) => refused.push((kept, why)),
                 Err(error) => return Err(error.into()),
             }
@@ -309,12 +317,14 @@ impl Batch<'_> {
                         NewRecord { headers, ..new_record(message.clone()) }
                     }
                 };
-                Ok(Ready::Append(record))
+                Ok(Ready::Append(vec![record]))
             }
             (Origin::Delivery { provider, delivery_id, event }, Way::Delivery) => {
                 let provider: Provider = provider.parse()?;
-                match reread(provider, event.as_deref(), delivery_id.as_deref(), &held?, self.projects) {
-                    Ok(Reread::Event(message)) => Ok(Ready::Append(new_record(message))),
+                match reread(provider, event.as_deref(), delivery_id.as_deref(), &held?, self.config) {
+                    Ok(Reread::Events(messages)) => {
+                        Ok(Ready::Append(messages.into_iter().map(new_record).collect()))
+                    }
                     Ok(Reread::Ignored(why)) => Ok(Ready::Ignore(why)),
                     Err(why) => Err(format!("it still cannot be read: {why}")),
                 }
@@ -323,7 +333,7 @@ impl Batch<'_> {
                 let message = serde_json::from_slice::<IssueEvent>(&held?)
                     .and_then(|event| event.to_message(payload_hash.as_deref()));
                 message
-                    .map(|message| Ready::Append(new_record(message)))
+                    .map(|message| Ready::Append(vec![new_record(message)]))
                     .map_err(|_| "it is no event that this version reads".to_owned())
             }
             _ => Err("it is no letter that this version redrives".to_owned()),

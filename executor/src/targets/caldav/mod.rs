@@ -25,7 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use self::response::Found;
 use super::{
     Opening,
-    meeting::{self, Period, Wanted},
+    meeting::{self, Period, Turns, Wanted},
 };
 use crate::{
     Attempt, ExecutorError, Target, Verdict,
@@ -45,6 +45,7 @@ pub(crate) struct Caldav {
     calendar: Url,
     organizer: Option<String>,
     horizon: TimeDelta,
+    turns: Turns,
 }
 
 impl Caldav {
@@ -63,7 +64,15 @@ impl Caldav {
             return Err(opening.refuse("organizer", "write a mail address"));
         }
         let password = opening.secret("password", &config.password)?;
-        Ok(Self { api, user: config.user.clone(), password, calendar, organizer, horizon })
+        Ok(Self {
+            api,
+            user: config.user.clone(),
+            password,
+            calendar,
+            organizer,
+            horizon,
+            turns: Turns::default(),
+        })
     }
 
     fn reject(&self, reason: &str) -> Verdict {
@@ -137,6 +146,7 @@ impl Caldav {
         if self.find(&url, action_id).await?.is_some() {
             return done;
         }
+        let _turn = self.turns.take(&calendars.iter().map(Url::as_str).collect::<Vec<_>>()).await;
         let asked = stream::iter(calendars.into_iter().map(|calendar| self.busy(&wanted, calendar)));
         let busy: Vec<Vec<Period>> = asked.buffered(AT_ONCE).try_collect().await?;
         let meeting = self.put(&wanted, attempt, busy.concat()).map_err(|reason| self.reject(&reason))?;

@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     Opening,
-    meeting::{self, Period, Wanted},
+    meeting::{self, Period, Turns, Wanted},
 };
 use crate::{
     Attempt, ExecutorError, Target, Verdict,
@@ -39,6 +39,7 @@ pub(crate) struct Google {
     calendar: String,
     send_updates: &'static str,
     horizon: TimeDelta,
+    turns: Turns,
 }
 
 impl Google {
@@ -51,7 +52,14 @@ impl Google {
             return Err(opening.refuse("calendar", "write the calendar's id, or primary"));
         }
         let api = opening.api("base", &config.base, config.allow_private)?;
-        Ok(Self { api, token, calendar, send_updates: config.send_updates.word(), horizon })
+        Ok(Self {
+            api,
+            token,
+            calendar,
+            send_updates: config.send_updates.word(),
+            horizon,
+            turns: Turns::default(),
+        })
     }
 
     fn reject(&self, reason: &str) -> Verdict {
@@ -125,6 +133,7 @@ impl Google {
             let reference = self.own(event, action_id)?.reference();
             return Ok(Verdict::Done { reference: Some(reference) });
         }
+        let _turn = self.turns.take(&wanted.calendars()).await;
         let start = wanted.start(self.busy(&wanted).await?).map_err(|reason| self.reject(&reason))?;
         let event = request::event(&wanted, action_id, start);
         let reply = self.ask(self.events(Method::POST, None).json(&event)).await?;

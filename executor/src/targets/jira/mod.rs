@@ -182,7 +182,15 @@ impl Jira {
         match action.action {
             ActionKind::AssignOwner => self.assign(action, &key).await?,
             ActionKind::EscalateOwner => self.label(&key, "add").await?,
-            ActionKind::Resolve => self.label(&key, "remove").await?,
+            ActionKind::Resolve => match self.label(&key, "remove").await {
+                // The issue is deleted, and its label with it.
+                Err(Verdict::Reject { reason })
+                    if reason.contains("answered 404") || reason.contains("answered 410") =>
+                {
+                    return Ok(Verdict::Done { reference: None });
+                }
+                other => other?,
+            },
             _ => {}
         }
         self.transition(action, &key).await?;

@@ -215,17 +215,22 @@ async fn installation(State(state): Shared, Path(id): Path<String>, headers: Hea
 
 /// Whether a JWT is the App's, and holds.
 fn proves(jwt: &str, now: DateTime<Utc>) -> bool {
-    let [header, claims, signature] = jwt.split('.').collect::<Vec<_>>()[..] else { return false };
+    let Some((head, said)) = signed(jwt) else { return false };
+    let (iat, exp) = (said["iat"].as_i64().unwrap(), said["exp"].as_i64().unwrap());
+    let holds = iat <= now.timestamp() && now.timestamp() < exp && exp - iat <= 600;
+    holds && head["alg"] == "RS256" && said["iss"] == "Iv1.app"
+}
+
+/// Head and claims of a JWT that is signed with `app.pem`.
+pub fn signed(jwt: &str) -> Option<(Value, Value)> {
+    let [header, claims, signature] = jwt.split('.').collect::<Vec<_>>()[..] else { return None };
     let decoded = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
     let json = |part: &str| serde_json::from_slice::<Value>(&decoded(part)).unwrap();
-    let (head, said) = (json(header), json(claims));
     let provider = rustls::crypto::ring::default_provider();
     let algorithms = provider.signature_verification_algorithms.mapping;
     let scheme = rustls::SignatureScheme::RSA_PKCS1_SHA256;
     let (_, rs256) = algorithms.iter().find(|(of, _)| *of == scheme).unwrap();
     let signed = format!("{header}.{claims}");
-    let ours = rs256[0].verify_signature(APP_KEY, signed.as_bytes(), &decoded(signature)).is_ok();
-    let (iat, exp) = (said["iat"].as_i64().unwrap(), said["exp"].as_i64().unwrap());
-    let holds = iat <= now.timestamp() && now.timestamp() < exp && exp - iat <= 600;
-    ours && holds && head["alg"] == "RS256" && said["iss"] == "Iv1.app"
+    rs256[0].verify_signature(APP_KEY, signed.as_bytes(), &decoded(signature)).ok()?;
+    Some((json(header), json(claims)))
 }

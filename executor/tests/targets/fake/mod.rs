@@ -1,8 +1,11 @@
 //! Stateful fakes of outside APIs: what they answer is theirs, what goes wrong on the way is asked of them.
 
+pub mod caldav;
 pub mod github;
+pub mod google;
 pub mod jira;
 pub mod pagerduty;
+pub mod radicale;
 pub mod receiver;
 pub mod slack;
 
@@ -23,6 +26,7 @@ use serde_json::Value;
 pub struct Seen {
     pub method: Method,
     pub path: String,
+    pub query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -30,6 +34,12 @@ pub struct Seen {
 impl Seen {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The body as JSON, or as text where it is none.
+    pub fn told(&self) -> Value {
+        let text = || String::from_utf8(self.body.to_vec()).unwrap().into();
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| text())
     }
 }
 
@@ -121,6 +131,7 @@ async fn on_the_way(State(way): State<Way>, request: Request, next: Next) -> Res
     way.seen.lock().unwrap().push(Seen {
         method: parts.method.clone(),
         path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers.clone(),
         body: body.clone(),
     });
@@ -150,6 +161,13 @@ async fn on_the_way(State(way): State<Way>, request: Request, next: Next) -> Res
             response
         }
     }
+}
+
+/// Somebody else's way to an API.
+pub fn client() -> reqwest::Client {
+    // It may be the first that wants one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
 }
 
 /// The bearer's token of a request.

@@ -33,6 +33,7 @@ static STATE: Term = Term::Field(Field::State);
 static NOW: Term = Term::Now;
 static CREATED_AT: Term = Term::Field(Field::CreatedAt);
 static UPDATED_AT: Term = Term::Field(Field::UpdatedAt);
+static ACKNOWLEDGED_AT: Term = Term::Field(Field::AcknowledgedAt);
 
 /// Everything that some literals say. What is known of one variable does not depend on what is known of another, but for times,
 /// and for lists and their sizes; so what is found impossible is impossible, and not everything impossible is found.
@@ -110,10 +111,10 @@ impl<'f> Known<'f> {
         known
     }
 
-    /// Where the issue was created and changed no later than now.
+    /// Where the issue was created, changed and acknowledged no later than now.
     pub(super) fn with_a_past(&self) -> Self {
         let mut known = self.clone();
-        for past in [&CREATED_AT, &UPDATED_AT] {
+        for past in [&CREATED_AT, &UPDATED_AT, &ACKNOWLEDGED_AT] {
             known.times.compare(Comparison::LessOrEqual, past, &NOW);
         }
         known

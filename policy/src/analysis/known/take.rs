@@ -46,6 +46,8 @@ impl<'f> Known<'f> {
                 self.evaluates(right);
                 self.compare(if holds { *op } else { op.negated() }, left, right);
             }
+            // That it is both is seen by the literals alone.
+            Test::Flag(_) => {}
             Test::ListIsNull { list, null } => match *null == holds {
                 true => self.null(Variable::List(*list)),
                 false => self.not_null(Variable::List(*list)),
@@ -163,7 +165,7 @@ impl<'f> Known<'f> {
                 Comparison::NotEqual => self.unequal.push((left, right)),
                 _ => self.times.compare(op, left, right),
             },
-            None => {}
+            Some(Type::Bool) | None => {}
         }
         self.order(op, left, right);
     }

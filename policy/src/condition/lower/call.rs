@@ -258,7 +258,7 @@ impl Lowering<'_> {
 
     /// The place in a text that is written out, where it is written as it is; else the text's.
     fn within(&self, span: Range<usize>, text: &str, at: Option<usize>) -> Range<usize> {
-        let literal = self.text.get(span.clone()).unwrap_or_default();
+        let literal = self.places.text().get(span.clone()).unwrap_or_default();
         match (literal.find(text).filter(|_| !text.is_empty()), at) {
             (Some(begin), Some(at)) => {
                 let length = text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);

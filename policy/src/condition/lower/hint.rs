@@ -31,6 +31,7 @@ pub(super) fn as_formula(it: &Lowered, written: &str, negated: bool) -> String {
             Type::Int => format!("write `{written} > 0`"),
             Type::Time => format!("write `{written} < now`, or `{written} != null`"),
             Type::Duration => format!("write `{written} > duration(\"24h\")`"),
+            Type::Bool => format!("write `{written}`"),
         },
         Lowered::Formula(_) => "write it by itself".to_owned(),
     }

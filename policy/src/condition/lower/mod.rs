@@ -18,9 +18,9 @@ use cel::{
 use super::{
     Budget, MAX_DEPTH, Problem,
     expr::{Formula, List, Logic, Term},
-    field::Type,
+    field::{Field, Type},
     function,
-    span::span,
+    span::Places,
 };
 use crate::diagnostic::{quoted, unseen};
 
@@ -32,8 +32,7 @@ pub(super) fn lower(
     budget: &mut Budget,
 ) -> Result<(Formula, bool), Vec<Problem>> {
     let mut lowering = Lowering {
-        text,
-        positions,
+        places: Places::new(text, positions),
         budget,
         variables: Vec::new(),
         depth: 0,
@@ -57,8 +56,7 @@ pub(super) fn lower(
 const MAX_PROBLEMS: usize = 20;
 
 struct Lowering<'a> {
-    text: &'a str,
-    positions: &'a SourceInfo,
+    places: Places<'a>,
     budget: &'a mut Budget,
     /// Variables of `exists` and `all`, innermost last.
     variables: Vec<Variable>,
@@ -123,12 +121,12 @@ impl Lowered {
 
 impl Lowering<'_> {
     fn span(&self, node: &IdedExpr) -> Option<Range<usize>> {
-        span(self.text, self.positions, node)
+        self.places.span(node)
     }
 
     /// As it was written.
     fn written(&self, node: &IdedExpr) -> &str {
-        self.span(node).and_then(|span| self.text.get(span)).unwrap_or_default()
+        self.span(node).and_then(|span| self.places.text().get(span)).unwrap_or_default()
     }
 
     /// As it was written, where that is short enough to be repeated in a hint; else `otherwise`.
@@ -203,8 +201,13 @@ impl Lowering<'_> {
             Expr::Select(select) => match &select.operand.expr {
                 Expr::Ident(root) if !self.is_variable(root) => {
                     if select.test {
+                        let field = Field::find(root, &select.field);
+                        let null = match field.is_some_and(|field| field.spec().value_type == Type::Bool) {
+                            true => "",
+                            false => " != null",
+                        };
                         let hint =
-                            format!("every field is always there: write `{root}.{} != null`", select.field);
+                            format!("every field is always there: write `{root}.{}{null}`", select.field);
                         return self.refuse(node, "`has` is not part of the language", hint);
                     }
                     self.field(node, root, &select.field)
@@ -309,6 +312,7 @@ fn plural(value_type: Type) -> &'static str {
         Type::Int => "numbers",
         Type::Time => "times",
         Type::Duration => "durations",
+        Type::Bool => "conditions",
     }
 }
 

@@ -5,7 +5,7 @@ use cel::IdedExpr;
 use super::{Lowered, Lowering, Typed};
 use crate::{
     condition::{
-        expr::{List, Term},
+        expr::{Formula, List, Logic, Term, Test},
         field::{Field, Type, fields_of},
     },
     diagnostic::{did_you_mean, quoted},
@@ -78,6 +78,10 @@ impl Lowering<'_> {
         };
         self.reads_event |= field.is_of_event();
         let spec = field.spec();
+        if spec.value_type == Type::Bool {
+            let span = self.span(node).unwrap_or_default();
+            return Some(Lowered::Formula(Formula { logic: Logic::Test(Test::Flag(field)), span }));
+        }
         let (value_type, caseless) = (Some(spec.value_type), spec.caseless);
         Some(match spec.is_list {
             true => Lowered::List(Typed { it: List::Field(field), value_type, caseless }),

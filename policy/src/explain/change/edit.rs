@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use super::{Change, ChangeKind, named, span::Times};
 use crate::{
+    Acknowledged,
     condition::field::{Field, Type},
     decide::{Occasion, Sight},
     explain::{
@@ -23,6 +24,7 @@ pub(super) const ANY: &str = "any";
 pub(super) enum New {
     Null,
     Text(String),
+    Flag(bool),
     Number(i64),
     Time(DateTime<Utc>),
     /// A list with this member.
@@ -69,7 +71,7 @@ impl Edit {
                 | Field::Status
                 | Field::Title
                 | Field::DueAt => 0,
-                Field::State => 1,
+                Field::State | Field::AcknowledgedAt | Field::AcknowledgedBy => 1,
                 Field::UpdatedAt => 2,
                 field if field.is_of_event() => 1,
                 _ => 3,
@@ -114,6 +116,7 @@ impl Edit {
         let (kind, value) = match &self.new {
             New::Null => (ChangeKind::Set, Shown::Null),
             New::Text(text) => (ChangeKind::Set, Shown::Text(shown::cut(text))),
+            New::Flag(flag) => (ChangeKind::Set, Shown::Flag(*flag)),
             New::Number(number) => (ChangeKind::Set, Shown::Number(*number)),
             New::Time(at) => (ChangeKind::Set, Shown::Time(*at)),
             New::With(member) => (ChangeKind::Add, Shown::Text(shown::cut(member))),
@@ -172,6 +175,10 @@ impl Edit {
             (Field::Repo, New::Text(repo)) => format!("in repo {}", named(repo)),
             (Field::EventType, New::Text(word)) => format!("for event.type {}", named(word)),
             (Field::EventActor, New::Text(who)) => format!("for an event by {}", named(who)),
+            (_, New::Flag(true)) => "if our own account had done it".into(),
+            (_, New::Flag(false)) => "if somebody else had done it".into(),
+            (Field::AcknowledgedAt, New::Null) => "if nobody had acknowledged it".into(),
+            (Field::AcknowledgedBy, New::Text(who)) => format!("if {} had acknowledged it", named(who)),
             (_, New::Null) => format!("without {name}"),
             (_, New::Time(at)) => match &self.range {
                 Some(range) => format!("with {name} {}", range.of_field()),
@@ -194,6 +201,7 @@ pub(super) fn any(field: Field, now: DateTime<Utc>) -> New {
         (Type::Text, _) => New::Text("anything".into()),
         (Type::Int, _) => New::Number(1),
         (Type::Time, _) => New::Time(now),
+        (Type::Bool, _) => New::Flag(true),
         (Type::Duration, _) => New::Null,
     }
 }
@@ -211,6 +219,23 @@ fn owned(text: &str) -> Option<SmolStr> {
 }
 
 fn set_fact(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
+    if matches!(field, Field::AcknowledgedAt | Field::AcknowledgedBy) {
+        let known = sight.issue.acknowledged().cloned();
+        let nobody = || Acknowledged { at: sight.now, by: None, through: None, asked_at: None };
+        let acknowledged = match (field, new) {
+            (Field::AcknowledgedAt, New::Null) => None,
+            (Field::AcknowledgedAt, New::Time(at)) => {
+                Some(Acknowledged { at: *at, ..known.unwrap_or_else(nobody) })
+            }
+            (Field::AcknowledgedBy, New::Null) => known.map(|known| Acknowledged { by: None, ..known }),
+            (Field::AcknowledgedBy, New::Text(who)) => {
+                Some(Acknowledged { by: owned(who), ..known.unwrap_or_else(nobody) })
+            }
+            _ => return None,
+        };
+        sight.issue.set_acknowledged(acknowledged);
+        return Some(());
+    }
     let facts = &mut *sight.issue.facts;
     let time = |new: &New| match new {
         New::Null => Some(None),
@@ -284,13 +309,16 @@ fn set_event(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
     match (field, new) {
         (Field::EventType, New::Text(word)) => {
             event.event_type = EventType::from(word.as_str());
-            let facts = &mut *sight.issue.facts;
             // As such an event would leave the issue.
             match event.event_type {
-                EventType::IssueClosed => facts.state = Said::Value(IssueState::Closed),
-                EventType::IssueReopened => facts.state = Said::Value(IssueState::Open),
+                EventType::IssueClosed => sight.issue.facts.state = Said::Value(IssueState::Closed),
+                EventType::IssueReopened => sight.issue.facts.state = Said::Value(IssueState::Open),
+                EventType::IssueAcknowledged if sight.issue.acknowledged().is_none() => {
+                    let by = event.actor.as_deref().map(SmolStr::from);
+                    sight.issue.acknowledge(sight.now, by, None);
+                }
                 EventType::IssueDeleted => {
-                    facts.state = Said::Value(IssueState::Closed);
+                    sight.issue.facts.state = Said::Value(IssueState::Closed);
                     sight.issue.deleted = true;
                 }
                 _ => {}
@@ -299,6 +327,7 @@ fn set_event(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
         (Field::EventSource, New::Text(word)) => event.source = source(Some(word))?,
         (Field::EventActor, New::Null) => event.actor = None,
         (Field::EventActor, New::Text(who)) => event.actor = Some(who.clone()),
+        (Field::EventByUs, New::Flag(flag)) => event.by_us = *flag,
         (Field::EventChanged, New::With(name)) => {
             event.change.entry(name.clone()).or_default();
         }

@@ -264,6 +264,10 @@ impl<'s> Search<'s> {
     fn in_the_way(&mut self, sight: &Sight) -> Vec<Edit> {
         let rule = self.rule;
         let mut suggest = Suggest::new(sight);
+        if self.goal == Goal::Fire && sight.is_silent_for(rule) && !sight.issue.deleted {
+            suggest.not_by_us();
+            return suggest.edits;
+        }
         if !sight.asks(rule) || sight.issue.deleted {
             return Vec::new();
         }
@@ -290,7 +294,11 @@ impl<'s> Search<'s> {
             let resolves = |target: &Target| *target == Target::Assignee;
             for note in &decision.notes {
                 match note {
-                    Note::Suppressed { rule: id, until, .. } if *id == rule.id => suggest.now(*until),
+                    Note::Suppressed { rule: id, until, .. } | Note::Capped { rule: id, until, .. }
+                        if *id == rule.id =>
+                    {
+                        suggest.now(*until);
+                    }
                     Note::Unresolved { rule: id, index, .. }
                         if *id == rule.id && rule.then[*index].targets.iter().any(resolves) =>
                     {
@@ -324,6 +332,9 @@ impl<'s> Search<'s> {
     fn obstacle(&mut self, sight: &Sight) -> Option<String> {
         if self.goal != Goal::Fire {
             return None;
+        }
+        if sight.is_silent_for(self.rule) {
+            return Some("our own account did this, and the rule does not ask for `event.by_us`".into());
         }
         if !sight.asks(self.rule) {
             return Some(match sight.occasion {

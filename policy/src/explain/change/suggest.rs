@@ -61,6 +61,11 @@ impl<'s> Suggest<'s> {
         self.edits
     }
 
+    /// Somebody else did it.
+    pub(super) fn not_by_us(&mut self) {
+        self.set(Field::EventByUs, New::Flag(false));
+    }
+
     /// A field has no value.
     pub(super) fn none(&mut self, field: Field) {
         self.set(field, New::Null);
@@ -235,6 +240,7 @@ impl<'s> Suggest<'s> {
                     self.compare(term, op, other, scope);
                 }
             }
+            Test::Flag(field) => self.set(*field, New::Flag(want)),
             Test::ListIsNull { list, null } => {
                 self.set(*list, if *null == want { New::Null } else { New::Count(0) });
             }

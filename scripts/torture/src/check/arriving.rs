@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use events::topic;
+use events::{IssueEvent, topic};
 
 use crate::{
     evidence::Evidence,
@@ -98,7 +98,11 @@ pub(super) fn acted_on_refused(evidence: &Evidence) -> Vec<String> {
             believed.push(format!("forged delivery {} was answered {status}", story.delivery));
         }
     }
-    let honest = |event| evidence.letter(event).is_some_and(|letter| letter.forged.is_none());
+    let answers = evidence.answers();
+    let honest = |event: &IssueEvent| {
+        let letter = evidence.letter(event).or_else(|| answers.get(&event.event_id).copied());
+        letter.is_some_and(|letter| letter.forged.is_none())
+    };
     for placed in evidence.issues.iter().filter(|placed| !honest(&placed.value)) {
         believed.push(format!("issues {}/{} is of no honest letter", placed.partition, placed.offset));
     }

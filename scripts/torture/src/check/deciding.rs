@@ -11,10 +11,13 @@ use crate::{
     refolded::differing,
 };
 
-/// Letters by the event ids under which they stand on `issues`.
-fn letters(evidence: &Evidence) -> HashMap<&str, usize> {
+/// Letters by the event ids under which they, and the answers that lie in them, stand on `issues`.
+fn letters(evidence: &Evidence) -> HashMap<String, usize> {
+    let answers = evidence.answers().into_iter().map(|(id, letter)| (id, letter.number));
     let arrived = arrived(evidence);
-    arrived.into_iter().flat_map(|(letter, ids)| ids.into_iter().map(move |id| (id, letter))).collect()
+    let arrived =
+        arrived.into_iter().flat_map(|(letter, ids)| ids.into_iter().map(move |id| (id.to_owned(), letter)));
+    answers.chain(arrived).collect()
 }
 
 fn rule(action: &Action) -> &str {

@@ -23,7 +23,7 @@ fn began() -> DateTime<Utc> {
 fn event(letter: &Letter, event_id: String) -> IssueEvent {
     let (source, opened) = match provider(letter.project) {
         Provider::Github => (Source::Github, EventType::IssueOpened),
-        Provider::Jira => (Source::Jira, EventType::IssueCreated),
+        _ => (Source::Jira, EventType::IssueCreated),
     };
     let event_type = match letter.happening {
         Happening::Opened => opened,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::TimeDelta;
 use eventlog::{Position, Record};
-use events::{Action, topic};
+use events::{Action, ActionKind, topic};
 
 use super::{Copy, Finding, at, finding, json};
 use crate::letters::{Kind, Letter, project_id};
@@ -42,7 +42,10 @@ impl Arriving {
     pub(super) fn new(letters: &[Letter]) -> Self {
         let of = |letter: &Letter| {
             let number = letter.number;
-            (0..ANEW).map(|anew| (letter.event_id(anew), number)).collect::<Vec<_>>()
+            let ids = (0..ANEW).map(|anew| letter.event_id(anew));
+            // Whoever closes an issue answers, too.
+            let with_answer = ids.flat_map(|id| [events::id::acknowledgement(&id), id]);
+            with_answer.map(|id| (id, number)).collect::<Vec<_>>()
         };
         let known = |letter: &Letter| Known {
             project: letter.project,
@@ -88,10 +91,12 @@ impl Arriving {
             let cause = action.cause.as_deref().unwrap_or_default();
             let rule = action.rule.clone().unwrap_or_default();
             let issue = action.issue_ref.as_deref().unwrap_or_default();
-            // Of those that take something back the places begin at a thousand.
-            let mut places = (0..4).chain(1000..1016);
+            // What is taken back is taken back once: its id says what it is.
+            if action.action == ActionKind::Resolve {
+                continue;
+            }
             let place =
-                places.find(|place| events::id::action(cause, issue, &rule, *place) == action.event_id);
+                (0..4).find(|place| events::id::action(cause, issue, &rule, *place) == action.event_id);
             let key = (letter, format!("{rule} for {issue}"), place.unwrap_or(usize::MAX));
             if let Some(other) = self.followed.insert(key, action.event_id.clone())
                 && other != action.event_id

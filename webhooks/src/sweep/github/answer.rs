@@ -84,7 +84,7 @@ pub(super) fn signed_bytes(
     let mut headers = headers?.iter();
     let name = Provider::Github.signature_header();
     let (_, value) = headers.find(|(known, _)| known.eq_ignore_ascii_case(name.as_str()))?;
-    let signature = Signature::parse(value.as_str()?.as_bytes())?;
+    let signature = Signature::parse(Provider::Github, value.as_str()?.as_bytes())?;
     let fits = |bytes: &Vec<u8>| secrets.is_some_and(|secrets| secrets.verify(&signature, bytes));
     Some(payload.as_bytes().to_vec()).filter(fits).or_else(|| Some(compact(payload).into()).filter(fits))
 }

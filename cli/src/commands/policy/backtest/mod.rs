@@ -104,7 +104,7 @@ bad line in a file, or wrong usage.
   total                actions {current, candidate}, added, removed, changed, unchanged, reworded (of the unchanged: another
                        rationale)
   rules                by rule id: the same counts; defined {current, candidate}; condition_errors, suppressed (by cooldown),
-                       unresolved (no target), each {current, candidate}; examples {added, removed, changed}, each
+                       unresolved (no target), capped (over the issue's actions of an hour), each {current, candidate}; examples {added, removed, changed}, each
                        {at, project_id, issue_ref, title, cause, current, candidate, differs}, where current and candidate are
                        {rule, action, target, rationale}. What one rule does in one policy and another in the other
                        counts as changed for both rules

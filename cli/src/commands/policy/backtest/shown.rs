@@ -261,6 +261,7 @@ fn rules_that_failed(report: &Report) -> String {
         ),
         ("actions without a target that resolves", |rule| rule.unresolved),
         ("firings that a cooldown suppressed", |rule| rule.suppressed),
+        ("actions over the cap of an issue's hour", |rule| rule.capped),
     ] {
         for (id, rule) in report.rules.iter().filter(|(_, rule)| of(rule) != Both::default()) {
             let Both { current, candidate } = of(rule);

@@ -23,7 +23,7 @@ pub(super) enum Id {
     Action(String),
     /// Of a timer (`t-…`): the cause of an action.
     Timer(String),
-    /// Of an event: `gh-…`, `jr-…`, `p-…`, or as whoever published it named it.
+    /// Of an event: `gh-…`, `jr-…`, `pd-…`, `p-…`, or as whoever published it named it.
     Event(String),
 }
 
@@ -49,7 +49,7 @@ impl Lane {
 }
 
 /// What can be named, for messages.
-pub(super) const SHAPES: &str = "`policy explain` takes the id of an action (a- and 32 hex digits) or of an event (gh-…, jr-…, p-…), an issue \
+pub(super) const SHAPES: &str = "`policy explain` takes the id of an action (a- and 32 hex digits) or of an event (gh-…, jr-…, pd-…, p-…), an issue \
      such as github:owner/repo#12 or jira:host/KEY-7, or a file with one event as `breakdown publish` takes it";
 
 impl<'a> Subject<'a> {
@@ -83,7 +83,7 @@ impl Id {
         match kind {
             "a" => Some(Self::Action(id)),
             "t" => Some(Self::Timer(id)),
-            "gh" | "jr" | "p" => Some(Self::Event(id)),
+            "gh" | "jr" | "pd" | "p" => Some(Self::Event(id)),
             _ => None,
         }
     }

@@ -1,0 +1,134 @@
+//! A person answers, and the answer is known: with the real program.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    dead_code
+)]
+
+mod program;
+
+use std::path::Path;
+
+use program::{SECRET, Serve, breakdown, client, run, tail, until};
+use serde_json::Value;
+use webhooks::{Provider, Secrets, sign};
+
+const POLICY: &str = r#"
+version: 1
+teams: { platform: { members: [maria] } }
+rules:
+  - id: page
+    when: '"p0" in issue.labels && issue.acknowledged_at == null'
+    then: { action: escalate_owner, target: "team:platform" }
+    rationale: Nobody has answered yet
+    continue: true
+  - id: thank
+    when: 'event.type == "issue_acknowledged"'
+    then: { action: post_nudge, target: "team:platform" }
+    cooldown: 0s
+    rationale: Somebody has
+"#;
+const ISSUE: &str = "github:acme/checkout#101";
+
+/// A sample, as if it happened now: an answer that is older than a week could be a replay.
+fn of_now(sample: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/deliveries").join(sample);
+    #[expect(clippy::disallowed_methods, reason = "the program goes by the machine's clock")]
+    let now: chrono::DateTime<chrono::Utc> = std::time::SystemTime::now().into();
+    let now = now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let text = std::fs::read_to_string(path).unwrap();
+    ["2026-02-02T09:31:40Z", "2026-02-02T09:33:22.169Z"].iter().fold(text, |text, at| text.replace(at, &now))
+}
+
+async fn deliver(serve: &Serve, provider: Provider, event: &str, id: &str, sample: &str) -> Value {
+    let body = of_now(sample).into_bytes();
+    let headers = sign(provider, &Secrets::parse(SECRET).unwrap(), event, id, &body);
+    let request = client().post(format!("{}{}", serve.webhooks, provider.path())).body(body);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    answer.json().await.unwrap()
+}
+
+/// A server with the page sent, and its data directory.
+async fn paged() -> (tempfile::TempDir, Serve) {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = dir.path().join("policy.yaml");
+    std::fs::write(&policy, POLICY).unwrap();
+    let serve = Serve::start(dir.path(), |command| {
+        command.arg("--policy").arg(&policy).env("PAGERDUTY_WEBHOOK_SECRET", SECRET)
+    })
+    .await;
+    deliver(&serve, Provider::Github, "issues", "d-1", "github-issue-opened-p0.json").await;
+    decided(dir.path(), 1).await;
+    (dir, serve)
+}
+
+/// Waits until so many actions were decided; which.
+async fn decided(dir: &Path, count: usize) -> Vec<String> {
+    let mut rules = Vec::new();
+    until("actions are decided", async || {
+        let actions = tail("actions", |command| command.arg("--data-dir").arg(dir)).await;
+        rules = actions.iter().map(|action| action["rule"].as_str().unwrap().to_owned()).collect();
+        rules.len() == count
+    })
+    .await;
+    rules
+}
+
+async fn known(dir: &Path) -> Value {
+    let mut command = breakdown();
+    command.args(["issue", ISSUE, "--json", "--data-dir"]).arg(dir);
+    let (out, err, code) = run(&mut command).await;
+    assert_eq!(code, 0, "{err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_acknowledges() {
+    let (dir, serve) = paged().await;
+    assert_eq!(known(dir.path()).await["acknowledged"], Value::Null);
+    let answer = deliver(&serve, Provider::Github, "issue_comment", "d-2", "github-comment-ack.json").await;
+    assert_eq!(decided(dir.path(), 2).await, ["page", "thank"]);
+
+    let events = tail("issues", |command| command.arg("--data-dir").arg(dir.path())).await;
+    let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds[..3], ["issue_opened", "issue_commented", "issue_acknowledged"]);
+    assert_eq!(events[1]["event_id"], answer["event_id"]);
+    let acknowledged = &events[2];
+    assert_eq!((&acknowledged["by"], &acknowledged["issue_ref"]), (&"comment".into(), &ISSUE.into()));
+
+    let issue = known(dir.path()).await;
+    let shown = &issue["acknowledged"];
+    assert_eq!((&shown["by"], &shown["through"]), (&acknowledged["actor"], &"comment".into()));
+    assert_eq!(shown["at"], acknowledged["updated_at"]);
+    assert!(shown["asked_at"].is_string() && shown["after"].is_string(), "{issue}");
+    assert_eq!(issue["actions"].as_array().unwrap().len(), 2);
+
+    let mut command = breakdown();
+    command
+        .args(["policy", "explain", acknowledged["event_id"].as_str().unwrap(), "--data-dir"])
+        .arg(dir.path());
+    let (out, err, code) = run(&mut command).await;
+    assert!(code == 0 && out.contains("`thank` fired: post_nudge for team:platform"), "{out}{err}");
+    serve.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pagerduty_acknowledges() {
+    let (dir, serve) = paged().await;
+    let path = dir.path().join("acknowledged.json");
+    std::fs::write(&path, of_now("pagerduty-incident-acknowledged.json")).unwrap();
+    let mut command = breakdown();
+    command.args(["deliver", "--provider", "pagerduty", "--file"]).arg(&path);
+    command.args(["--url", &format!("{}/pagerduty/incidents", serve.webhooks)]);
+    let (out, err, code) = run(command.env("PAGERDUTY_WEBHOOK_SECRET", SECRET)).await;
+    assert!(code == 0 && out.starts_with("202 {\"event_id\":\"pd-"), "{out}{err}");
+    assert_eq!(decided(dir.path(), 2).await, ["page", "thank"]);
+    let shown = known(dir.path()).await["acknowledged"].clone();
+    assert_eq!((&shown["by"], &shown["through"]), (&"Tenex Engineer".into(), &"pagerduty".into()));
+    serve.stop().await;
+}
