@@ -71,6 +71,9 @@ scripts/stop-all.sh
 step "tortured for a minute, embedded log"
 env -u REDPANDA_BROKERS TORTURE_PROFILE=release scripts/torture.sh --seed 1 --events 1500 --minutes 0.75 --faults 12
 
+step "tortured for a minute, on a broker of its own that is tortured, too"
+env -u REDPANDA_BROKERS TORTURE_PROFILE=release scripts/torture.sh --log kafka --seed 2 --events 1500 --minutes 0.75 --faults 12
+
 step "docker files"
 scripts/check-docker.sh
 

@@ -38,6 +38,13 @@ fn credentials<'a>(command: &'a mut Command, dir: &Path) -> &'a mut Command {
         .arg("breakdown.toml")
 }
 
+/// The program's clock is the machine's; so is Slack's.
+#[allow(clippy::disallowed_methods)]
+fn machine_seconds() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    now.as_secs().try_into().unwrap()
+}
+
 async fn publish(data: &Path, sample: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples").join(sample);
     let mut command = breakdown();
@@ -55,10 +62,7 @@ async fn a_p0_bug_is_a_message_a_page_and_a_signed_webhook_through_restarts() {
     fs::write(dir.path().join("breakdown.toml"), configuration(&slack, &pagerduty, &receiver)).unwrap();
     fs::write(dir.path().join("routing-key"), format!("{TRIAGE}\n")).unwrap();
 
-    // The program's clock is the machine's; so is Slack's.
-    #[allow(clippy::disallowed_methods)]
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    slack.state.lock().unwrap().now = now.as_secs().try_into().unwrap();
+    slack.state.lock().unwrap().now = machine_seconds();
 
     // The page is made, its answer never comes, and the program is killed.
     pagerduty.way.fault("enqueue", Fault::HangAfter);
@@ -102,7 +106,7 @@ people:
   maria: { slack: U0MARIA }
   tom: { pagerduty: triage }
 teams:
-  platform: { members: [maria, tom], slack: C0PLATFORM }
+  platform: { members: [maria, tom], slack: C0TRIAGE }
 limits: { actions_per_issue: 2 }
 rules:
   - id: page
@@ -123,6 +127,7 @@ async fn a_team_is_reached_as_the_policy_knows_it_until_the_issue_closes() {
     let data = dir.path().join("data");
     let (slack, pagerduty, receiver) =
         (Slack::start().await, Pagerduty::start().await, Receiver::start().await);
+    slack.state.lock().unwrap().now = machine_seconds();
     // Nobody is reached unless the policy says how.
     let configuration = configuration(&slack, &pagerduty, &receiver)
         .replace("channel = \"C0ALL\"\n", "")
@@ -155,7 +160,7 @@ async fn a_team_is_reached_as_the_policy_knows_it_until_the_issue_closes() {
     opened["state"] = json!("open");
     event(opened).await;
     outcomes(1).await;
-    assert_eq!(slack.texts()[0].0, "C0PLATFORM");
+    assert_eq!(slack.texts()[0].0, "C0TRIAGE");
     let alert = || pagerduty.alerts().remove(0);
     assert_eq!((alert().0.0.as_str(), alert().1.status), (TRIAGE, "triggered"));
 
@@ -174,7 +179,7 @@ async fn a_team_is_reached_as_the_policy_knows_it_until_the_issue_closes() {
     assert_eq!((&resolve["risk_delta"], resolve["carried"].as_array().unwrap().len()), (&json!(0.0), 3));
     assert_eq!((pagerduty.alerts().len(), alert().1.status), (1, "resolved"));
     let texts = slack.texts();
-    assert!(texts[1].0 == "C0PLATFORM" && texts[1].1.contains("is needed no more"), "{texts:?}");
+    assert!(texts[1].0 == "C0TRIAGE" && texts[1].1.contains("is needed no more"), "{texts:?}");
     assert_eq!(receiver.taken().len(), 2);
 
     let known = |command: &[&str]| {

@@ -47,6 +47,7 @@ impl Gateway {
         let mut quiet = false;
         let mut auditor = Auditor::default();
         while !shutdown.is_cancelled() {
+            self.view.turned();
             self.audit(&mut auditor, &partitions, quiet);
             // What is polled from here on is decided by these, and by these only.
             let (newest, another) = partitions.trial.admit(&policies.borrow_and_update());

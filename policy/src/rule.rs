@@ -95,7 +95,17 @@ impl Ruleset {
         let ((line, column), (end_line, end_column)) = (lines.place(start), lines.place(end));
         let severity = Severity::Warning;
         let hint = Some(hint);
-        Diagnostic { line, column, end_line, end_column, span: start..end, severity, message, hint }
+        Diagnostic {
+            line,
+            column,
+            end_line,
+            end_column,
+            span: start..end,
+            severity,
+            message,
+            hint,
+            is_dear: false,
+        }
     }
 
     /// The rules among those asked whose condition holds, down to the first that does not go on. `erred` hears of the rules on the

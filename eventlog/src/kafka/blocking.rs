@@ -1,8 +1,13 @@
 //! librdkafka blocks; the callers here do not.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Instant,
 };
 
 use crate::LogError;
@@ -16,6 +21,23 @@ pub(super) async fn run_blocking<T: Send + 'static>(
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(LogError::Unavailable("the program is shutting down".to_owned())),
     }
+}
+
+/// Runs on a thread of its own what may never come back, and waits for it until `until`. `None` when it is not back by then: it is left
+/// behind, with all that it was given, until it does come back.
+pub(super) fn within<T: Send + 'static>(
+    what: &'static str,
+    until: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let left_behind = move || {
+        if tell.send(work()).is_err() {
+            tracing::info!(what, "a call that nobody waits for any more has come back");
+        }
+    };
+    let started = thread::Builder::new().name(format!("kafka {what}")).spawn(left_behind);
+    started.ok().and_then(|_| told.recv_timeout(until.saturating_duration_since(Instant::now())).ok())
 }
 
 /// Drops clients where it may take a while: they leave their group and close their connections. A runtime that ends waits
@@ -76,5 +98,19 @@ struct Wanted(Arc<AtomicBool>);
 impl Drop for Wanted {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_comes_back_is_left_behind() {
+        let (never, waits) = mpsc::channel::<()>();
+        assert_eq!(within("test", Instant::now(), move || waits.recv().is_ok()), None);
+        drop(never);
+        let later = Instant::now() + std::time::Duration::from_secs(60);
+        assert_eq!(within("test", later, || 7), Some(7));
     }
 }

@@ -15,7 +15,11 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
 };
 
-use super::{KafkaConfig, failure::classify, watch::Watch};
+use super::{
+    KafkaConfig,
+    failure::{classify, classify_known},
+    watch::Watch,
+};
 use crate::{LogError, NewRecord};
 
 /// How long an answer is waited for.
@@ -143,7 +147,7 @@ impl Cluster {
                     refused();
                     return Ok(answer);
                 }
-                Err(error) => classify(&what, &error),
+                Err(error) => classify_known(&what, &error),
             };
             while client.poll(Duration::ZERO).is_some() {}
             if let Some((error, reason)) = refused() {

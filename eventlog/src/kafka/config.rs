@@ -11,6 +11,8 @@ use crate::LogError;
 
 /// The largest record: key, value and headers.
 pub(super) const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
+/// How long the answer to a request is waited for at most.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the brokers are and how to speak to them.
 #[derive(Debug, Clone)]
@@ -105,7 +107,7 @@ impl KafkaConfig {
             .set("security.protocol", security)
             .set("socket.keepalive.enable", "true")
             // A broker that hangs is left alone after this; a member that leaves waits no longer for its goodbye.
-            .set("socket.timeout.ms", millis(self.session_timeout.min(Duration::from_secs(10))))
+            .set("socket.timeout.ms", millis(self.session_timeout.min(SOCKET_TIMEOUT)))
             // A broker that comes back is found within a second; an idle connection that closes is not news.
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
@@ -149,7 +151,13 @@ impl KafkaConfig {
     /// The producer of one member's steps; `id` is of this start alone.
     pub(super) fn stepper(&self, id: &str) -> ClientConfig {
         let mut config = self.idempotent();
-        config.set("transactional.id", id).set("transaction.timeout.ms", millis(self.session_timeout));
+        config
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", millis(self.session_timeout))
+            // Of a record that is not taken the client itself says so before its step is over (`step`).
+            .set("message.timeout.ms", millis(self.session_timeout * 4 / 5))
+            // Closing a connection wakes what waits in vain for another (`step`). Longer than any request is waited for.
+            .set("connections.max.idle.ms", millis(SOCKET_TIMEOUT + Duration::from_secs(5)));
         config
     }
 

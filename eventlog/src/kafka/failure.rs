@@ -90,15 +90,28 @@ pub(super) fn classify(what: &str, error: &KafkaError) -> LogError {
     }
 }
 
+/// The same, where the topics that were asked about have been found before: a broker that has just come back, and the client with it, may not
+/// have heard of them yet.
+pub(super) fn classify_known(what: &str, error: &KafkaError) -> LogError {
+    match (error.rdkafka_error_code(), classify(what, error)) {
+        (
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition),
+            LogError::Refused(why),
+        ) => LogError::Unavailable(why),
+        (_, known) => known,
+    }
+}
+
 /// An error that a consumer's poll returned: `None` where librdkafka gets over it by itself.
 pub(super) fn of_consumer(what: &str, error: &KafkaError) -> Option<LogError> {
-    let known = classify(what, error);
+    let known = classify_known(what, error);
     match error.rdkafka_error_code() {
-        Some(Code::AllBrokersDown) => Some(known),
-        // Looked for before: a broker that has not heard of the topic yet, or no longer.
-        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
-            Some(LogError::Unavailable(known.to_string()))
-        }
+        Some(
+            Code::AllBrokersDown
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition,
+        ) => Some(known),
         _ if matches!(known, LogError::Refused(_)) => Some(known),
         _ => {
             tracing::debug!(%error, "{what}: the client recovers by itself");
@@ -157,6 +170,11 @@ mod tests {
         assert!(matches!(of(Code::AllBrokersDown), Some(LogError::Unavailable(_))));
         assert!(matches!(of(Code::GroupAuthorizationFailed), Some(LogError::Refused(_))));
         assert_eq!(of(Code::BrokerTransportFailure), None);
+        // Of a topic that was found before.
+        assert!(matches!(of(Code::UnknownPartition), Some(LogError::Unavailable(_))));
+        let known = |code| classify_known("ask", &KafkaError::OffsetFetch(code));
+        assert!(matches!(known(Code::UnknownPartition), LogError::Unavailable(_)));
+        assert!(matches!(known(Code::TopicAuthorizationFailed), LogError::Refused(_)));
         assert_eq!(of(Code::PollExceeded), None);
     }
 

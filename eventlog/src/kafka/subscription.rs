@@ -74,7 +74,7 @@ impl Subscription for KafkaSubscription {
                     "the step before was cancelled: what it did is not known".to_owned(),
                 ));
             }
-            member.commit(&step)
+            member.commit(step)
         });
         let made = made.await;
         self.committing = false;

@@ -224,7 +224,7 @@ async fn records_of_a_shadow_that_cannot_be_read_are_dropped_and_it_begins_anew(
         let keys: Vec<_> =
             state.keys().filter(|(partition, _)| *partition == at).map(|(_, key)| key).collect();
         !keys.iter().any(|key| key.contains("nonsense") || key.contains("whim"))
-            && state[&(at, issue.into())].is_object()
+            && state.get(&(at, issue.into())).is_some_and(|issue| issue.is_object())
     };
     world.until("what cannot be read is gone", readable).await;
     world.until_shadow_stands(CANDIDATE).await;

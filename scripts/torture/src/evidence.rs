@@ -2,14 +2,14 @@
 //! look at this and nothing else.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
 use calendar_mock::{Meeting, Nudge, Stored};
 use chrono::{DateTime, Utc};
 use eventlog::{Log, Record};
-use events::{Action, IssueEvent, Outcome, Redrive, id, topic};
+use events::{Action, DeadLetter, IssueEvent, Outcome, Redrive, Redriven, id, topic};
 use policy::State;
 use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -71,6 +71,7 @@ pub(crate) struct Evidence {
     /// Those that were put on the log again because they had failed.
     pub(crate) redriven: Vec<Placed<Action>>,
     pub(crate) outcomes: Vec<Placed<Outcome>>,
+    /// Letters of anything but actions that failed; those are redriven.
     pub(crate) dead_letters: usize,
     /// Records of these topics that could not be read as what they should be.
     pub(crate) unreadable: Vec<String>,
@@ -106,12 +107,42 @@ impl Logged {
         let (redriven, actions) = actions.into_iter().partition(|placed| placed.round > 0);
         let outcomes = records(log, topic::OUTCOMES, &mut unreadable).await?;
         let outcomes = placed(outcomes, &mut unreadable);
-        let dead_letters = records(log, topic::DEAD_LETTERS, &mut unreadable).await?.len();
+        let letters = records(log, topic::DEAD_LETTERS, &mut unreadable).await?;
+        let dead_letters = letters.iter().filter(|record| !is_of_failed_action(record)).count();
         let mut states: BTreeMap<u32, State> = BTreeMap::new();
         for record in records(log, topic::GATEWAY_STATE, &mut unreadable).await? {
             states.entry(record.partition).or_default().restore(&record.key, record.value.as_deref())?;
         }
         Ok(Self { issues, actions, redriven, outcomes, dead_letters, unreadable, states })
+    }
+
+    /// Whether each action has its outcome in each of its rounds, and no timer is to come.
+    pub(crate) fn is_done(&self) -> bool {
+        let ended: HashSet<&str> =
+            self.outcomes.iter().map(|outcome| outcome.value.event_id.as_str()).collect();
+        // Dates come twenty seconds after an issue's first letter at the latest.
+        self.actions
+            .iter()
+            .chain(&self.redriven)
+            .all(|action| ended.contains(id::outcome(&action.value.event_id, action.round).as_str()))
+            && self.states.values().all(|state| state.next_due().is_none())
+    }
+
+    /// How many actions failed and were not redriven since.
+    pub(crate) fn failed(&self) -> usize {
+        let replaced: HashSet<&str> =
+            self.outcomes.iter().filter_map(|outcome| outcome.value.supersedes.as_deref()).collect();
+        let failed = self.outcomes.iter().map(|outcome| &outcome.value).filter(|outcome| !outcome.ack);
+        failed.filter(|outcome| !replaced.contains(outcome.event_id.as_str())).count()
+    }
+}
+
+/// Whether a record of `dead-letters` is of an action that failed, or notes that one was redriven.
+fn is_of_failed_action(record: &Record) -> bool {
+    let value = record.value.as_deref().unwrap_or_default();
+    match serde_json::from_slice::<DeadLetter>(value) {
+        Ok(letter) => letter.reason == "undeliverable" && letter.origin.topic() == topic::ACTIONS,
+        Err(_) => serde_json::from_slice::<Redriven>(value).is_ok(),
     }
 }
 

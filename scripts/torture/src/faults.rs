@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     BrokerHangs(usize, Duration),
     /// So many POSTs to calendar-mock get this.
     Calendar(Calendar, u32),
+    /// `breakdown pause` of all projects, and `breakdown resume` after so long.
+    PauseEffects(Duration),
 }
 
 /// How calendar-mock misbehaves.
@@ -54,6 +56,8 @@ pub(crate) enum Calendar {
     CloseAfterWork,
     /// It does the work and never answers.
     HangsAfterWork,
+    /// 422: the action fails, and is redriven in the end.
+    Refuses,
 }
 
 /// A fault and its time.
@@ -93,11 +97,14 @@ const PAUSE: std::ops::Range<u64> = 12_000..17_000;
 /// its partitions, and those of a lone one have no leader for a while.
 const HANG: std::ops::Range<u64> = 5_000..15_000;
 
+/// How long effects are paused.
+const PAUSE_OF_EFFECTS: std::ops::Range<u64> = 3_000..12_000;
+
 /// So long after a burst its deliveries are still worked on.
 const MIDST: Duration = Duration::from_millis(600);
 
 /// The names of the kinds of faults, in the order in which the table shows them.
-pub(crate) const KINDS: [&str; 11] = [
+pub(crate) const KINDS: [&str; 13] = [
     "kill -9 of a process",
     "pause of a process past its session",
     "kill -9 of the broker",
@@ -109,7 +116,12 @@ pub(crate) const KINDS: [&str; 11] = [
     "calendar: done, then 500",
     "calendar: done, then closed",
     "calendar: done, no answer",
+    "calendar: refused for good",
+    "all effects paused, and resumed",
 ];
+
+/// The first of the kinds that come besides the others.
+const REFUSED: usize = 11;
 
 impl Fault {
     /// Its kind, one of [`KINDS`].
@@ -126,6 +138,8 @@ impl Fault {
             Self::Calendar(Calendar::ErrorAfterWork, _) => 8,
             Self::Calendar(Calendar::CloseAfterWork, _) => 9,
             Self::Calendar(Calendar::HangsAfterWork, _) => 10,
+            Self::Calendar(Calendar::Refuses, _) => 11,
+            Self::PauseEffects(_) => 12,
         }]
     }
 
@@ -147,13 +161,16 @@ impl Fault {
             7 => Self::Calendar(Calendar::Hangs, calls),
             8 => Self::Calendar(Calendar::ErrorAfterWork, calls),
             9 => Self::Calendar(Calendar::CloseAfterWork, calls),
-            _ => Self::Calendar(Calendar::HangsAfterWork, calls),
+            10 => Self::Calendar(Calendar::HangsAfterWork, calls),
+            11 => Self::Calendar(Calendar::Refuses, calls),
+            _ => Self::PauseEffects(Duration::from_millis(rng.u64(PAUSE_OF_EFFECTS))),
         }
     }
 }
 
 /// Draws `count` faults over the first nine tenths of `length`: each kind once where there are enough, then kills and pauses before
-/// all, and long outages seldom. Each comes in the midst of a burst.
+/// all, and long outages seldom. Besides, something is refused for good and all effects are paused, once and once more for every
+/// twenty faults. Each comes in the midst of a burst.
 pub(crate) fn draw(
     rng: &mut fastrand::Rng,
     log: LogKind,
@@ -165,10 +182,10 @@ pub(crate) fn draw(
 ) -> Vec<Appointment> {
     let (kinds, often): (Vec<usize>, &[usize]) = match log {
         LogKind::Embedded => {
-            ([0, 1].into_iter().chain(5..KINDS.len()).collect(), &[0, 0, 0, 0, 0, 0, 1, 5, 6, 7, 8, 9, 10])
+            ([0, 1].into_iter().chain(5..REFUSED).collect(), &[0, 0, 0, 0, 0, 0, 1, 5, 6, 7, 8, 9, 10])
         }
         LogKind::Kafka => (
-            (0..KINDS.len()).collect(),
+            (0..REFUSED).collect(),
             &[
                 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 5, 5, 6, 6, 7, 8,
                 8, 9, 9, 10,
@@ -184,16 +201,20 @@ pub(crate) fn draw(
     rng.shuffle(&mut chosen);
     let sizes = Sizes::of(length);
     let slot = length.mul_f64(0.9 / count.max(1) as f64);
-    let mut appointments: Vec<_> = chosen
-        .into_iter()
-        .enumerate()
-        .map(|(place, kind)| {
-            let bursts =
-                (slot.mul_f64(place as f64 + rng.f64()).as_secs_f64() / burst_every.as_secs_f64()).floor();
-            let at = burst_every.mul_f64(bursts) + MIDST.mul_f64(rng.f64());
-            Appointment { at, fault: Fault::draw(rng, kind, processes, nodes, sizes) }
-        })
-        .collect();
+    let mut appointment = |kind, first: usize, slots: usize| {
+        let place = first as f64 + slots as f64 * rng.f64();
+        let bursts = (slot.mul_f64(place).as_secs_f64() / burst_every.as_secs_f64()).floor();
+        let at = burst_every.mul_f64(bursts) + MIDST.mul_f64(rng.f64());
+        Appointment { at, fault: Fault::draw(rng, kind, processes, nodes, sizes) }
+    };
+    let mut appointments = Vec::new();
+    for (place, kind) in chosen.into_iter().enumerate() {
+        appointments.push(appointment(kind, place, 1));
+    }
+    // Drawn last, so that they change nothing of the others.
+    for kind in (0..=count / 20).flat_map(|_| REFUSED..KINDS.len()) {
+        appointments.push(appointment(kind, 0, count));
+    }
     appointments.sort_by_key(|appointment| appointment.at);
     appointments
 }
@@ -225,7 +246,7 @@ mod tests {
     #[test]
     fn every_kind_comes_and_in_order() {
         for seed in 0..20 {
-            for (log, kinds) in [(LogKind::Embedded, 8), (LogKind::Kafka, 11)] {
+            for (log, kinds) in [(LogKind::Embedded, 10), (LogKind::Kafka, 13)] {
                 let faults = drawn(seed, log, 11);
                 let seen: BTreeSet<_> = faults.iter().map(|appointment| appointment.fault.kind()).collect();
                 assert_eq!(seen.len(), kinds);

@@ -15,6 +15,9 @@ use crate::{
     world::World,
 };
 
+/// How often a command is tried: it fails while the broker is away.
+const TRIES: u32 = 60;
+
 /// What became of the faults.
 #[derive(Debug, Default)]
 pub(crate) struct Inflicted {
@@ -24,15 +27,16 @@ pub(crate) struct Inflicted {
     pub(crate) missed: usize,
 }
 
-/// Lets each fault happen at its time; returns when the last one is over. Two faults of one process, or of the broker, take
-/// turns; apart from that they overlap.
+/// Lets each fault happen at its time; returns when the last one is over. Two faults of one process, of the broker, or of all
+/// effects, take turns; apart from that they overlap.
 pub(crate) async fn inflict(
     world: Arc<World>,
     began: Instant,
     appointments: Vec<Appointment>,
     say: impl Fn(String),
 ) -> Result<Inflicted> {
-    let turns: Arc<Vec<Mutex<()>>> = Arc::new((0..=world.members.len()).map(|_| Mutex::default()).collect());
+    let turns: Arc<Vec<Mutex<()>>> =
+        Arc::new((0..world.members.len() + 2).map(|_| Mutex::default()).collect());
     let mut under_way = JoinSet::new();
     for Appointment { at, fault } in appointments {
         sleep_until(began + at).await;
@@ -61,6 +65,7 @@ async fn befall(world: &World, turns: &[Mutex<()>], fault: Fault) -> Result<bool
         Fault::KillBroker(_) | Fault::BrokerAway(..) | Fault::BrokerHangs(..) => {
             Some(turns[world.members.len()].lock().await)
         }
+        Fault::PauseEffects(_) => Some(turns[world.members.len() + 1].lock().await),
         Fault::Calendar(..) => None,
     };
     match fault {
@@ -94,7 +99,26 @@ async fn befall(world: &World, turns: &[Mutex<()>], fault: Fault) -> Result<bool
             world.client.post(url).json(&[fault]).send().await?.error_for_status()?;
             Ok(true)
         }
+        Fault::PauseEffects(length) => {
+            let paused = until_done(world, "pause").await?;
+            sleep(length).await;
+            if !until_done(world, "resume").await? {
+                return Err("effects are paused, and cannot be resumed".into());
+            }
+            Ok(paused)
+        }
     }
+}
+
+/// Runs a command until it succeeds. False when it never does.
+async fn until_done(world: &World, command: &str) -> Result<bool> {
+    for _ in 0..TRIES {
+        if world.command(&[command]).await? {
+            return Ok(true);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(false)
 }
 
 /// A process that was killed a moment ago is back soon.
@@ -116,5 +140,6 @@ fn of_calendar(how: Calendar) -> CalendarFault {
         Calendar::ErrorAfterWork => CalendarFault::status(500).after_work(),
         Calendar::CloseAfterWork => CalendarFault::close().after_work(),
         Calendar::HangsAfterWork => CalendarFault::hang().after_work(),
+        Calendar::Refuses => CalendarFault::status(422),
     }
 }

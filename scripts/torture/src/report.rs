@@ -68,10 +68,11 @@ pub(crate) fn deliveries(evidence: &Evidence) -> String {
     };
     let _ = writeln!(
         table,
-        "\nspooled {}; issues {}, actions {}, outcomes {}, effects {}",
+        "\nspooled {}; issues {}, actions {}, redriven {}, outcomes {}, effects {}",
         evidence.stories.iter().filter(spooled).count(),
         evidence.issues.len(),
         evidence.actions.len(),
+        evidence.redriven.len(),
         evidence.outcomes.len(),
         evidence.effects.len()
     );

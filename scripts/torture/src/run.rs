@@ -66,7 +66,7 @@ pub(crate) async fn run(args: &Args, seed: u64, directory: &Path) -> Result<bool
     patience.abort();
     say(format!("{:6.1} s  every delivery has been made", began.elapsed().as_secs_f64()));
 
-    let settled = settle::settle(&world, &*log).await?;
+    let settled = settle::settle(&world, &*log, say).await?;
     let settled_after = match settled.after {
         Some(after) => format!("everything had settled {:.1} s later", after.as_secs_f64()),
         None => format!("NOT everything had settled {} s later", settle::SETTLED_WITHIN.as_secs()),

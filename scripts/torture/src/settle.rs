@@ -27,8 +27,8 @@ pub(crate) struct Settled {
 }
 
 /// Waits until each topic has been consumed to its end, each action has its outcome, no timer is due, and all that has stayed so for
-/// longer than a session.
-pub(crate) async fn settle(world: &World, log: &dyn Log) -> Result<Settled> {
+/// longer than a session; redrives what failed, and waits again, until nothing has.
+pub(crate) async fn settle(world: &World, log: &dyn Log, say: impl Fn(String)) -> Result<Settled> {
     let began = Instant::now();
     let mut quiet: Option<(Instant, Vec<u64>)> = None;
     loop {
@@ -43,7 +43,11 @@ pub(crate) async fn settle(world: &World, log: &dyn Log) -> Result<Settled> {
         }
         if over || still.is_some_and(|still| still > QUIET) {
             let logged = Logged::read(log).await?;
-            if over || is_done(&logged) {
+            let (done, failed) = (logged.is_done(), logged.failed());
+            if done && failed > 0 && !over {
+                say(format!("         {failed} actions have failed and are redriven"));
+                world.command(&["dead-letters", "redrive", "--yes"]).await?;
+            } else if over || done {
                 let shown = shown(&world.client, &world.gateways()).await;
                 return Ok(Settled { logged, shown, after: (!over).then(|| began.elapsed() - QUIET) });
             }
@@ -68,12 +72,4 @@ async fn ends(log: &dyn Log) -> Option<Vec<u64>> {
     }
     let topics = log.topics().await.ok()?;
     Some(topics.iter().flat_map(|topic| topic.partitions.iter().map(|bounds| bounds.end)).collect())
-}
-
-fn is_done(logged: &Logged) -> bool {
-    let ended: std::collections::HashSet<_> =
-        logged.outcomes.iter().filter_map(|outcome| outcome.value.action_id.as_deref()).collect();
-    // Dates come twenty seconds after an issue's first letter at the latest.
-    logged.actions.iter().all(|action| ended.contains(action.value.event_id.as_str()))
-        && logged.states.values().all(|state| state.next_due().is_none())
 }

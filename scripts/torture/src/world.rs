@@ -1,7 +1,9 @@
 //! The processes under test, the calendar that outlives them, and what each of them is told.
 
 use std::{
+    fs::OpenOptions,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::Arc,
     time::Duration,
 };
@@ -12,7 +14,7 @@ use eventlog::{
     kafka::{KafkaConfig, KafkaLog},
 };
 use reqwest::Client;
-use tokio::time::Instant;
+use tokio::{process::Command, time::Instant};
 
 use crate::{
     Result,
@@ -27,6 +29,8 @@ use crate::{
 pub(crate) const SECRET: &str = "the secret of this run";
 /// How long a process may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(90);
+/// How long a command may take.
+const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
 /// How many processes faults are drawn for: the first so many of [`World::members`].
 pub(crate) fn processes(log: LogKind) -> usize {
@@ -46,6 +50,7 @@ pub(crate) struct World {
     pub(crate) broker: Option<Broker>,
     /// Speaks HTTP to all of them.
     pub(crate) client: Client,
+    program: PathBuf,
     directory: PathBuf,
 }
 
@@ -70,8 +75,8 @@ impl World {
                 Some(Broker::start(&scripts.join("kafka.sh"), &directory.join("kafka"), nodes).await?)
             }
         };
-        let mut world =
-            Self { members: Vec::new(), calendar, broker, client, directory: directory.to_owned() };
+        let (program, directory) = (program.to_owned(), directory.to_owned());
+        let mut world = Self { members: Vec::new(), calendar, broker, client, program, directory };
         world.ready(&world.calendar).await?;
         let base = world.calendar_base()?;
         let brokers = world.broker.as_ref().map(Broker::address).unwrap_or_default();
@@ -106,7 +111,7 @@ impl World {
                 "--admin-listen",
                 any,
             ];
-            world.members.push(Member::start(name, program, directory, &arguments, &variables));
+            world.members.push(Member::start(name, &world.program, &world.directory, &arguments, &variables));
             // The first one makes the topics.
             if place == 0 {
                 world.ready(&world.members[0]).await?;
@@ -151,6 +156,23 @@ impl World {
             Some(broker) => Arc::new(KafkaLog::new(KafkaConfig::new(broker.address()))?),
             None => Arc::new(EmbeddedLog::open(self.directory.join("all"), Arc::new(SystemClock))?),
         })
+    }
+
+    /// Runs `breakdown` with these arguments beside the processes; whether it succeeded. What it said is in commands.log.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Result<bool> {
+        let log = OpenOptions::new().create(true).append(true).open(self.directory.join("commands.log"))?;
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .args(["--data-dir", "all"])
+            .current_dir(&self.directory)
+            .env("REDPANDA_BROKERS", self.broker.as_ref().map(Broker::address).unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true);
+        let ended = tokio::time::timeout(COMMAND_WITHIN, command.status()).await;
+        Ok(ended.is_ok_and(|status| status.is_ok_and(|status| status.success())))
     }
 
     /// The admin listeners of the processes that have a gateway.

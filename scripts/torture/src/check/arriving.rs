@@ -123,7 +123,7 @@ pub(super) fn acted_on_refused(evidence: &Evidence) -> Vec<String> {
     believed
 }
 
-/// Nobody sends what cannot be read, so nothing is put aside.
+/// Nobody sends what cannot be read, so nothing is put aside but actions that failed.
 pub(super) fn unreadable(evidence: &Evidence) -> Vec<String> {
     let dead = (0..evidence.dead_letters).map(|number| format!("dead letter {number}"));
     evidence.unreadable.iter().cloned().chain(dead).collect()

@@ -79,7 +79,7 @@ pub(crate) const CHECKERS: [Checker; 18] = [
     },
     Checker {
         name: "failed-outcome",
-        means: "given up though every fault passed",
+        means: "given up, and not redriven to its end",
         find: acting::failed_outcome,
     },
     Checker {
