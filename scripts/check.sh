@@ -53,6 +53,7 @@ grep -q '^demo complete$' target/demo.log
 
 step "the sample policies do what their cases say"
 cargo run --release --locked --quiet -- policy test samples
+cargo run --release --locked --quiet -- --config samples/targets/breakdown.toml policy check --deny-warnings samples/targets/policy.yaml
 
 step "a rule from its first line to the explanation of its action"
 scripts/test-policy.sh

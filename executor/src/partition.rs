@@ -83,6 +83,11 @@ impl Partition {
         &self.pending
     }
 
+    /// Whether no action is known.
+    pub(crate) fn knows_nothing(&self) -> bool {
+        self.pending.is_empty() && self.done.is_empty()
+    }
+
     /// Pending actions by target, without those that are held back.
     pub(crate) fn waiting(&self) -> &BTreeMap<usize, usize> {
         &self.waiting

@@ -3,6 +3,8 @@
 mod audit;
 mod join;
 mod parking;
+mod prune;
+mod recall;
 mod waiting;
 
 use std::{
@@ -43,8 +45,6 @@ const LOG_RETRY_AFTER: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_millis(10);
 /// Longest wait after steps that failed in a row.
 const STEP_WAIT_MAX: Duration = Duration::from_secs(8);
-/// How often marks of done actions are looked through.
-const PRUNE_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// How long after a failed step a member may be without partitions because it joins again.
 const REJOINS_WITHIN: TimeDelta = TimeDelta::minutes(1);
 
@@ -77,6 +77,7 @@ pub async fn run_with(
     let Some(subscription) = join::subscribe(log.as_ref(), &shutdown).await? else { return Ok(()) };
     let parking = Parking::new(config.pending_max);
     let executor = Executor {
+        log,
         clock,
         config,
         progress,
@@ -84,6 +85,7 @@ pub async fn run_with(
         subscription,
         held: BTreeMap::new(),
         restoring: BTreeMap::new(),
+        recalling: BTreeSet::new(),
         parking,
         attempts: JoinSet::new(),
         running: HashMap::new(),
@@ -101,6 +103,7 @@ pub async fn run_with(
 /// Invariants: every pending action of a held partition that is informed is either in `parking` or in `running`, never in both, unless it
 /// is to take back another that is pending: then it is in neither. Nothing else is in either.
 struct Executor {
+    log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     config: Config,
     progress: Arc<Progress>,
@@ -108,6 +111,8 @@ struct Executor {
     subscription: Box<dyn Subscription>,
     held: BTreeMap<u32, Partition>,
     restoring: BTreeMap<u32, Partition>,
+    /// Of `restoring`, those that are restored whole, and know of no action.
+    recalling: BTreeSet<u32>,
     parking: Parking,
     /// `None` from an attempt that was called off before it began.
     attempts: JoinSet<Option<Report>>,
@@ -159,6 +164,13 @@ impl Executor {
                 }
             }
             self.audit();
+            if !self.recall().await? {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => break,
+                    () = sleep(LOG_RETRY_AFTER) => continue,
+                }
+            }
             self.learn().await?;
             self.start_due().await?;
             self.prune().await?;
@@ -222,15 +234,7 @@ impl Executor {
                     restored.restore(record, target)?;
                 }
             }
-            Polled::Assigned { partition } => {
-                let restored = self.restoring.remove(&partition).unwrap_or_default();
-                tracing::info!(
-                    partition,
-                    pending = restored.pending().len(),
-                    "the executor holds a partition"
-                );
-                self.held.insert(partition, restored);
-            }
+            Polled::Assigned { partition } => self.take_hold(partition),
             Polled::Records(records) => self.accept(&records).await?,
         }
         Ok(())
@@ -494,36 +498,6 @@ impl Executor {
         }
     }
 
-    /// Forgets marks of done actions that are old enough.
-    async fn prune(&mut self) -> Result<(), ExecutorError> {
-        let now = self.clock.now();
-        if (now - self.pruned_at).abs() < PRUNE_EVERY {
-            return Ok(());
-        }
-        let limit = now - conclude::delta(self.config.remember_for);
-        let mut draft = Draft::default();
-        let mut outdated = Vec::new();
-        for (&partition, held) in &self.held {
-            let (count, ids) = held.outdated(limit, self.config.batch_max);
-            ids.iter().for_each(|id| draft.forget(partition, id));
-            let projects = held.pauses().outdated(limit);
-            projects.iter().for_each(|project| draft.forget(partition, &pauses::key(project)));
-            outdated.push((partition, count, projects));
-        }
-        if !outdated.iter().any(|(_, count, _)| *count == self.config.batch_max) {
-            self.pruned_at = now;
-        }
-        if self.commit(draft).await? {
-            for (partition, count, projects) in outdated {
-                if let Some(held) = self.held.get_mut(&partition) {
-                    held.forget_oldest(count);
-                    projects.iter().for_each(|project| held.disregard(project));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Holds back partitions of which too many actions wait for one target, or for their project to go on; and lets them go on at
     /// half of that. What is said on `control` is heard all the same.
     async fn balance(&mut self) {
@@ -563,6 +537,7 @@ impl Executor {
     fn lose(&mut self, partition: u32) {
         self.held.remove(&partition);
         self.restoring.remove(&partition);
+        self.recalling.remove(&partition);
         self.parking.lose(partition);
         self.running.retain(|_, running| {
             let keep = running.partition != partition;

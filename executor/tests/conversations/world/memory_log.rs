@@ -87,6 +87,13 @@ impl MemoryLog {
         self.lock().commits_failed
     }
 
+    /// Everything that the group knows is gone: how far it came, and what it kept. The other topics stay.
+    pub fn lose_group(&self, changelog: &str) {
+        let mut world = self.lock();
+        world.committed.clear();
+        world.records.retain(|(topic, _), _| topic != changelog);
+    }
+
     /// Takes all partitions away from the member for good: another one has them.
     pub fn move_elsewhere(&self) {
         self.lock().elsewhere = true;
@@ -148,8 +155,9 @@ impl Log for MemoryLog {
         Err(LogError::Refused("the executor has no business with topics and groups".into()))
     }
 
-    async fn read(&self, _: &str, _: &[(u32, u64)]) -> Result<Box<dyn Reader>, LogError> {
-        Err(LogError::Refused("the executor has no business with topics and groups".into()))
+    async fn read(&self, topic: &str, from: &[(u32, u64)]) -> Result<Box<dyn Reader>, LogError> {
+        let from = from.iter().map(|(partition, at)| ((topic.to_owned(), *partition), *at as usize));
+        Ok(Box::new(Outside { log: self.clone(), from: from.collect() }))
     }
 
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>, LogError> {
@@ -159,6 +167,32 @@ impl Log for MemoryLog {
         let member = world.member;
         drop(world);
         Ok(Box::new(Member { log: self.clone(), spec, member, ..Member::unassigned() }))
+    }
+}
+
+/// A reader outside any group.
+struct Outside {
+    log: MemoryLog,
+    from: BTreeMap<(String, u32), usize>,
+}
+
+#[async_trait]
+impl Reader for Outside {
+    async fn next(&mut self, _: Duration) -> Result<Vec<Record>, LogError> {
+        let world = self.log.lock();
+        let mut next = Vec::new();
+        for (place, from) in &mut self.from {
+            let records = world.records.get(place).map(Vec::as_slice).unwrap_or_default();
+            next.extend_from_slice(&records[*from..]);
+            *from = records.len();
+        }
+        Ok(next)
+    }
+
+    async fn at_end(&mut self) -> Result<bool, LogError> {
+        let world = self.log.lock();
+        let end = |place| world.records.get(place).map_or(0, Vec::len);
+        Ok(self.from.iter().all(|(place, from)| *from == end(place)))
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Account {
 pub struct Alert {
     pub status: &'static str,
     pub triggers: usize,
+    /// A trigger after the alert was resolved opens another under the same key, which pages people anew.
+    pub opened: usize,
     pub last: Value,
 }
 
@@ -72,6 +74,7 @@ async fn enqueue(
     let alert = state.alerts.entry((key, dedup.clone())).or_insert(Alert {
         status: "none",
         triggers: 0,
+        opened: 0,
         last: Value::Null,
     });
     match action.as_str() {
@@ -86,7 +89,12 @@ async fn enqueue(
                 return invalid("'payload.severity' is invalid");
             }
             assert!(payload["summary"].as_str().unwrap().chars().count() <= 1024);
-            (alert.status, alert.triggers) = ("triggered", alert.triggers + 1);
+            alert.opened += usize::from(["none", "resolved"].contains(&alert.status));
+            // Another trigger leaves an alert acknowledged.
+            if alert.status != "acknowledged" {
+                alert.status = "triggered";
+            }
+            alert.triggers += 1;
             alert.last = event.clone();
         }
         "acknowledge" if alert.status != "resolved" => alert.status = "acknowledged",
