@@ -44,6 +44,21 @@ enum Kind {
     Webhook(webhook::Config),
 }
 
+impl TargetConfig {
+    /// Its `kind`, as the configuration writes it.
+    pub fn kind(&self) -> &'static str {
+        match self.0 {
+            Kind::Caldav(_) => "caldav",
+            Kind::Github(_) => "github",
+            Kind::Google(_) => "google-calendar",
+            Kind::Jira(_) => "jira",
+            Kind::Pagerduty(_) => "pagerduty",
+            Kind::Slack(_) => "slack",
+            Kind::Webhook(_) => "webhook",
+        }
+    }
+}
+
 /// Every target of `named`, and after them the calendar and notification API. Reads their credentials.
 ///
 /// # Errors

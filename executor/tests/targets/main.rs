@@ -4,6 +4,7 @@
 mod every;
 mod fake;
 mod github;
+mod introductions;
 mod jira;
 mod pagerduty;
 mod routes;
@@ -31,6 +32,8 @@ fn environment(name: &str) -> Option<String> {
         "GITHUB_APP_KEY" => APP_KEY,
         "JIRA_TOKEN" => "atl-1",
         "JIRA_PAT" => "pat-1",
+        "GOOGLE_TOKEN" => "ya29.1",
+        "DAV_PASSWORD" => "pw-1",
         "HOOK_SECRET" => receiver::KEY,
         "NEXT_HOOK_SECRET" => receiver::NEXT_KEY,
         _ => return None,
@@ -47,7 +50,9 @@ fn try_open(name: &str, said: Value, clock: &Arc<ManualClock>) -> Result<Arc<dyn
     let target: TargetConfig = serde_json::from_value(said).expect("a table of a target");
     let mut config = Config::new("http://127.0.0.1:9/api".parse().unwrap());
     config.limits.attempt_timeout = Duration::from_secs(2);
-    let (action, targets) = ("escalate_owner".to_owned(), vec![name.to_owned()]);
+    let meets = ["caldav", "google-calendar"].contains(&target.kind());
+    let action = if meets { "schedule_unblocker" } else { "escalate_owner" }.to_owned();
+    let targets = vec![name.to_owned()];
     config.routes = vec![executor::Route { project: None, action, targets, mode: executor::Mode::Live }];
     let clock: Arc<dyn Clock> = clock.clone();
     executor::open(&BTreeMap::from([(name.to_owned(), target)]), &config, &environment, &clock)
