@@ -115,7 +115,8 @@ impl Properties {
                 }
                 Event::End(_) => {
                     // What stands under another status than success is not known.
-                    if open.pop().as_deref() == Some("propstat") {
+                    let closed = open.pop();
+                    if closed.as_deref() == Some("propstat") {
                         let said = std::mem::take(&mut pending);
                         if std::mem::take(&mut status).split(' ').nth(1) == Some("200") {
                             found.is_calendar |= said.is_calendar;
