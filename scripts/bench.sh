@@ -12,8 +12,9 @@
 #   scripts/bench.sh peers           ingest beside servers of Node and FastAPI that do the same job: four minutes, the network the first time
 #   scripts/bench.sh recovery        kill -9 with 100,000 events behind, until nothing is behind: three minutes
 #   scripts/bench.sh restore         a million open issues from the changelog, and the memory they take: seven minutes, 6 GB of disk
+#   scripts/bench.sh targets         ten targets, one of which hangs: two minutes
 #   scripts/bench.sh cost --before COMMIT   ingest and gateway of another commit and of this one, side by side: ten minutes and two builds
-#                                    (each of these four: --help)
+#                                    (each of these five: --help)
 #
 # Candidates take turns within each round, in one run; the server has one core, the load another. The broker is
 # REDPANDA_BROKERS, or scripts/kafka.sh, which is started where it is not running. Breakdown's topics are DELETED from the
@@ -35,7 +36,7 @@ if [[ ${1:-} == policy ]]; then
 fi
 
 case ${1:-} in
-  backtest | peers | recovery | restore | cost) exec "scripts/bench/$1.sh" "${@:2}" ;;
+  backtest | peers | recovery | restore | targets | cost) exec "scripts/bench/$1.sh" "${@:2}" ;;
 esac
 
 # shellcheck source=scripts/bench/servers.sh
@@ -48,7 +49,7 @@ for argument in "$@"; do
     --no-broker) broker='' ;;
     --clean-build) clean_build=yes ;;
     --wipe) wipe=yes ;;
-    *) sed -n '2,26s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,27s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 done
 begin all

@@ -64,6 +64,8 @@ pub(crate) enum Command {
     DeadLetters(crate::commands::dead_letters::DeadLetters),
     /// Check that the log is whole, that its state follows from it, and that it will go on being kept
     Doctor(Json),
+    /// Look at what carries actions into the world
+    Targets(crate::commands::targets::Targets),
     /// Work with policy files
     Policy(crate::commands::policy::Policy),
 }

@@ -103,6 +103,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, error::Failure> {
         Command::Resume(args) => commands::pause::run(&settings()?, args, false).await,
         Command::DeadLetters(args) => commands::dead_letters::run(&settings()?, args).await,
         Command::Doctor(args) => commands::doctor::run(&settings()?, args.json).await,
+        Command::Targets(args) => commands::targets::run(args, &settings()?).await,
         Command::Policy(args) => commands::policy::run(args, settings).await,
     }
 }

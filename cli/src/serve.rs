@@ -90,7 +90,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     };
     let executor = match (&log, has(Role::Executor), base) {
         (Some(log), true, Some(base)) => {
-            let config = executor_config(&settings, &args, base)?;
+            let config = executor_config(&settings, args.dry_run, base)?;
             let targets = executor::open(&settings.targets, &config, &variable, &clock);
             let targets = targets.map_err(|error| Failure::usage(error.to_string()))?;
             Some((log.clone(), config, targets))
@@ -229,9 +229,10 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
     }
 }
 
-fn executor_config(
+/// The executor's configuration, with the calendar and notification API at `base`.
+pub(crate) fn executor_config(
     settings: &Settings,
-    args: &Serve,
+    dry_run: bool,
     base: reqwest::Url,
 ) -> Result<executor::Config, Failure> {
     // Not the text itself: a proxy's address may have a password in it.
@@ -246,7 +247,7 @@ fn executor_config(
             })
     });
     Ok(executor::Config {
-        dry_run: args.dry_run,
+        dry_run,
         give_up_after: settings.give_up_after,
         calendar_allow_private: settings.calendar_allow_private || settings.calendar_api_base.is_none(),
         proxy: proxy.transpose()?,
@@ -256,7 +257,7 @@ fn executor_config(
 }
 
 /// A variable of the environment that names something; an empty one counts as unset.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -393,7 +394,7 @@ fn projects(settings: &Settings) -> Result<Projects, Failure> {
     Ok(projects)
 }
 
-fn parse_base(text: &str) -> Result<reqwest::Url, Failure> {
+pub(crate) fn parse_base(text: &str) -> Result<reqwest::Url, Failure> {
     let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let url = url.ok_or_else(|| {
         Failure::usage("CALENDAR_API_BASE is no http or https URL; write e.g. http://127.0.0.1:7300/api")

@@ -191,11 +191,12 @@ impl Tools {
 
     async fn standing(&self) -> Standing {
         let calls = |way: &Way| way.calls().len();
+        let calendars = self.radicale.tags().await;
         Standing {
             issue: format!("{:?}", self.issue()),
             alerts: format!("{:?}", self.pagerduty.alerts()),
             messages: self.slack.state.lock().unwrap().messages.clone(),
-            calendars: self.radicale.tags().await,
+            calendars,
             calls: [calls(&self.github.way), calls(&self.pagerduty.way), calls(&self.slack.way)],
         }
     }

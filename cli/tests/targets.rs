@@ -211,6 +211,59 @@ async fn a_team_is_reached_as_the_policy_knows_it_until_the_issue_closes() {
     assert_eq!(code, 0, "{out}{err}");
 }
 
+/// `targets check` with the configuration in `dir`.
+async fn check(dir: &Path, arguments: &[&str]) -> (String, String, i32) {
+    let mut command = breakdown();
+    command.args(["targets", "check"]).args(arguments);
+    run(credentials(&mut command, dir)).await
+}
+
+#[tokio::test]
+async fn whether_the_targets_hold_is_known_before_they_are_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (slack, pagerduty, receiver) =
+        (Slack::start().await, Pagerduty::start().await, Receiver::start().await);
+    let right = configuration(&slack, &pagerduty, &receiver);
+    fs::write(dir.path().join("breakdown.toml"), &right).unwrap();
+    fs::write(dir.path().join("routing-key"), TRIAGE).unwrap();
+
+    let (out, err, code) = check(dir.path(), &[]).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for told in
+        ["✓ chat", "breakdown in the workspace Acme", "✓ pager", "✓ audit", "not called", "within `serve`"]
+    {
+        assert!(out.contains(told), "{told}: {out}");
+    }
+    assert!(out.ends_with("\nall targets hold: 5\n"), "{out}");
+
+    slack.state.lock().unwrap().scopes = "im:write,channels:history".into();
+    pagerduty.way.fault("GET", Fault::status(503));
+    let (out, _, code) = check(dir.path(), &["--json"]).await;
+    assert_eq!(code, 1, "{out}");
+    let told: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| told.iter().find(|one| one["target"] == name).unwrap();
+    assert!(of("chat")["missing"][0].as_str().unwrap().starts_with("chat:write: "), "{out}");
+    assert_eq!(
+        (&of("chat")["ok"], &of("chat")["actions"]),
+        (&json!(false), &json!(["escalate_owner", "resolve"]))
+    );
+    assert!(of("pager")["error"].as_str().unwrap().contains("503"), "{out}");
+    assert_eq!(
+        (&of("audit")["ok"], &of("audit")["at"]["addresses"][0]["address"]),
+        (&json!(true), &json!("127.0.0.1"))
+    );
+    for secret in ["xoxb-1", TRIAGE, KEY] {
+        assert!(!out.contains(secret), "{out}");
+    }
+    // Nothing was done anywhere.
+    assert!(slack.texts().is_empty() && pagerduty.alerts().is_empty() && receiver.way.calls().is_empty());
+
+    let cannot = right.replacen("\"escalate_owner\"", "\"escalate\"", 1);
+    fs::write(dir.path().join("breakdown.toml"), cannot).unwrap();
+    let (_, err, code) = check(dir.path(), &[]).await;
+    assert!(code == 2 && err.contains("chat does not carry this action"), "{err}");
+}
+
 #[tokio::test]
 async fn a_mistake_is_said_before_anything_runs() {
     let dir = tempfile::tempdir().unwrap();

@@ -182,6 +182,33 @@ impl Routes {
     }
 }
 
+/// The kinds of action that can reach a target: those of the routes that name it, or of a target that is on none, those that no
+/// route takes in every project; and what takes them back.
+pub fn reaching(target: &dyn Target, routes: &[Route]) -> Vec<ActionKind> {
+    let on = |route: &&Route| route.targets.iter().any(|name| name == target.name());
+    let mut kinds: Vec<ActionKind> = Vec::new();
+    match routes.iter().any(|route| on(&route)) {
+        true => {
+            for kind in routes.iter().filter(on).map(|route| ActionKind::from(route.action.as_str())) {
+                if !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
+            }
+        }
+        false => {
+            let taken =
+                |kind: &str| routes.iter().any(|route| route.project.is_none() && route.action == kind);
+            let free =
+                ActionKind::KNOWN.iter().filter(|kind| !taken(kind)).map(|kind| ActionKind::from(*kind));
+            kinds.extend(free.filter(|kind| *kind != ActionKind::Resolve && target.carries(kind)));
+        }
+    }
+    if kinds.iter().any(ActionKind::leaves_open) && target.carries(&ActionKind::Resolve) {
+        kinds.push(ActionKind::Resolve);
+    }
+    kinds
+}
+
 /// Whether every route leads to targets that there are and that carry its action, and every target of the configuration is
 /// on one.
 pub(crate) fn check(routes: &[Route], targets: &[Arc<dyn Target>]) -> Result<(), ExecutorError> {

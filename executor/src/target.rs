@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use events::{Action, ActionKind, Unsent};
 
+use crate::Introduction;
+
 /// One action on its way to a target.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -81,6 +83,12 @@ pub trait Target: Send + Sync + 'static {
     /// What an attempt would send, for a dry run: nothing is touched, not even looked at. `Err`: why it would be refused.
     fn rehearse(&self, _attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         Ok(Vec::new())
+    }
+
+    /// Who we are there and what we may do, by a call that changes nothing and is made like every other; or why that cannot be known.
+    /// What is missing is told for these kinds of action.
+    async fn introduce(&self, _kinds: &[ActionKind]) -> Introduction {
+        Introduction::default()
     }
 
     /// Tries once.

@@ -1,4 +1,4 @@
-//! Google Calendar API v3, as much of it as meetings need, under [`BASE`]: `freeBusy`, and of events `insert`, `get`, `patch`
+//! Google Calendar API v3, as much of it as meetings need, under [`BASE`]: `freeBusy`, and of events `list`, `insert`, `get`, `patch`
 //! and `delete`; shapes, ids and refusals as Google's reference has them. Any bearer token will do, none will not.
 //!
 //! `primary` is there from the beginning; others are made with [`CalendarMock::add_calendar`], or `PUT /api/calendars/{id}`
@@ -25,7 +25,7 @@ use chrono::{DateTime, Utc};
 pub(crate) use error::Error;
 pub use event::Event;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     CalendarMock, Collection, Fault, body, fault,
@@ -128,7 +128,7 @@ pub(crate) fn router() -> Router<CalendarMock> {
     let event = "/calendars/{calendar}/events/{event}";
     Router::new()
         .route("/freeBusy", post(free_busy))
-        .route("/calendars/{calendar}/events", post(insert))
+        .route("/calendars/{calendar}/events", get(list).post(insert))
         .route(event, get(one).patch(patch).delete(delete))
         .fallback(async || Error::NOT_FOUND)
 }
@@ -214,6 +214,28 @@ async fn insert(
     parameters.check()?;
     let said = object(asked)?;
     work(&mock, &headers, Collection::Events, |google| google.insert(&calendar, said)).await.map(Json)
+}
+
+/// How a list is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing {
+    max_results: Option<usize>,
+}
+
+/// The first page, as the calendar's owner sees it.
+async fn list(
+    State(mock): State<CalendarMock>,
+    Path(id): Path<String>,
+    Query(listing): Query<Listing>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let listed = work(&mock, &headers, Collection::Events, |google| {
+        let events = google.calendar(&id)?.events.values().filter(|event| !event.is_cancelled());
+        let items: Vec<Event> = events.take(listing.max_results.unwrap_or(250).min(2500)).cloned().collect();
+        Ok(json!({ "kind": "calendar#events", "summary": id, "accessRole": "owner", "items": items }))
+    });
+    listed.await.map(Json)
 }
 
 async fn one(

@@ -9,6 +9,7 @@ pub(crate) mod pause;
 pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod tail;
+pub(crate) mod targets;
 pub(crate) mod topics;
 
 use std::{fs::File, io::Read, ops::ControlFlow, path::Path, time::Duration};

@@ -40,7 +40,7 @@ impl Place {
     }
 
     /// The proxy, where it is used: what http may reach stands on no other side of one.
-    fn proxied(&self) -> Option<&Url> {
+    pub(super) fn proxied(&self) -> Option<&Url> {
         self.proxy.as_ref().filter(|_| self.base.scheme() == "https")
     }
 
@@ -74,11 +74,18 @@ impl Place {
 }
 
 /// A client that reaches `place` and nothing else.
-pub(super) fn guarded(place: &Place, attempt_timeout: Duration) -> Result<Client, ExecutorError> {
+pub(super) fn guarded(
+    place: &Place,
+    attempt_timeout: Duration,
+) -> Result<(Client, Arc<Guard>), ExecutorError> {
     guarded_by(place, attempt_timeout, guard::system())
 }
 
-fn guarded_by(place: &Place, attempt_timeout: Duration, lookup: Lookup) -> Result<Client, ExecutorError> {
+fn guarded_by(
+    place: &Place,
+    attempt_timeout: Duration,
+    lookup: Lookup,
+) -> Result<(Client, Arc<Guard>), ExecutorError> {
     let host = |url: &Url| url.host_str().unwrap_or_default().to_owned();
     let mut hosts = vec![(host(&place.base), place.allowed()?)];
     let mut builder = builder(&place.base, attempt_timeout)?;
@@ -88,7 +95,8 @@ fn guarded_by(place: &Place, attempt_timeout: Duration, lookup: Lookup) -> Resul
             .map_err(|_| ExecutorError::Config("executor.proxy is no address of a proxy".into()))?;
         builder = builder.proxy(proxy);
     }
-    build(builder.dns_resolver(Arc::new(Guard::new(hosts, lookup))), &place.base)
+    let guard = Arc::new(Guard::new(hosts, lookup));
+    Ok((build(builder.dns_resolver(guard.clone()), &place.base)?, guard))
 }
 
 fn builder(base: &Url, attempt_timeout: Duration) -> Result<ClientBuilder, ExecutorError> {
@@ -174,7 +182,7 @@ mod tests {
             Box::pin(async move { Ok(addresses) })
         });
         let place = place(base, allow_private);
-        let client = guarded_by(&place, Duration::from_secs(5), lookup).expect("a client");
+        let (client, _) = guarded_by(&place, Duration::from_secs(5), lookup).expect("a client");
         match client.get(place.base).send().await {
             Ok(response) => Ok(response.status().as_u16()),
             Err(error) => Err(super::super::barred(&error)),
@@ -210,7 +218,7 @@ mod tests {
         let elsewhere = wiremock::ResponseTemplate::new(302).insert_header("location", "http://other.test/");
         wiremock::Mock::given(wiremock::matchers::any()).respond_with(elsewhere).mount(&server).await;
         let place = place(&server.uri(), false);
-        let client = guarded(&place, Duration::from_secs(5)).expect("a client");
+        let (client, _) = guarded(&place, Duration::from_secs(5)).expect("a client");
         let answer = client.get(place.base).send().await.expect("an answer");
         assert_eq!(answer.status(), 302);
         let other = client.get("http://other.test/").send().await.expect_err("barred");
@@ -221,7 +229,7 @@ mod tests {
     async fn a_proxy_is_used_where_it_is_configured() {
         let proxy = wiremock::MockServer::start().await;
         let place = Place { proxy: proxy.uri().parse().ok(), ..place("https://api.test/", false) };
-        let client = guarded(&place, Duration::from_secs(5)).expect("a client");
+        let (client, _) = guarded(&place, Duration::from_secs(5)).expect("a client");
         // It answers the CONNECT with 404: nothing was reached, but it was asked.
         let error = client.get(place.base).send().await.expect_err("no tunnel");
         assert!(error.is_connect() && super::super::barred(&error).is_none(), "{error:?}");

@@ -16,6 +16,11 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
 };
 
+use crate::Address;
+
+/// How many addresses of a host are told.
+const ADDRESSES_MAX: usize = 16;
+
 /// What an address is to whoever calls out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -156,6 +161,24 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(hosts: Vec<(String, Allowed)>, lookup: Lookup) -> Self {
         Self { hosts, lookup }
+    }
+
+    /// The addresses of a configured host, and which of them are refused. A host that is an address is its own.
+    pub(super) async fn look(&self, url: &Url) -> io::Result<Vec<Address>> {
+        let name = url.host_str().unwrap_or_default();
+        let known = self.hosts.iter().find(|(host, _)| host.eq_ignore_ascii_case(name));
+        let Some((host, allowed)) = known.cloned() else { return Ok(Vec::new()) };
+        let found = match literal(url) {
+            Some(address) => vec![address],
+            None => (self.lookup)(host).await?.iter().map(SocketAddr::ip).collect(),
+        };
+        let mut addresses: Vec<Address> = Vec::new();
+        for address in found.into_iter().take(ADDRESSES_MAX) {
+            if !addresses.iter().any(|known| known.address == address) {
+                addresses.push(Address { address, refused: !allowed.has(address) });
+            }
+        }
+        Ok(addresses)
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) use client::Place;
 pub use client::http_client;
 use eventlog::Clock;
 use events::Unsent;
-use guard::Barred;
+use guard::{Barred, Guard};
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode, Url,
     header::{DATE, HeaderMap, RETRY_AFTER},
@@ -19,7 +19,7 @@ use reqwest::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::{ExecutorError, Verdict, plain_text::one_line};
+use crate::{ExecutorError, Verdict, Whereabouts, plain_text::one_line};
 
 /// How much of an answer is read, in bytes, where it is one thing.
 pub(crate) const ONE: usize = 256 * 1024;
@@ -31,18 +31,23 @@ const UNSENT_MAX: usize = 16 * 1024;
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// How long the body of an answer that says "done" may take: it can only add the reference.
 const BODY_WITHIN: Duration = Duration::from_secs(1);
+/// How long a name may take to be resolved, where nothing is called yet.
+const LOOKED_UP_WITHIN: Duration = Duration::from_secs(5);
 /// The longest reference that is kept, in characters.
 const MAX_REFERENCE: usize = 256;
 
 /// One outside API: its address, and the one way to it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Api {
     /// The target's name, in reasons.
     pub(crate) name: &'static str,
     /// Host and port, and the key of the configuration that says so, in reasons. Nothing else of the address: it may be a secret.
     at: Arc<str>,
     base: Url,
+    /// Through which requests go.
+    proxy: Option<Url>,
     client: Client,
+    guard: Arc<Guard>,
     clock: Arc<dyn Clock>,
 }
 
@@ -54,8 +59,23 @@ impl Api {
         attempt_timeout: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ExecutorError> {
-        let client = client::guarded(place, attempt_timeout)?;
-        Ok(Self { name, at: place.told().into(), client, base: place.base.clone(), clock })
+        let (client, guard) = client::guarded(place, attempt_timeout)?;
+        let (base, proxy) = (place.base.clone(), place.proxied().cloned());
+        Ok(Self { name, at: place.told().into(), client, guard, base, proxy, clock })
+    }
+
+    /// Where requests go now.
+    pub(crate) async fn whereabouts(&self) -> Whereabouts {
+        let port = self.base.port_or_known_default().map_or(String::new(), |port| format!(":{port}"));
+        let host = format!("{}{port}", self.base.host_str().unwrap_or_default());
+        let proxied = self.proxy.is_some();
+        let looked = self.guard.look(self.proxy.as_ref().unwrap_or(&self.base));
+        let (addresses, unresolved) = match timeout(LOOKED_UP_WITHIN, looked).await {
+            Ok(Ok(addresses)) if !addresses.is_empty() => (addresses, None),
+            Ok(_) => (Vec::new(), Some("its name cannot be resolved")),
+            Err(_) => (Vec::new(), Some("its name is not resolved in time")),
+        };
+        Whereabouts { host, proxied, addresses, unresolved }
     }
 
     /// The base itself.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::meeting;
 use crate::{
-    Attempt, Config, ExecutorError, Target, Verdict,
+    Attempt, Config, ExecutorError, Introduction, Target, Verdict,
     http::{Api, PAGE, referring},
     plain_text::one_line,
 };
@@ -49,6 +49,15 @@ impl Calendar {
             }
         }
         book(meeting).await
+    }
+
+    /// The API has no accounts: that it lists what was booked is all that there is to know.
+    async fn introduced(&self) -> Result<Introduction, Verdict> {
+        let reply = self.api.send(self.api.request(Method::GET, self.api.url(&["meetings"]))).await?;
+        match reply.status().is_success() {
+            true => Ok(Introduction::default().may(["read meetings"])),
+            false => Err(reply.refused()),
+        }
     }
 
     async fn cancel(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
@@ -153,6 +162,10 @@ impl Target for Calendar {
             return Ok(meeting::resolved(action).map(one).into_iter().collect());
         }
         Ok(vec![self.api.unsent(Method::POST, meeting(action, attempt.asked_at)?)])
+    }
+
+    async fn introduce(&self, _: &[ActionKind]) -> Introduction {
+        Introduction::at(&self.api, self.introduced()).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

@@ -2,7 +2,7 @@
 
 use events::{ActionKind, Recipients};
 
-use super::{Kind, TargetConfig, github, jira, pagerduty, slack};
+use super::{Kind, TargetConfig, github, jira, meeting, pagerduty, slack};
 
 /// Why a target would refuse every action for somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,11 @@ impl TargetConfig {
             {
                 let or = format!(", or set targets.{name}.channel");
                 Some(lacks("slack", "has no default channel", &or))
+            }
+            Kind::Caldav(_) | Kind::Google(_)
+                if *kind == ActionKind::ScheduleUnblocker && meeting::is_without_calendar(to) =>
+            {
+                Some(lacks("calendar", "books only where all whom it concerns have one", ""))
             }
             Kind::Pagerduty(config) => match pagerduty::service(to, config.service.as_deref()) {
                 None => {
@@ -76,7 +81,13 @@ mod tests {
         let ann = json!({ "people": [{ "name": "ann" }] });
         let known = json!({ "people": [{ "name": "ann", "github": "ann", "jira": "5b", "slack": "U1", "pagerduty": "triage" }] });
         let team = json!({ "people": [{ "name": "ann" }], "team": { "name": "t", "slack": "C2", "pagerduty": "moon" } });
-        let cases: [(&Value, &str, &Value, Option<&str>); 17] = [
+        let google = json!({ "kind": "google-calendar", "token": token });
+        let met = json!({ "people": [{ "name": "ann", "calendar": "ann@x.test" }] });
+        let cases: [(&Value, &str, &Value, Option<&str>); 21] = [
+            (&google, "schedule_unblocker", &met, None),
+            (&google, "schedule_unblocker", &ann, Some("has no `calendar`")),
+            (&google, "schedule_unblocker", &team, Some("has no `calendar`")),
+            (&google, "resolve", &ann, None),
             (&gh, "assign_owner", &ann, Some("has no `github`")),
             (&gh, "assign_owner", &known, None),
             (&gh, "escalate_owner", &ann, None),

@@ -11,7 +11,8 @@ use reqwest::Method;
 use serde::Serialize;
 
 use crate::{
-    Attempt, Config, ExecutorError, Target, Verdict, http::Api, message::Message, plain_text::one_line,
+    Attempt, Config, ExecutorError, Introduction, Target, Verdict, http::Api, message::Message,
+    plain_text::one_line,
 };
 
 pub(crate) const NAME: &str = "notification";
@@ -26,6 +27,15 @@ impl Notification {
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, ExecutorError> {
         let place = config.calendar_place();
         Ok(Self { api: Api::new(NAME, &place, config.limits.attempt_timeout, clock)? })
+    }
+
+    /// The API has no accounts: that it lists what was said is all that there is to know.
+    async fn introduced(&self) -> Result<Introduction, Verdict> {
+        let reply = self.api.send(self.api.request(Method::GET, self.api.url(&["nudges"]))).await?;
+        match reply.status().is_success() {
+            true => Ok(Introduction::default().may(["read nudges"])),
+            false => Err(reply.refused()),
+        }
     }
 }
 
@@ -60,6 +70,10 @@ impl Target for Notification {
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         Ok(vec![self.api.unsent(Method::POST, nudge(&attempt.action)?)])
+    }
+
+    async fn introduce(&self, _: &[ActionKind]) -> Introduction {
+        Introduction::at(&self.api, self.introduced()).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

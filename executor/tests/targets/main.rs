@@ -7,6 +7,7 @@ mod every;
 mod fake;
 mod github;
 mod google;
+mod introductions;
 mod jira;
 mod pagerduty;
 mod routes;
@@ -50,11 +51,11 @@ fn clock() -> Arc<ManualClock> {
 
 /// The target that a table `[targets.NAME]` of the configuration opens.
 fn try_open(name: &str, said: Value, clock: &Arc<ManualClock>) -> Result<Arc<dyn Target>, ExecutorError> {
-    let target: TargetConfig = serde_json::from_value(said.clone()).expect("a table of a target");
+    let target: TargetConfig = serde_json::from_value(said).expect("a table of a target");
     let mut config = Config::new("http://127.0.0.1:9/api".parse().unwrap());
     config.limits.attempt_timeout = Duration::from_secs(2);
     // Whatever all of them carry but those that only book meetings.
-    let meets = ["google-calendar", "caldav"].contains(&said["kind"].as_str().unwrap_or_default());
+    let meets = ["caldav", "google-calendar"].contains(&target.kind());
     let action = if meets { "schedule_unblocker" } else { "escalate_owner" }.to_owned();
     let targets = vec![name.to_owned()];
     config.routes = vec![executor::Route {

@@ -11,6 +11,7 @@
 //!  backtest   `breakdown policy backtest` on them
 //!  recovery   `serve`, killed and started again with many events behind
 //!  restore    `serve`, started on the log of many open issues
+//!  targets    the executor with ten targets, one of which may hang
 //!  kept       what is on `issues`
 //!  resident   an idle `serve`: start to ready, resident memory
 //! ```
@@ -41,6 +42,7 @@ mod resident;
 mod restore;
 mod server;
 mod signature;
+mod targets;
 mod watched;
 mod wipe;
 
@@ -80,6 +82,8 @@ enum Command {
     Recovery(recovery::Args),
     /// Start `serve` on the log of many open issues
     Restore(restore::Args),
+    /// Let `serve` carry actions to ten targets, one of which may hang
+    Targets(targets::Args),
     /// Count the events on `issues`
     Kept(kept::Args),
     /// Fill an embedded log with weeks of events, and write two policies to try on them
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         Command::Append(args) => runtime(false).and_then(|on| on.block_on(append::run(args))),
         Command::Gateway(args) => runtime(false).and_then(|on| on.block_on(gateway_alone::run(args))),
         Command::Restore(args) => runtime(false).and_then(|on| on.block_on(restore::run(args))),
+        Command::Targets(args) => runtime(false).and_then(|on| on.block_on(targets::run(args))),
         Command::History(args) => runtime(false).and_then(|on| on.block_on(history::run(args))),
         // One thread: what makes the load shall cost little itself.
         Command::Load(args) => runtime(true).and_then(|on| on.block_on(load::run(args))),

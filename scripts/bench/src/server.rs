@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(2);
 
-/// The `serve` of receivers and gateway that a bench starts.
+/// The `serve` that a bench starts.
 #[derive(clap::Args)]
 pub(crate) struct Program {
     #[command(flatten)]
@@ -41,13 +41,18 @@ impl Program {
         Ok(tempfile::Builder::new().prefix("serve-").tempdir_in(&self.work_dir)?)
     }
 
-    /// Starts it there.
+    /// Starts receivers and gateway there.
     pub(crate) async fn start(&self, dir: &Path) -> Result<Server> {
+        self.start_roles(dir, "webhooks,gateway").await
+    }
+
+    /// Starts these roles there.
+    pub(crate) async fn start_roles(&self, dir: &Path, roles: &str) -> Result<Server> {
         let program =
             self.program.canonicalize().map_err(|error| format!("no {}: {error}", self.program.display()))?;
         // The receivers' spool wants a directory on a broker, too.
         let mut arguments = self.log.flags()?;
-        arguments.extend(["--roles".into(), "webhooks,gateway".into()]);
+        arguments.extend(["--roles".into(), roles.into()]);
         arguments.extend(["--policy".into(), self.policy.canonicalize()?.into()]);
         Server::start(&program, dir, &arguments).await
     }

@@ -8,6 +8,7 @@
 
 mod config;
 mod ical;
+mod introduction;
 mod request;
 mod response;
 
@@ -28,7 +29,7 @@ use super::{
     meeting::{self, Period, Turns, Wanted},
 };
 use crate::{
-    Attempt, ExecutorError, Target, Verdict,
+    Attempt, ExecutorError, Introduction, Target, Verdict,
     http::{Api, Reply},
     plain_text::one_line,
 };
@@ -211,6 +212,10 @@ impl Target for Caldav {
         let mut unsent: Vec<Unsent> = asked.collect();
         unsent.push(self.api.unsent(Method::PUT, self.put(&wanted, attempt, Vec::new())?));
         Ok(unsent)
+    }
+
+    async fn introduce(&self, kinds: &[ActionKind]) -> Introduction {
+        Introduction::at(&self.api, self.introduced(kinds)).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

@@ -6,6 +6,7 @@
 //! One action a second and repository: GitHub wants what it makes known to people a second apart.
 
 mod config;
+mod introduction;
 mod request;
 mod response;
 mod token;
@@ -27,7 +28,7 @@ use self::{
 };
 use super::Opening;
 use crate::{
-    Attempt, ExecutorError, Target, Verdict,
+    Attempt, ExecutorError, Introduction, Target, Verdict,
     http::{Api, ONE, PAGE, Reply},
 };
 
@@ -231,6 +232,10 @@ impl Target for Github {
             unsent.push(self.api.unsent(Method::POST, json!({ "body": body })));
         }
         Ok(unsent)
+    }
+
+    async fn introduce(&self, _: &[ActionKind]) -> Introduction {
+        Introduction::at(&self.api, self.introduced()).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

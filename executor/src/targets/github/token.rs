@@ -31,7 +31,7 @@ pub(super) enum Token {
 
 pub(super) struct App {
     id: String,
-    installation: String,
+    pub(super) installation: String,
     key: RsaKey,
     /// The installation's token and its end.
     held: Mutex<Option<(SecretString, DateTime<Utc>)>>,
@@ -52,7 +52,7 @@ impl App {
     }
 
     /// The JWT with which the App speaks for itself.
-    fn jwt(&self, now: DateTime<Utc>) -> Option<SecretString> {
+    pub(super) fn jwt(&self, now: DateTime<Utc>) -> Option<SecretString> {
         let claims = json!({
             "iat": (now - BACKDATED).timestamp(), "exp": (now + HOLDS).timestamp(), "iss": self.id,
         });

@@ -5,6 +5,7 @@
 //! meanwhile, by a person too, is not made again. A calendar that Google does not answer for is not free.
 
 mod config;
+mod introduction;
 mod request;
 mod response;
 mod token;
@@ -25,7 +26,7 @@ use super::{
     meeting::{self, Period, Turns, Wanted},
 };
 use crate::{
-    Attempt, ExecutorError, Target, Verdict,
+    Attempt, ExecutorError, Introduction, Target, Verdict,
     http::{Api, ONE, PAGE, Reply},
 };
 
@@ -200,6 +201,10 @@ impl Target for Google {
         let wanted = self.wanted(attempt)?;
         let event = request::event(&wanted, &action.event_id, wanted.start(Vec::new())?);
         Ok(vec![self.api.unsent(Method::POST, request::query(&wanted)), self.api.unsent(Method::POST, event)])
+    }
+
+    async fn introduce(&self, kinds: &[ActionKind]) -> Introduction {
+        Introduction::at(&self.api, self.introduced(kinds)).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

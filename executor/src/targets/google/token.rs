@@ -13,6 +13,7 @@ use super::{Config, Opening};
 use crate::{
     ExecutorError, Verdict,
     http::{Api, ONE},
+    introduction::told,
     jwt::RsaKey,
 };
 
@@ -111,6 +112,17 @@ impl Account {
         let api = opening.api("service_account", &file.token_uri, config.allow_private)?;
         let (email, key_id, subject) = (file.client_email, file.private_key_id, config.subject.clone());
         Ok(Self { api, email, key_id, key, subject, held: Mutex::new(None) })
+    }
+
+    /// Whom Google takes us for.
+    pub(super) fn who(&self) -> String {
+        let email = told(&self.email);
+        self.subject.as_ref().map_or(email.clone(), |subject| format!("{email} as {}", told(subject)))
+    }
+
+    /// Whether it acts as a user of the domain.
+    pub(super) fn is_delegated(&self) -> bool {
+        self.subject.is_some()
     }
 
     async fn issue(&self, now: DateTime<Utc>) -> Result<Issued, Verdict> {

@@ -5,6 +5,7 @@
 //! after a crash or a redrive, finds its own.
 
 mod config;
+mod introduction;
 mod request;
 mod response;
 
@@ -22,7 +23,7 @@ use self::{
 };
 use super::Opening;
 use crate::{
-    Attempt, ExecutorError, Target, Verdict,
+    Attempt, ExecutorError, Introduction, Target, Verdict,
     http::{Api, ONE, PAGE, Reply},
 };
 
@@ -70,14 +71,16 @@ impl Jira {
         Verdict::Reject { reason: format!("{}: {reason}", self.api.name) }
     }
 
-    fn url(&self, key: &str, rest: &[&str]) -> Url {
+    fn rest(&self, rest: &[&str]) -> Url {
         let version = match self.config.edition {
             Edition::Cloud => "3",
             Edition::DataCenter => "2",
         };
-        let mut path = vec!["rest", "api", version, "issue", key];
-        path.extend(rest);
-        self.api.url(&path)
+        self.api.url(&[&["rest", "api", version], rest].concat())
+    }
+
+    fn url(&self, key: &str, rest: &[&str]) -> Url {
+        self.rest(&[&["issue", key], rest].concat())
     }
 
     /// A reply that is no success is a verdict.
@@ -242,6 +245,10 @@ impl Target for Jira {
             unsent.push(self.api.unsent(Method::POST, json!({ "body": body })));
         }
         Ok(unsent)
+    }
+
+    async fn introduce(&self, kinds: &[ActionKind]) -> Introduction {
+        Introduction::at(&self.api, self.introduced(kinds)).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

@@ -169,8 +169,17 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     one_line(&names.collect::<Vec<_>>().join(", "), NAMES_MAX)
 }
 
+fn said(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.trim().is_empty())
+}
+
+/// Whether nobody can be met: somebody has no calendar, or there is none at all.
+pub(super) fn is_without_calendar(to: &Recipients) -> bool {
+    let team = to.team.as_ref().is_some_and(|team| said(&team.calendar).is_some());
+    to.people.iter().any(|person| said(&person.calendar).is_none()) || (to.people.is_empty() && !team)
+}
+
 fn guests(to: Recipients) -> Result<Vec<Guest>, String> {
-    let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
     let (mut guests, mut without, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
     for person in to.people {
         let name = one_line(&person.name, 128);

@@ -4,6 +4,7 @@
 //! resolved already stays so. A trigger that is repeated after somebody resolved the alert by hand opens another.
 
 mod config;
+mod introduction;
 mod request;
 mod response;
 
@@ -17,7 +18,7 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Opening;
-use crate::{Attempt, ExecutorError, Target, Verdict, http::Api};
+use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
 
 /// Why there is no event.
 const NO_EVENT: &str = "this action is no event";
@@ -71,6 +72,10 @@ impl Target for Pagerduty {
         let (_, dedup_key) = self.addressed(&attempt.action)?;
         let event = request::event(&attempt.action, "…", dedup_key).ok_or(NO_EVENT)?;
         Ok(vec![self.api.unsent(Method::POST, event)])
+    }
+
+    async fn introduce(&self, _: &[ActionKind]) -> Introduction {
+        Introduction::at(&self.api, self.introduced()).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

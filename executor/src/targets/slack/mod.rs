@@ -8,6 +8,7 @@
 //! One message a second and channel, as Slack asks.
 
 mod config;
+mod introduction;
 mod request;
 mod response;
 
@@ -26,7 +27,7 @@ use self::{
     response::Answer,
 };
 use super::Opening;
-use crate::{Attempt, ExecutorError, Target, Verdict, http::Api};
+use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
 
 /// Pages of history that are looked through.
 const PAGES_MAX: usize = 10;
@@ -72,7 +73,11 @@ impl Slack {
     }
 
     async fn call(&self, token: &SecretString, request: RequestBuilder) -> Result<Answer, Verdict> {
-        response::answer(self.api.send(request.bearer_auth(token.expose_secret())).await?).await
+        response::answer(self.api.send(self.signed(token, request)).await?).await
+    }
+
+    fn signed(&self, token: &SecretString, request: RequestBuilder) -> RequestBuilder {
+        request.bearer_auth(token.expose_secret())
     }
 
     /// The channel's id: of a member that of the conversation with them.
@@ -185,6 +190,10 @@ impl Target for Slack {
             [] => Err(NOBODY.to_owned()),
             addresses => Ok(addresses.iter().map(|address| post(Some(address.id()))).collect()),
         }
+    }
+
+    async fn introduce(&self, kinds: &[ActionKind]) -> Introduction {
+        Introduction::at(&self.api, self.introduced(kinds)).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

@@ -20,6 +20,12 @@ pub(super) struct Answer {
     /// `chat.postMessage`: the message's name within its channel.
     #[serde(default)]
     pub(super) ts: Option<String>,
+    /// `auth.test`: who we are.
+    #[serde(default)]
+    pub(super) user: Option<String>,
+    /// `auth.test`: where.
+    #[serde(default)]
+    pub(super) team: Option<String>,
     #[serde(default)]
     pub(super) messages: Vec<Posted>,
     #[serde(default)]

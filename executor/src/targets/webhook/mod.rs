@@ -19,7 +19,7 @@ use reqwest::{Method, header::CONTENT_TYPE};
 
 use self::request::{Key, Payload};
 use super::Opening;
-use crate::{Attempt, ExecutorError, Target, Verdict, http::Api};
+use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
 
 /// Tells one endpoint.
 pub(crate) struct Webhook {
@@ -58,6 +58,14 @@ impl Target for Webhook {
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         Ok(vec![self.api.unsent(Method::POST, Payload::new(&attempt.action, attempt.asked_at))])
+    }
+
+    /// Whatever is sent there is a webhook to whoever takes it: nothing is.
+    async fn introduce(&self, _: &[ActionKind]) -> Introduction {
+        let known = Introduction::default()
+            .may((self.keys.len() > 1).then_some("sign with two secrets, old and new"))
+            .note("the endpoint was not called: every call would be a webhook to it");
+        Introduction::at(&self.api, async { Ok(known) }).await
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {

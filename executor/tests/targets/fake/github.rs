@@ -33,6 +33,10 @@ pub struct Site {
     /// Tokens and their end.
     pub tokens: BTreeMap<String, Option<DateTime<Utc>>>,
     pub issued: usize,
+    /// What a classic token may do; a fine-grained one does not tell.
+    pub scopes: Option<String>,
+    /// What the installation may do to issues.
+    pub issues_permission: String,
     /// Who may push.
     pub pushers: Vec<String>,
     /// `owner/repo/number`.
@@ -53,6 +57,8 @@ impl Github {
             clock,
             tokens: [("ghp_1".to_owned(), None)].into(),
             issued: 0,
+            scopes: Some("notifications, repo".into()),
+            issues_permission: "write".into(),
             pushers: vec!["Alice".into(), "bo".into()],
             issues: [("o/r/1".to_owned(), Issue::default())].into(),
         }));
@@ -61,6 +67,9 @@ impl Github {
             .route("/repos/{owner}/{repo}/issues/{number}/labels", post(label))
             .route("/repos/{owner}/{repo}/issues/{number}/labels/{name}", delete(unlabel))
             .route("/repos/{owner}/{repo}/issues/{number}/comments", get(comments).post(comment))
+            .route("/user", get(user))
+            .route("/app", get(app))
+            .route("/app/installations/{id}", get(installed))
             .route("/app/installations/{id}/access_tokens", post(installation))
             .with_state(state.clone());
         let way = Way::default();
@@ -211,6 +220,42 @@ async fn installation(State(state): Shared, Path(id): Path<String>, headers: Hea
     state.tokens.insert(token.clone(), Some(until));
     let body = json!({ "token": token, "expires_at": until, "permissions": { "issues": "write" } });
     (StatusCode::CREATED, Json(body))
+}
+
+async fn user(State(state): Shared, headers: HeaderMap) -> (HeaderMap, Answer) {
+    let state = state.lock().unwrap();
+    let mut head = HeaderMap::new();
+    if let Some(refused) = state.refuses(&headers) {
+        return (head, refused);
+    }
+    if let Some(scopes) = &state.scopes {
+        head.insert("x-oauth-scopes", scopes.parse().unwrap());
+    }
+    (head, (StatusCode::OK, Json(json!({ "login": "breakdown-bot", "id": 1, "type": "User" }))))
+}
+
+async fn app(State(state): Shared, headers: HeaderMap) -> Answer {
+    let now = state.lock().unwrap().clock.now();
+    match proves(bearer(&headers).unwrap_or_default(), now) {
+        true => (StatusCode::OK, Json(json!({ "id": 1, "slug": "breakdown", "name": "Breakdown" }))),
+        false => problem(401, "A JSON web token could not be decoded"),
+    }
+}
+
+async fn installed(State(state): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let state = state.lock().unwrap();
+    match proves(bearer(&headers).unwrap_or_default(), state.clock.now()) {
+        true if id == "42" => {
+            let permissions = json!({ "issues": state.issues_permission, "metadata": "read" });
+            let body = json!({
+                "id": 42, "account": { "login": "acme", "type": "Organization" }, "permissions": permissions,
+                "repository_selection": "selected", "suspended_at": null,
+            });
+            (StatusCode::OK, Json(body))
+        }
+        true => problem(404, "Not Found"),
+        false => problem(401, "A JSON web token could not be decoded"),
+    }
 }
 
 /// Whether a JWT is the App's, and holds.

@@ -28,6 +28,8 @@ pub struct Site {
     cloud: bool,
     pub authorization: String,
     pub users: Vec<String>,
+    /// Permissions that our account has in no project.
+    pub denied: Vec<String>,
     pub issues: BTreeMap<String, Issue>,
 }
 
@@ -48,6 +50,7 @@ impl Jira {
         let state = Arc::new(Mutex::new(Site {
             cloud,
             authorization,
+            denied: Vec::new(),
             users: vec!["5b10a2844c20165700ede21g".into(), "bo".into()],
             issues: [("OPS-7".to_owned(), issue)].into(),
         }));
@@ -57,6 +60,8 @@ impl Jira {
             .route(&format!("{issue}/assignee"), put(assign))
             .route(&format!("{issue}/comment"), get(comments).post(comment))
             .route(&format!("{issue}/transitions"), get(transitions).post(transition))
+            .route("/rest/api/{version}/myself", get(myself))
+            .route("/rest/api/{version}/mypermissions", get(permissions))
             .with_state(state.clone());
         let way = Way::default();
         let base = way.serve(router).await;
@@ -93,6 +98,42 @@ impl Site {
         let missing = "Issue does not exist or you do not have permission to see it.";
         self.issues.get_mut(key).ok_or_else(|| problem(404, missing).into())
     }
+}
+
+impl Site {
+    fn refuses(&self, version: &str, headers: &HeaderMap) -> Option<Response> {
+        assert_eq!(version, if self.cloud { "3" } else { "2" });
+        let known = headers.get("authorization").is_some_and(|said| *said == self.authorization);
+        (!known).then(|| problem(401, "Client must be authenticated to access this resource."))
+    }
+}
+
+async fn myself(State(state): Shared, Path(version): Path<String>, headers: HeaderMap) -> Response {
+    let state = state.lock().unwrap();
+    if let Some(refused) = state.refuses(&version, &headers) {
+        return refused;
+    }
+    let mut me = json!({ "displayName": "Breakdown", "active": true, "timeZone": "Europe/Berlin" });
+    me[if state.cloud { "accountId" } else { "name" }] = json!("5b-bot");
+    Json(me).into_response()
+}
+
+async fn permissions(
+    State(state): Shared,
+    Path(version): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let state = state.lock().unwrap();
+    if let Some(refused) = state.refuses(&version, &headers) {
+        return refused;
+    }
+    let of = |key: &str| {
+        let have = !state.denied.iter().any(|denied| denied == key);
+        (key.to_owned(), json!({ "key": key, "type": "PROJECT", "havePermission": have }))
+    };
+    let permissions: serde_json::Map<_, _> = query["permissions"].split(',').map(of).collect();
+    Json(json!({ "permissions": permissions })).into_response()
 }
 
 macro_rules! issue {

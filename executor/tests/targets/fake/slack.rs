@@ -25,6 +25,7 @@ pub struct Slack {
 
 pub struct Workspace {
     pub token: String,
+    pub scopes: String,
     /// What its clock shows, in seconds since 1970.
     pub now: i64,
     pub channels: Vec<String>,
@@ -39,6 +40,7 @@ impl Slack {
     pub async fn start() -> Self {
         let state = Arc::new(Mutex::new(Workspace {
             token: "xoxb-1".into(),
+            scopes: "chat:write,im:write,channels:history,im:history".into(),
             now: 1_772_445_600,
             channels: vec!["C0TRIAGE".into(), "C0ALL".into()],
             members: [("U0ALICE", "D0ALICE"), ("U0BO", "D0BO")].map(|(m, d)| (m.into(), d.into())).into(),
@@ -47,6 +49,7 @@ impl Slack {
         }));
         let router = Router::new()
             .route("/api/chat.postMessage", post(post_message))
+            .route("/api/auth.test", post(test))
             .route("/api/conversations.history", get(history))
             .route("/api/conversations.open", post(open))
             .route("/services/T0/B0/secret", post(hook))
@@ -81,6 +84,20 @@ impl Workspace {
     fn has(&self, channel: &str) -> bool {
         self.channels.iter().any(|c| c == channel) || self.members.values().any(|c| c == channel)
     }
+}
+
+async fn test(State(state): Shared, headers: HeaderMap) -> (HeaderMap, Json<Value>) {
+    let state = state.lock().unwrap();
+    let mut head = HeaderMap::new();
+    if let Some(no) = state.refuses(&headers) {
+        return (head, no);
+    }
+    head.insert("x-oauth-scopes", state.scopes.parse().unwrap());
+    let who = json!({
+        "ok": true, "url": "https://acme.slack.com/", "team": "Acme", "user": "breakdown",
+        "team_id": "T0ACME", "user_id": "U0BOT", "bot_id": "B0BOT",
+    });
+    (head, Json(who))
 }
 
 async fn post_message(State(state): Shared, headers: HeaderMap, Json(message): Json<Value>) -> Json<Value> {

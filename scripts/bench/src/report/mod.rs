@@ -5,6 +5,7 @@ mod cost;
 mod peers;
 mod recovery;
 mod results;
+mod targets;
 
 use std::{fmt::Write, path::PathBuf};
 
@@ -30,6 +31,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
         peers::write(&results, &mut out)?;
     }
     recovery::write(&results, &mut out)?;
+    if results.has("targets/answers") {
+        targets::write(&results, &mut out)?;
+    }
     if results.has("cost/before") {
         cost::write(&results, &mut out)?;
     }
