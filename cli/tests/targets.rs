@@ -164,14 +164,14 @@ async fn a_team_is_reached_as_the_policy_knows_it_until_the_issue_closes() {
     let alert = || pagerduty.alerts().remove(0);
     assert_eq!((alert().0.0.as_str(), alert().1.status), (TRIAGE, "triggered"));
 
-    // The third action within an hour is one too many; what takes back is not.
-    for minute in 1..=2 {
+    // The third nudge within an hour is one too many; pages are counted by themselves, and what takes back is not counted.
+    for minute in 1..=3 {
         event(of("issue_commented", &format!("2026-02-03T08:0{minute}:00Z"))).await;
     }
-    let mut closed = of("issue_closed", "2026-02-03T08:03:00Z");
+    let mut closed = of("issue_closed", "2026-02-03T08:04:00Z");
     closed["state"] = json!("closed");
     event(closed).await;
-    let outcomes = outcomes(3).await;
+    let outcomes = outcomes(4).await;
     let kinds: Vec<&str> = outcomes.iter().map(|outcome| outcome["action"].as_str().unwrap()).collect();
     assert!(kinds.contains(&"resolve") && kinds.contains(&"post_nudge"), "{outcomes:?}");
     assert!(outcomes.iter().all(|outcome| outcome["ack"] == true), "{outcomes:?}");
@@ -191,7 +191,7 @@ async fn a_team_is_reached_as_the_policy_knows_it_until_the_issue_closes() {
     assert_eq!(code, 0, "{err}");
     let known: Value = serde_json::from_str(&out).unwrap();
     let acted = &known["state"]["acted"];
-    assert_eq!((&acted["count"], &acted["capped"]), (&json!(2), &json!(1)), "{known}");
+    assert_eq!((&acted["count"], &acted["escalated"], &acted["capped"]), (&json!(2), &json!(1), &json!(1)), "{known}");
     assert_eq!(known["state"].get("to_resolve"), None, "nothing is left open");
     let metrics =
         client().get(format!("{}/metrics", serve.admin)).send().await.unwrap().text().await.unwrap();

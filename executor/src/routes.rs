@@ -95,7 +95,7 @@ impl Routes {
             };
             named.extend(legs.iter().chain(otherwise).map(|leg| alone[*leg].name));
             let names: Vec<&'static str> = legs.iter().map(|leg| alone[*leg].name).collect();
-            let stack = stack::fan_out(stacks(&legs), stacks(otherwise));
+            let stack = stack::fan_out(stacks(&legs), stacks(otherwise), Arc::clone(clock));
             Carrier { name: names.join("+").leak(), stack, legs, route: Some(route) }
         };
         let places = |names: &[String]| -> Vec<usize> {

@@ -118,6 +118,9 @@ pub(crate) struct PendingEntry {
 pub(crate) struct Leg {
     /// Whether nothing more is to be done there.
     pub(crate) ended: bool,
+    /// When it wants to be asked again, at the earliest, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) not_before: Option<DateTime<Utc>>,
     #[serde(flatten)]
     pub(crate) carried: Carried,
 }

@@ -2,7 +2,7 @@
 //!
 //! | `by` | what was done |
 //! |---|---|
-//! | `comment` | a new comment whose first line is one of the configured words |
+//! | `comment` | a new comment whose first line is one of the configured words; on GitHub of an owner, member or collaborator, or of an assignee: in a public repository everybody may comment |
 //! | `assignment` | somebody took the issue: who did it is among those whom it assigned |
 //! | `status` | the issue moved on: closed, or in Jira a status of the category *in progress* or *done* |
 //! | `pagerduty` | the page was acknowledged (`pagerduty/`) |

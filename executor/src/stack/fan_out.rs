@@ -1,31 +1,34 @@
 //! One action, several targets, at the same time: each in its own stack, so none waits for another. What has ended stays
-//! ended: another attempt of the action goes to those targets only that want to be asked again.
+//! ended: another attempt of the action goes to those targets only that want to be asked again, and to none of them before the
+//! time that it named: one that wants to be left alone for an hour holds up no pager.
 //!
 //! Where one has refused, people are told by other targets: they get a nudge that is made of the action, with an id of its own
 //! that is always the same.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
+use eventlog::Clock;
 use events::{Action, ActionKind, Carried, id};
 use futures::{FutureExt, future::join_all};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use super::{Call, Report, Stack};
-use crate::{Attempt, Verdict, state::Leg};
+use crate::{Attempt, Verdict, conclude::delta, state::Leg};
 
 /// Targets in their stacks, by their names.
 pub(crate) type Legs = Vec<(&'static str, Stack)>;
 
 /// `legs` as one; `otherwise` are told where one of them has refused.
-pub(crate) fn fan_out(legs: Legs, otherwise: Legs) -> Stack {
+pub(crate) fn fan_out(legs: Legs, otherwise: Legs, clock: Arc<dyn Clock>) -> Stack {
     BoxCloneSyncService::new(service_fn(move |call: Call| {
-        let (legs, otherwise) = (legs.clone(), otherwise.clone());
+        let (legs, otherwise, clock) = (legs.clone(), otherwise.clone(), Arc::clone(&clock));
         async move {
-            let mut runs = all(legs, &call).await;
+            let mut runs = all(legs, &call, &*clock).await;
             if runs.iter().any(|(leg, _)| leg.ended && !leg.carried.ack) {
                 let attempt =
                     Attempt { action: Arc::new(nudge(&call.attempt.action)), ..call.attempt.clone() };
-                runs.extend(all(otherwise, &Call { attempt, ..call }).await);
+                runs.extend(all(otherwise, &Call { attempt, ..call }, &*clock).await);
             }
             Ok::<_, Infallible>(together(runs))
         }
@@ -33,8 +36,8 @@ pub(crate) fn fan_out(legs: Legs, otherwise: Legs) -> Stack {
     }))
 }
 
-async fn all(legs: Legs, call: &Call) -> Vec<(Leg, Option<Report>)> {
-    join_all(legs.into_iter().map(|(name, stack)| run(name, stack, call))).await
+async fn all(legs: Legs, call: &Call, clock: &dyn Clock) -> Vec<(Leg, Option<Report>)> {
+    join_all(legs.into_iter().map(|(name, stack)| run(name, stack, call, clock))).await
 }
 
 /// What people are told of an action that was refused. Why is not in it: that may be another reason the next time, and the
@@ -60,10 +63,17 @@ fn nudge(action: &Action) -> Action {
 }
 
 /// What came of one leg: itself, and its report where it was called.
-async fn run(name: &'static str, stack: Stack, call: &Call) -> (Leg, Option<Report>) {
+async fn run(name: &'static str, stack: Stack, call: &Call, clock: &dyn Clock) -> (Leg, Option<Report>) {
     let before = call.legs.iter().find(|leg| leg.carried.by == name);
     if let Some(leg) = before.filter(|leg| leg.ended) {
         return (leg.clone(), None);
+    }
+    if let Some(leg) = before
+        && let Some(after) = leg.not_before.and_then(|at| left(at, clock.now()))
+    {
+        let reason = leg.carried.error.clone().unwrap_or_default();
+        let verdict = Verdict::Retry { after: Some(after), reason };
+        return (leg.clone(), Some(Report { verdict, made: 0, held_back: None, legs: Vec::new() }));
     }
     let report = called(stack, Call { made: 0, legs: Vec::new(), ..call.clone() }).await;
     let (ack, error, reference) = match &report.verdict {
@@ -72,7 +82,17 @@ async fn run(name: &'static str, stack: Stack, call: &Call) -> (Leg, Option<Repo
     };
     let attempts = before.map_or(0, |leg| leg.carried.attempts).saturating_add(report.made);
     let carried = Carried { by: name.to_owned(), ack, attempts, error, reference, unsent: Vec::new() };
-    (Leg { ended: !matches!(report.verdict, Verdict::Retry { .. }), carried }, Some(report))
+    let not_before = match report.verdict {
+        Verdict::Retry { after, .. } => after.and_then(|after| clock.now().checked_add_signed(delta(after))),
+        _ => None,
+    };
+    let ended = !matches!(report.verdict, Verdict::Retry { .. });
+    (Leg { ended, not_before, carried }, Some(report))
+}
+
+/// How long it is until `at`; `None` when that is over.
+fn left(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
+    (at - now).to_std().ok().filter(|left| !left.is_zero())
 }
 
 /// One leg's call; called off while it waits for a permit, it does not begin.
@@ -86,8 +106,8 @@ async fn called(mut stack: Stack, call: Call) -> Report {
     report
 }
 
-/// All legs as one report: to be tried again while one of them is, at the earliest when all of those want to be asked; done
-/// when all are done.
+/// All legs as one report: to be tried again while one of them is, at the earliest when the first of those wants to be asked;
+/// done when all are done.
 fn together(runs: Vec<(Leg, Option<Report>)>) -> Report {
     let made = runs.iter().filter_map(|(_, report)| report.as_ref()).map(|report| report.made).sum();
     let open: Vec<&Report> =
@@ -95,11 +115,12 @@ fn together(runs: Vec<(Leg, Option<Report>)>) -> Report {
     let held: Vec<Duration> = open.iter().filter_map(|report| report.held_back).collect();
     // Where one was called and failed, it is its wait that counts, not a breaker's.
     let held_back = if held.len() == open.len() { held.into_iter().min() } else { None };
-    let after = open.iter().filter_map(|report| match &report.verdict {
+    let after = open.iter().map(|report| match &report.verdict {
         Verdict::Retry { after, .. } => *after,
         _ => None,
     });
-    let after = after.max();
+    // None is less than any time: it wants to be asked whenever we like.
+    let after = after.min().flatten();
     let errors = |wanted: fn(&Leg) -> bool| {
         let of = runs.iter().map(|(leg, _)| leg).filter(|leg| wanted(leg));
         of.filter_map(|leg| leg.carried.error.clone()).collect::<Vec<_>>().join("; ")

@@ -7,7 +7,9 @@ const ID_MAX: usize = 64;
 
 /// The marker of an action. An id that could mean something where it is written stands as its hash.
 ///
-/// Nobody can leave one before us: an id derives from a delivery's, which only we and the tracker know.
+/// An action that follows from a delivery has an id that only we and the tracker can know beforehand. One that a timer makes derives from
+/// the issue, the rule's id and the moment: whoever knows these and may comment can leave its marker before us, and our comment is
+/// then taken for made (docs/operations.md, "What is not promised").
 pub(crate) fn marker(action_id: &str) -> String {
     let plain = action_id.len() <= ID_MAX
         && action_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')

@@ -132,6 +132,54 @@ async fn a_target_that_is_down_is_asked_again_alone_also_after_a_restart() {
     assert_eq!((attempts, team.posted()), (vec![1, 4], 1), "nobody twice");
 }
 
+/// The pager comes back within seconds; that the chat wants half an hour of peace is none of its business.
+#[tokio::test]
+async fn a_target_that_wants_to_be_left_alone_holds_up_no_other() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["slack", "pager"])]).await;
+    team.start();
+    team.slack.way.fault("services", Fault::status(429).header("retry-after", 1800));
+    for _ in 0..3 {
+        team.pagerduty.way.fault("enqueue", Fault::status(503));
+    }
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    let due = team.world.parked_until("a-1").await;
+    let wait = (due - team.world.clock.now()).num_seconds() + 1;
+    assert!(wait < 60, "{wait} s");
+    team.world.advance(wait);
+    let outcome = team.world.outcome().await;
+    // In half an hour it would be too late for the chat.
+    let carried: Vec<(&str, bool, u32)> =
+        outcome.carried.iter().map(|carried| (&*carried.by, carried.ack, carried.attempts)).collect();
+    assert_eq!(carried, [("slack", false, 1), ("pager", true, 4)], "{outcome:?}");
+    assert_eq!((team.pagerduty.alerts().len(), team.posted(), outcome.ack), (1, 0, false));
+}
+
+#[tokio::test]
+async fn a_target_that_named_a_time_is_not_asked_before_it() {
+    let mut team = Team::new(vec![route(None, "escalate_owner", &["slack", "pager"])]).await;
+    team.start();
+    team.slack.way.fault("services", Fault::status(429).header("retry-after", 300));
+    for _ in 0..3 {
+        team.pagerduty.way.fault("enqueue", Fault::status(503));
+    }
+    team.world.publish(&action("a-1", "escalate_owner")).await;
+    let asked_again_at = team.world.clock.now() + chrono::TimeDelta::seconds(300);
+    let due = team.world.parked_until("a-1").await;
+    team.world.advance((due - team.world.clock.now()).num_seconds() + 1);
+    team.world.until("the pager has it", || team.pagerduty.alerts().len() == 1).await;
+    let due = loop {
+        let due = team.world.parked_until("a-1").await;
+        if due >= asked_again_at {
+            break due;
+        }
+    };
+    assert_eq!(team.slack.way.calls().len(), 1);
+    team.world.advance((due - team.world.clock.now()).num_seconds() + 1);
+    let outcome = team.world.outcome().await;
+    assert!(outcome.ack, "{outcome:?}");
+    assert_eq!((team.pagerduty.alerts().len(), team.posted()), (1, 1));
+}
+
 #[tokio::test]
 async fn what_one_target_refuses_the_other_does_all_the_same() {
     let mut team = Team::new(vec![route(None, "escalate_owner", &["slack", "pager"])]).await;

@@ -1,6 +1,7 @@
 //! How many actions are made for one issue in an hour.
 
 use chrono::TimeDelta;
+use events::ActionKind;
 
 use super::{Note, Subject, Work};
 use crate::{Acted, Rule};
@@ -12,9 +13,13 @@ impl Work<'_> {
     pub(super) fn may_act(&mut self, subject: &mut Subject<'_>, rule: &Rule, index: usize) -> bool {
         let now = self.now;
         let running = subject.issue.acted.filter(|acted| now < acted.since + HOUR);
-        let acted = subject.issue.acted.insert(running.unwrap_or(Acted { since: now, count: 0, capped: 0 }));
-        if acted.count < self.ruleset.actions_per_issue {
-            acted.count += 1;
+        let acted = subject.issue.acted.insert(running.unwrap_or(Acted::from(now)));
+        let count = match rule.then[index].action {
+            ActionKind::EscalateOwner => &mut acted.escalated,
+            _ => &mut acted.count,
+        };
+        if *count < self.ruleset.actions_per_issue {
+            *count += 1;
             return true;
         }
         acted.capped = acted.capped.saturating_add(1);

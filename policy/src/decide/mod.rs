@@ -33,7 +33,7 @@
 //! - A closed issue has none, but those of rules with `on_closed`.
 //!
 //! # The cap
-//! For one issue `actions_per_issue` actions are made in an hour (20 unless the policy says otherwise), whatever rules say: should an action of
+//! For one issue `actions_per_issue` escalations and as many other actions are made in an hour (20 unless the policy says otherwise), whatever rules say: should an action of
 //! ours come back as an event and fire again, it ends there. The hour begins with the first action after the one before, by the instants of
 //! decisions. What goes beyond is not made, noted, and not made up for later. Its rule counts as having fired: it decides the issue, and its
 //! cooldown and repeats count from then; otherwise it would fire again with the next event, and what is to be slowed down would not be. A

@@ -150,11 +150,21 @@ impl Facts {
 pub struct Acted {
     /// When the hour began: with the first action after the hour before.
     pub since: DateTime<Utc>,
-    /// How many were made since then.
+    /// How many were made since then, but for escalations.
     pub count: u32,
+    /// How many escalations were: whoever can make a rule nudge must not be able to use up the pages.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub escalated: u32,
     /// How many were not, because they would have been too many.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub capped: u32,
+}
+
+impl Acted {
+    /// Nothing yet, in an hour that begins then.
+    pub(crate) fn from(since: DateTime<Utc>) -> Self {
+        Self { since, count: 0, escalated: 0, capped: 0 }
+    }
 }
 
 /// How people answered, as far as an answer is looked for.

@@ -10,7 +10,7 @@ use events::{
 use super::{
     absence::means_none,
     fields::{self, Known},
-    payload::{Issue, Milestone, Payload, User},
+    payload::{Comment, Issue, Milestone, Payload, User},
     priority,
 };
 use crate::{
@@ -156,12 +156,22 @@ fn of_issue(
     (event.due_at, event.due_milestone) = due(payload, issue, place.zone);
     event.change = changes(payload, issue, &event, place.zone).into_map();
     let aside = Aside {
-        comment: payload.comment.get().and_then(|comment| comment.body.text()),
+        comment: payload.comment.get().filter(|by| may_answer(by, &event)).and_then(|c| c.body.text()),
         moved_on: event.event_type == EventType::IssueClosed,
         by_machine: payload.sender.get().is_some_and(|sender| sender.kind.text() == Some("Bot")),
     };
     let answer = answer(&event, aside, &delivery.config.answers);
     Ok(Reading::Event(Box::new(Told { event, answer })))
+}
+
+/// Whether who wrote a comment may answer for the team: in a public repository everybody may comment.
+fn may_answer(comment: &Comment<'_>, event: &IssueEvent) -> bool {
+    let is_assigned = |actor: &String| match &event.assignees {
+        Said::Value(assignees) => assignees.contains(actor),
+        _ => false,
+    };
+    matches!(comment.author_association.text(), Some("OWNER" | "MEMBER" | "COLLABORATOR"))
+        || event.actor.as_ref().is_some_and(is_assigned)
 }
 
 fn labels<'a>(issue: &'a Issue<'_>) -> impl Iterator<Item = &'a str> {

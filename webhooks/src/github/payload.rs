@@ -61,6 +61,7 @@ impl Payload<'_> {
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub(super) struct Comment<'a> {
     pub(super) body: Text<'a>,
+    pub(super) author_association: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
