@@ -88,7 +88,8 @@ pub(crate) struct Serve {
     /// Roles of this process [default: all; calendar-mock only while CALENDAR_API_BASE is unset]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) roles: Vec<Role>,
-    /// Send the sample deliveries through the real receivers and show what comes of them
+    /// Send the sample deliveries through the real receivers and show what comes of them; breakdown.toml (policy, targets)
+    /// is not read
     #[arg(long)]
     pub(crate) demo: bool,
     /// With --demo: stop when it is complete
@@ -159,9 +160,9 @@ pub(crate) struct Deliver {
     /// The payload
     #[arg(long, value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// GitHub's event name
-    #[arg(long, default_value = "issues")]
-    pub(crate) event: String,
+    /// GitHub's event name [default: by the payload: issue_comment, milestone, else issues]
+    #[arg(long)]
+    pub(crate) event: Option<String>,
     /// Where to [default: the provider's path where the configuration says that webhooks are received]
     #[arg(long)]
     pub(crate) url: Option<String>,

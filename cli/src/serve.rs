@@ -16,7 +16,7 @@ use crate::{
     admin,
     args::{Role, Serve},
     clock::SystemClock,
-    commands::inert,
+    commands::{inert, targets::announced},
     config,
     config::{Address, Settings},
     demo,
@@ -84,6 +84,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
         say!("  dry run    actions are decided and recorded, and nothing outside is touched");
     }
     live.iter().for_each(Live::print);
+    live.iter().for_each(|live| live.warn_of_unfound(&settings));
     let gateway = match (&log, &live) {
         (Some(log), Some(live)) => Some(Gateway::following(log.clone(), clock.clone(), live.policies())),
         _ => None,
@@ -93,6 +94,7 @@ pub(crate) async fn serve(mut settings: Settings, args: Serve) -> Result<ExitCod
             let config = executor_config(&settings, args.dry_run, base)?;
             let targets = executor::open(&settings.targets, &config, &variable, &clock);
             let targets = targets.map_err(|error| Failure::usage(error.to_string()))?;
+            announced(&targets, &settings).iter().for_each(|line| say!("  target     {line}"));
             Some((log.clone(), config, targets))
         }
         (_, true, None) => {

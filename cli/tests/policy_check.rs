@@ -55,6 +55,10 @@ async fn check(files: &[(&str, &[u8])], arguments: &[&str]) -> (String, i32) {
     (out, code)
 }
 
+/// What is said last where there are no targets to look at.
+const NO_TARGETS: &str =
+    "targets: there is no configuration, so whom they would find was not looked at (--config)\n";
+
 const BAD_SHOWN: &str = r#"error: unknown field `issue.lables`
  --> bad.yaml:6:21
   |
@@ -103,7 +107,7 @@ async fn a_person_sees_each_mistake_in_its_line() {
     let (out, code) = check(&[("bad.yaml", BAD.as_bytes())], &[]).await;
     assert_eq!((out.as_str(), code), (BAD_SHOWN, 1), "{out}");
     let (out, code) = check(&[("good.yaml", GOOD.as_bytes())], &[]).await;
-    assert_eq!((out.as_str(), code), ("good.yaml: 1 rule, no mistakes\n", 0));
+    assert_eq!((out, code), (format!("good.yaml: 1 rule, no mistakes\n{NO_TARGETS}"), 0));
 }
 
 #[tokio::test]
@@ -146,7 +150,7 @@ error: a policy must be a map; here is nothing
 
 empty.yaml: 1 error
 ";
-    assert_eq!((out.as_str(), code), (expected, 2), "{out}");
+    assert_eq!((out.as_str(), code), (format!("{expected}{NO_TARGETS}").as_str(), 2), "{out}");
 }
 
 #[tokio::test]
@@ -161,7 +165,7 @@ async fn a_program_reads_one_object_a_line() {
     };
     let summary = |file, errors, warnings| {
         json!({"kind": "summary", "file": file, "ok": false, "errors": errors, "warnings": warnings, "rules": null,
-            "hash": null, "unreadable": null})
+            "hash": null, "targets": null, "unreadable": null})
     };
     let mut none = summary("none.yaml", 0, 0);
     none["unreadable"] = json!("there is no such file");
@@ -169,6 +173,7 @@ async fn a_program_reads_one_object_a_line() {
     good["ok"] = json!(true);
     good["rules"] = json!(1);
     good["hash"] = json!(events::id::payload_hash(GOOD.as_bytes()));
+    good["targets"] = json!([]);
     let quotes = "put the whole condition in single quotes: `when: '\"bug\" in issue.labels'`";
     assert_eq!(
         lines,
@@ -198,7 +203,7 @@ a,b.yaml: 2 rules, 1 warning
 ::error file=bad.yaml,line=3,col=11,endLine=3,endColumn=18,title=Policy error::an id is 1 to 100 letters, digits, `-`, `_`, `.` or `/`%0Ahint: such as `50---`
 bad.yaml: 1 error
 ";
-    assert_eq!((out.as_str(), code), (expected, 2), "{out}");
+    assert_eq!((out.as_str(), code), (format!("{expected}{NO_TARGETS}").as_str(), 2), "{out}");
 }
 
 #[tokio::test]
@@ -206,7 +211,7 @@ async fn warnings_fail_when_they_are_denied() {
     let files: &[(&str, &[u8])] = &[("warned.yaml", WARNED.as_bytes())];
     for (arguments, ok, code) in [(&[][..], true, 0), (&["--deny-warnings"][..], false, 1)] {
         let (out, exit) = check(files, arguments).await;
-        assert!(out.ends_with("\nwarned.yaml: 2 rules, 1 warning\n"), "{out}");
+        assert!(out.ends_with(&format!("\nwarned.yaml: 2 rules, 1 warning\n{NO_TARGETS}")), "{out}");
         assert!(out.starts_with("warning: `alcie` is in no team\n"), "{out}");
         assert_eq!(exit, code);
         let (out, exit) = check(files, &[arguments, &["--format", "json"]].concat()).await;
@@ -356,7 +361,7 @@ async fn whom_a_target_would_not_find_is_warned_of_before_anything_runs() {
         (out, code)
     };
     write("p.yaml", NAMED);
-    assert_eq!(check(&[]).await, ("p.yaml: 2 rules, no mistakes\n".to_owned(), 0));
+    assert_eq!(check(&[]).await, (format!("p.yaml: 2 rules, no mistakes\n{NO_TARGETS}"), 0));
     write("breakdown.toml", CONFIGURATION);
     let (out, code) = check(&["--deny-warnings"]).await;
     assert_eq!(code, 1);
@@ -367,11 +372,16 @@ async fn whom_a_target_would_not_find_is_warned_of_before_anything_runs() {
         out.contains(page) && out.contains("--> p.yaml:8:") && out.contains("targets.pager.service"),
         "{out}"
     );
-    assert!(out.contains(give) && out.ends_with("p.yaml: 2 rules, 2 warnings\n"), "{out}");
+    let asked = "targets: those of breakdown.toml were looked at: gh, other, pager\n";
+    assert!(out.contains(give) && out.ends_with(&format!("p.yaml: 2 rules, 2 warnings\n{asked}")), "{out}");
+    let (out, _) = check(&["--format", "json"]).await;
+    let summary: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["targets"], json!(["gh", "other", "pager"]));
     // Elsewhere other targets may serve.
     write("other.toml", "");
     assert_eq!(check(&["--config", "other.toml"]).await.1, 0);
-    assert!(check(&["--config", "other.toml"]).await.0.contains("no mistakes"));
+    let none = "no mistakes\ntargets: other.toml has none, so whom they would find was not looked at\n";
+    assert!(check(&["--config", "other.toml"]).await.0.ends_with(none));
     write("p.yaml", &NAMED.replace("bo: {}", "bo: { github: bo-k, pagerduty: platform }"));
     assert!(check(&[]).await.0.contains("no mistakes"), "a team is paged by its people's service");
     write("p.yaml", &NAMED.replace("bo: {}", "bo: { github: bo-k, pagerduty: moon }"));

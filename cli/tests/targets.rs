@@ -5,7 +5,7 @@
 mod fake;
 mod program;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Stdio};
 
 use fake::{
     Fault,
@@ -15,7 +15,10 @@ use fake::{
 };
 use program::{Serve, breakdown, client, run, tail, until};
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
 
 /// Routes for an escalation, from a file of its own.
 fn configuration(slack: &Slack, pagerduty: &Pagerduty, receiver: &Receiver) -> String {
@@ -236,6 +239,13 @@ async fn whether_the_targets_hold_is_known_before_they_are_needed() {
     }
     assert!(out.ends_with("\nall targets hold: 5\n"), "{out}");
 
+    // A token that is none: where to put another.
+    slack.state.lock().unwrap().token = "xoxb-2".into();
+    let (out, _, code) = check(dir.path(), &[]).await;
+    let remedy = "put a new credential where targets.chat says that it is, and restart `serve`";
+    assert!(code == 1 && out.matches(remedy).count() == 1, "{out}");
+    slack.state.lock().unwrap().token = "xoxb-1".into();
+
     slack.state.lock().unwrap().scopes = "im:write,channels:history".into();
     pagerduty.way.fault("GET", Fault::status(503));
     let (out, _, code) = check(dir.path(), &["--json"]).await;
@@ -262,6 +272,48 @@ async fn whether_the_targets_hold_is_known_before_they_are_needed() {
     fs::write(dir.path().join("breakdown.toml"), cannot).unwrap();
     let (_, err, code) = check(dir.path(), &[]).await;
     assert!(code == 2 && err.contains("chat does not carry this action"), "{err}");
+}
+
+/// What `serve` says as it starts: which target carries what, and who would not be found there.
+#[tokio::test]
+async fn a_start_says_what_goes_where_and_whom_it_would_not_reach() {
+    let dir = tempfile::tempdir().unwrap();
+    let (slack, pagerduty, receiver) =
+        (Slack::start().await, Pagerduty::start().await, Receiver::start().await);
+    let configuration = configuration(&slack, &pagerduty, &receiver)
+        .replace("channel = \"C0ALL\"\n", "")
+        .replace("\"pager\", \"audit\"]\n", "\"pager\"]\notherwise = [\"audit\"]\nmode = \"dry-run\"\n");
+    fs::write(dir.path().join("breakdown.toml"), configuration).unwrap();
+    fs::write(dir.path().join("routing-key"), TRIAGE).unwrap();
+    fs::write(
+        dir.path().join("policy.yaml"),
+        POLICY.replace(", slack: C0TRIAGE", "").replace("slack: U0MARIA", ""),
+    )
+    .unwrap();
+    let mut command = breakdown();
+    credentials(&mut command, dir.path()).args(["serve", "--policy", "policy.yaml"]);
+    for listen in ["--webhooks-listen", "--admin-listen", "--calendar-listen"] {
+        command.args([listen, "127.0.0.1:0"]);
+    }
+    command.env("GITHUB_WEBHOOK_SECRET", program::SECRET).arg("--data-dir").arg(dir.path().join("data"));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut serve = command.spawn().unwrap();
+    let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines();
+    let mut said = Vec::new();
+    while !said.last().is_some_and(|line: &String| line.contains("  webhooks ")) {
+        said.push(lines.next_line().await.unwrap().expect("serve ended before it served"));
+    }
+    let targets: Vec<_> = said.iter().filter_map(|line| line.strip_prefix("  target     ")).collect();
+    let expected = [
+        "audit (webhook): what others refuse",
+        "chat (slack): escalate_owner, resolve  (dry run)",
+        "pager (pagerduty): escalate_owner, resolve  (dry run)",
+    ];
+    assert_eq!(targets, expected);
+    serve.kill().await.unwrap();
+    let err = String::from_utf8(serve.wait_with_output().await.unwrap().stderr).unwrap();
+    let unfound = "rule page: team:platform has no `slack`, and target `chat` has no default channel";
+    assert_eq!(err.matches(unfound).count(), 1, "{err}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use secrecy::ExposeSecret;
+use serde::{Deserialize, de::IgnoredAny};
 use webhooks::{Provider, Secrets, sign};
 
 use crate::{
@@ -49,10 +50,28 @@ pub(crate) async fn run(settings: &Settings, args: Deliver) -> Result<ExitCode, 
         .url
         .unwrap_or_else(|| format!("http://{}{}", reachable(settings.webhooks_listen.at), provider.path()));
     let delivery_id = args.delivery_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let headers = sign(provider, &secrets, &args.event, &delivery_id, &body);
+    let event = args.event.as_deref().unwrap_or_else(|| event_of(&body));
+    let headers = sign(provider, &secrets, event, &delivery_id, &body);
     let answer = send(&url, headers, body).await?;
     say!("{} {}", answer.status, answer.body);
     Ok(if (200..300).contains(&answer.status) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// GitHub's name of the event that a payload tells of, which it says in a header only.
+fn event_of(body: &[u8]) -> &'static str {
+    #[derive(Default, Deserialize)]
+    struct Told {
+        issue: Option<IgnoredAny>,
+        comment: Option<IgnoredAny>,
+        milestone: Option<IgnoredAny>,
+    }
+    // What is no payload is sent all the same: the receiver says what is wrong with it.
+    let told: Told = serde_json::from_slice(body).unwrap_or_default();
+    match (told.issue, told.comment, told.milestone) {
+        (Some(_), Some(_), _) => "issue_comment",
+        (None, _, Some(_)) => "milestone",
+        _ => "issues",
+    }
 }
 
 /// What a receiver answered.
@@ -85,4 +104,19 @@ pub(crate) async fn send(
     }
     let answer = request.send().await.map_err(failed)?;
     Ok(Answer { status: answer.status().as_u16(), body: answer.text().await.map_err(failed)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_event_is_known_by_the_payload() {
+        let of = |body: &str| event_of(body.as_bytes());
+        assert_eq!(of(include_str!("../../../samples/deliveries/github-comment-ack.json")), "issue_comment");
+        assert_eq!(of(include_str!("../../../samples/deliveries/github-issue-closed-p0.json")), "issues");
+        assert_eq!(of(r#"{"action":"milestoned","issue":{"milestone":{}},"milestone":{}}"#), "issues");
+        assert_eq!(of(r#"{"action":"edited","milestone":{"number":1},"sender":{}}"#), "milestone");
+        assert_eq!(of("no payload"), "issues");
+    }
 }

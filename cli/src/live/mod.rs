@@ -30,7 +30,11 @@ use self::{
     report::{Part, Refused, Report, Standing},
     watched::{Seen, Watched},
 };
-use crate::{commands::policy::load, config::Settings, error::Failure};
+use crate::{
+    commands::policy::{load, warn_of_unfound},
+    config::Settings,
+    error::Failure,
+};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -121,6 +125,13 @@ impl Live {
         if let (Some(shadow), Some(standing)) = (shadow, &report.shadow) {
             say!("  shadow     {}  (decides onto actions-shadow; nothing is done)", line(shadow, standing));
         }
+    }
+
+    /// Warns of people and teams that the policy names and the configured targets would not find.
+    pub(crate) fn warn_of_unfound(&self, settings: &Settings) {
+        let name = self.report.borrow().policy.file.clone();
+        let name = name.as_deref().unwrap_or("the built-in policy");
+        warn_of_unfound(name, &self.policies.borrow().policy, settings);
     }
 
     /// Watches the files until told to stop.

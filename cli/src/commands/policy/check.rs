@@ -22,14 +22,15 @@ Exit code: 0 when every file holds; 1 when one has an error, with --deny-warning
 cannot be read.
 
 Where the configuration (--config, breakdown.toml) has routes and targets, rules whose actions a target would refuse are warned of,
-because it has no identity of a person or team that they name, and no default.
+because it has no identity of a person or team that they name, and no default. The last line says whether there were any.
 
 --format json prints one object a line. For each mistake:
   {\"kind\": \"diagnostic\", \"file\", \"severity\": \"error\"|\"warning\", \"line\", \"column\", \"end_line\", \"end_column\", \"message\", \"hint\"}
   Lines and columns count from 1, columns in characters; the end is the column after the last character; hint may be null.
 And for each file, after its mistakes:
-  {\"kind\": \"summary\", \"file\", \"ok\", \"errors\", \"warnings\", \"rules\", \"hash\", \"unreadable\"}
+  {\"kind\": \"summary\", \"file\", \"ok\", \"errors\", \"warnings\", \"rules\", \"hash\", \"targets\", \"unreadable\"}
   ok: false is what makes the exit code 1 or 2. rules and hash (SHA-256 of the text) are null unless the file holds;
+  targets: the names of those that were asked whom they would find, [] where the configuration has none, null unless the file holds;
   unreadable says why the file could not be read, else null. At most 100 mistakes of a file are reported.
 
 --format github prints workflow commands, which GitHub shows as annotations of the lines.")]
@@ -56,17 +57,35 @@ enum Format {
 }
 
 pub(super) fn run(args: &Check, settings: &Settings) -> ExitCode {
-    let (mut code, mut gap) = (0, "");
+    let (mut code, mut gap, mut held) = (0, "", false);
     for path in &args.files {
         let file = Checked::new(path.display().to_string(), policy_file::read(path), settings);
         match args.format {
             Format::Human => gap = file.human(gap, is_coloured(&stdout())),
-            Format::Json => file.json(args.deny_warnings),
+            Format::Json => file.json(args.deny_warnings, settings),
             Format::Github => file.github(),
         }
         code = code.max(file.code(args.deny_warnings));
+        held |= file.ruleset.is_some();
+    }
+    if held && args.format != Format::Json {
+        say!("{}", inert(&whom(settings)));
     }
     ExitCode::from(code)
+}
+
+/// Whose targets were asked whom they would find: "no mistakes" says nothing of those that are configured elsewhere.
+fn whom(settings: &Settings) -> String {
+    let config = settings.config.as_ref().map(|path| path.display());
+    match config {
+        Some(config) if !settings.targets.is_empty() => {
+            let names: Vec<_> = settings.targets.keys().map(String::as_str).collect();
+            format!("targets: those of {config} were looked at: {}", names.join(", "))
+        }
+        Some(config) => format!("targets: {config} has none, so whom they would find was not looked at"),
+        None => "targets: there is no configuration, so whom they would find was not looked at (--config)"
+            .to_owned(),
+    }
 }
 
 /// A file and what came of it.
@@ -145,7 +164,7 @@ impl Checked {
         format!("{}: {}", inert(&self.name), parts.join(", "))
     }
 
-    fn json(&self, deny_warnings: bool) {
+    fn json(&self, deny_warnings: bool, settings: &Settings) {
         for diagnostic in &self.diagnostics {
             let Diagnostic { line, column, end_line, end_column, severity, message, hint, .. } = diagnostic;
             print(
@@ -157,7 +176,7 @@ impl Checked {
         print(&json!({"kind": "summary", "file": self.name, "ok": self.code(deny_warnings) == 0,
             "errors": self.count(Severity::Error), "warnings": self.count(Severity::Warning),
             "rules": ruleset.map(|ruleset| ruleset.rules().count()), "hash": ruleset.map(Ruleset::hash),
-            "unreadable": self.unreadable}));
+            "targets": ruleset.map(|_| settings.targets.keys().collect::<Vec<_>>()), "unreadable": self.unreadable}));
     }
 
     fn github(&self) {

@@ -16,6 +16,9 @@ use clap::{Args, Subcommand};
 use self::diagnostics::{in_source, is_coloured};
 use crate::{commands::inert, config::Settings, error::Failure, policy_file};
 
+/// How many people and teams that no target would find are logged at a start.
+const LOGGED_MAX: usize = 10;
+
 #[derive(Debug, Args)]
 pub(crate) struct Policy {
     #[command(subcommand)]
@@ -53,10 +56,22 @@ pub(crate) async fn run(
 /// The policy that `serve` runs: the file, or the built-in one. Its warnings are logged.
 pub(crate) fn load(path: Option<&Path>) -> Result<Ruleset, Failure> {
     let (name, ruleset) = load_named(path)?;
-    for warning in ruleset.warnings() {
-        tracing::warn!("{}", inert(&format!("{name}:{warning}").replace("\n  hint: ", "; hint: ")));
-    }
+    ruleset.warnings().iter().for_each(|warning| log(&name, warning));
     Ok(ruleset)
+}
+
+/// Logs whom the policy's rules name and the targets that are served would not find, as `policy check` says it.
+pub(crate) fn warn_of_unfound(name: &str, ruleset: &Ruleset, settings: &Settings) {
+    let unfound = reach::warnings(ruleset, &settings.routes, &settings.targets);
+    unfound.iter().take(LOGGED_MAX).for_each(|warning| log(name, warning));
+    if unfound.len() > LOGGED_MAX {
+        tracing::warn!("and there are more such rules: `breakdown policy check` names them");
+    }
+}
+
+/// A warning, on one line.
+fn log(name: &str, warning: &Diagnostic) {
+    tracing::warn!("{}", inert(&format!("{name}:{warning}").replace("\n  hint: ", "; hint: ")));
 }
 
 /// The file's policy, or the built-in one, and what it is called.

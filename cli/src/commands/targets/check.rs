@@ -68,12 +68,31 @@ async fn ask(
     actions: Vec<events::ActionKind>,
     within_serve: bool,
 ) -> Shown {
-    let introduction = match within_serve {
+    let mut introduction = match within_serve {
         true => executor::Introduction {
             notes: vec!["calendar-mock, within `serve`: what is done there is done nowhere else; set CALENDAR_API_BASE, or a route".to_owned()],
             ..executor::Introduction::default()
         },
         false => target.introduce(&actions).await,
     };
+    if introduction.trouble.as_deref().is_some_and(is_of_credentials) {
+        let name = target.name();
+        introduction
+            .notes
+            .push(format!("put a new credential where targets.{name} says that it is, and restart `serve`"));
+    }
     Shown::new(target.name(), kind, &actions, introduction)
+}
+
+/// Whether a target refused us for who we say we are: in its words, since each says it in its own way.
+fn is_of_credentials(trouble: &str) -> bool {
+    const SAID: [&str; 6] = [
+        "answered 401",
+        "the token is not valid",
+        "the token was revoked",
+        "the token has expired",
+        "the token's account is deactivated",
+        "the routing key is not valid",
+    ];
+    SAID.iter().any(|said| trouble.contains(said))
 }
