@@ -194,7 +194,11 @@ async fn a_team_is_reached_as_the_policy_knows_it_until_the_issue_closes() {
     assert_eq!(code, 0, "{err}");
     let known: Value = serde_json::from_str(&out).unwrap();
     let acted = &known["state"]["acted"];
-    assert_eq!((&acted["count"], &acted["escalated"], &acted["capped"]), (&json!(2), &json!(1), &json!(1)), "{known}");
+    assert_eq!(
+        (&acted["count"], &acted["escalated"], &acted["capped"]),
+        (&json!(2), &json!(1), &json!(1)),
+        "{known}"
+    );
     assert_eq!(known["state"].get("to_resolve"), None, "nothing is left open");
     let metrics =
         client().get(format!("{}/metrics", serve.admin)).send().await.unwrap().text().await.unwrap();
