@@ -98,7 +98,8 @@ async fn where_nobody_is_free_people_are_told_and_a_redriven_meeting_takes_place
     let carried: Vec<(&str, bool)> =
         outcome.carried.iter().map(|carried| (&*carried.by, carried.ack)).collect();
     assert_eq!(carried, [("google", false), ("notification", true)]);
-    assert!(mock.nudges()[0].item.message.contains("No meeting could be booked: New issue needs triage"));
+    let told = "No meeting could be booked. It was asked for because: New issue needs triage";
+    assert!(mock.nudges()[0].item.message.contains(told));
 
     mock.add_calendar(CALENDARS[0], Vec::new());
     let letter = world.dead_letters().remove(0);

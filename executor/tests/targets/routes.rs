@@ -178,7 +178,8 @@ async fn people_are_told_where_a_target_refuses_once_and_also_after_a_restart() 
     let [told] = told.as_slice() else { panic!("{told:?}") };
     let told = &told["data"];
     assert_eq!((&told["action"], &told["cause"]), (&json!("post_nudge"), &json!("a-2")));
-    assert_eq!(told["rationale"], "Nobody could be called: New issue needs triage");
+    let rationale = "Nobody could be called. It was asked for because: New issue needs triage";
+    assert_eq!(told["rationale"], rationale);
     assert!(told["event_id"].as_str().unwrap().starts_with("a-") && told["event_id"] != "a-2");
 }
 
