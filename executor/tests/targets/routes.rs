@@ -258,6 +258,24 @@ async fn a_route_that_leads_nowhere_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn what_reaches_a_target_is_what_its_routes_bring_and_a_nudge_where_others_refuse() {
+    let otherwise = vec!["slack".to_owned()];
+    let routes = vec![
+        Route { otherwise, ..route(None, "schedule_unblocker", &["hook"]) },
+        route(Some("alpha"), "assign_owner", &["slack"]),
+    ];
+    let team = Team::new(routes.clone()).await;
+    let targets = team.targets().unwrap();
+    let reaching = |name: &str| -> Vec<String> {
+        let target = targets.iter().find(|target| target.name() == name).unwrap();
+        let kinds = executor::reaching(&**target, &routes);
+        kinds.iter().map(|kind| kind.as_str().to_owned()).collect()
+    };
+    assert_eq!(reaching("slack"), ["post_nudge", "assign_owner"]);
+    assert_eq!(reaching("hook"), ["schedule_unblocker", "resolve"]);
+}
+
 /// What takes an earlier action back, as the gateway writes it.
 fn resolve(id: &str, of: &str, kind: &str) -> Value {
     let mut resolve = action(id, "resolve");
