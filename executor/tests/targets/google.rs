@@ -243,6 +243,22 @@ async fn a_service_account_gets_a_token_and_another_before_it_ends() {
     assert!(why.contains("another is asked for"), "{why}");
     reference(&attempt(&target, &meeting("a-4", CALENDARS)).await);
     assert_eq!(issued(), 3);
+    // Two bear it when it is revoked: both try again.
+    google.state.lock().unwrap().live.clear();
+    let both = [meeting("a-6", CALENDARS), meeting("a-7", CALENDARS)];
+    let verdicts = futures::future::join_all(both.iter().map(|action| attempt(&target, action))).await;
+    verdicts.into_iter().for_each(|verdict| assert!(later(verdict).1.contains("another is asked for")));
+    for action in &both {
+        reference(&attempt(&target, action).await);
+    }
+    assert_eq!(issued(), 4);
+    // One that was just issued is refused, too: another would be no better.
+    google.state.lock().unwrap().live.clear();
+    later(attempt(&target, &meeting("a-8", CALENDARS)).await);
+    google.way.fault("GET ", Fault::status(401));
+    let why = rejected(attempt(&target, &meeting("a-8", CALENDARS)).await);
+    assert!(why.contains("token is not valid"), "{why}");
+    reference(&attempt(&target, &meeting("a-8", CALENDARS)).await);
     // The key is no more.
     google.state.lock().unwrap().live.clear();
     later(attempt(&target, &meeting("a-5", CALENDARS)).await);

@@ -83,9 +83,9 @@ impl Google {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Reply, Verdict> {
-        let token = self.token.get().await?;
-        let reply = self.api.send(request.bearer_auth(token.expose_secret())).await?;
-        if reply.status() == StatusCode::UNAUTHORIZED && self.token.refused().await {
+        let bearer = self.token.get().await?;
+        let reply = self.api.send(request.bearer_auth(bearer.token.expose_secret())).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED && self.token.refused(&bearer).await {
             return Err(reply.retry(None, "the account's token is not valid any more; another is asked for"));
         }
         Ok(reply)
