@@ -182,14 +182,18 @@ impl Routes {
     }
 }
 
-/// The kinds of action that can reach a target: those of the routes that name it, or of a target that is on none, those that no
-/// route takes in every project; and what takes them back.
+/// The kinds of action that can reach a target: those of the routes that name it (`post_nudge` where they do so under `otherwise`), or
+/// of a target that is on none, those that no route takes in every project; and what takes them back.
 pub fn reaching(target: &dyn Target, routes: &[Route]) -> Vec<ActionKind> {
-    let on = |route: &&Route| route.targets.iter().any(|name| name == target.name());
+    let is_in = |names: &[String]| names.iter().any(|name| name == target.name());
     let mut kinds: Vec<ActionKind> = Vec::new();
-    match routes.iter().any(|route| on(&route)) {
+    match routes.iter().any(|route| route.names(target.name())) {
         true => {
-            for kind in routes.iter().filter(on).map(|route| ActionKind::from(route.action.as_str())) {
+            let carried = |route: &Route| {
+                let kind = is_in(&route.targets).then(|| ActionKind::from(route.action.as_str()));
+                kind.into_iter().chain(is_in(&route.otherwise).then_some(ActionKind::PostNudge))
+            };
+            for kind in routes.iter().flat_map(carried) {
                 if !kinds.contains(&kind) {
                     kinds.push(kind);
                 }

@@ -164,7 +164,7 @@ impl Executor {
                 }
             }
             self.audit();
-            if !self.recall().await? {
+            if !self.recall(&shutdown).await? {
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => break,

@@ -55,7 +55,8 @@ pub enum Verdict {
 /// - **An attempt is one try**: no waiting, no retrying, no timing out of its own. The stack around it does that, the
 ///   same for every target.
 /// - **The action id is the idempotency key** of the request, in whatever way the API takes one. The same attempt
-///   always sends the same request: nothing of the clock, nothing random.
+///   always sends the same request: nothing of the clock, nothing random. Only a meeting's start is never past: its target
+///   looks for its own before it books.
 /// - **A verdict, not an error.** What the API said is judged here, and only here. `Reject` is final; in doubt it is
 ///   `Retry`.
 /// - **Dropped at any await** (a timeout, a stop): whether the effect is there is then unknown, as after a crash.

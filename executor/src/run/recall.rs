@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use eventlog::{Log, LogError};
 use events::{Outcome, id, topic};
+use tokio_util::sync::CancellationToken;
 
 use super::Executor;
 use crate::{
@@ -42,11 +43,19 @@ impl Executor {
     }
 
     /// Takes hold of the partitions that wait for it, one after the other. False when the log does not answer: nothing is polled
-    /// before they are held, or their records would count as consumed.
-    pub(super) async fn recall(&mut self) -> Result<bool, ExecutorError> {
+    /// before they are held, or their records would count as consumed. False at `shutdown`, too: a long topic is not read to its end.
+    pub(super) async fn recall(&mut self, shutdown: &CancellationToken) -> Result<bool, ExecutorError> {
         while let Some(partition) = self.recalling.pop_first() {
             let since = self.clock.now() - conclude::delta(self.config.remember_for);
-            let ended = match outcomes(&*self.log, partition, since).await {
+            let read = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {
+                    self.recalling.insert(partition);
+                    return Ok(false);
+                }
+                read = outcomes(&*self.log, partition, since) => read,
+            };
+            let ended = match read {
                 Ok(ended) => ended,
                 Err(error @ LogError::Refused(_)) => return Err(ExecutorError::Log(error)),
                 Err(error) => {
@@ -85,26 +94,42 @@ async fn outcomes(
     partition: u32,
     since: DateTime<Utc>,
 ) -> Result<Vec<(Arc<str>, Ended)>, LogError> {
-    let mut ended: HashMap<Arc<str>, Ended> = HashMap::new();
+    let mut said = Said { since, ended: HashMap::new() };
     let mut reader = log.read(topic::OUTCOMES, &[(partition, 0)]).await?;
     while !reader.at_end().await? {
         for record in reader.next(OUTCOMES_WITHIN).await? {
             // Nothing else on this topic is ours.
-            let Ok(outcome) = serde_json::from_slice::<Outcome>(record.value.as_deref().unwrap_or_default())
-            else {
-                continue;
-            };
-            let Some(action_id) = &outcome.action_id else { continue };
-            let before = ended.get(action_id.as_str()).map(|(.., mark)| *mark);
-            let at = outcome.at.unwrap_or(record.timestamp);
-            if let Some(mark) = marked(action_id, &outcome, before) {
-                ended.insert(action_id.as_str().into(), (at, record.offset, mark));
+            if let Ok(outcome) =
+                serde_json::from_slice::<Outcome>(record.value.as_deref().unwrap_or_default())
+            {
+                said.hear(&outcome, outcome.at.unwrap_or(record.timestamp), record.offset);
             }
         }
     }
-    let mut ended: Vec<_> = ended.into_iter().filter(|(_, (at, ..))| *at >= since).collect();
-    ended.sort_unstable_by_key(|(_, (_, offset, _))| *offset);
-    Ok(ended.split_off(ended.len().saturating_sub(DONE_MAX)))
+    Ok(said.marks())
+}
+
+/// What the outcomes say that were read so far.
+struct Said {
+    since: DateTime<Utc>,
+    ended: HashMap<Arc<str>, Ended>,
+}
+
+impl Said {
+    /// An older one is forgotten at once, as its mark was: the topic may be kept for much longer, and be long.
+    fn hear(&mut self, outcome: &Outcome, at: DateTime<Utc>, offset: u64) {
+        let Some(action_id) = outcome.action_id.as_deref().filter(|_| at >= self.since) else { return };
+        let before = self.ended.get(action_id).map(|(.., mark)| *mark);
+        if let Some(mark) = marked(action_id, outcome, before) {
+            self.ended.insert(action_id.into(), (at, offset, mark));
+        }
+    }
+
+    fn marks(self) -> Vec<(Arc<str>, Ended)> {
+        let mut ended: Vec<_> = self.ended.into_iter().collect();
+        ended.sort_unstable_by_key(|(_, (_, offset, _))| *offset);
+        ended.split_off(ended.len().saturating_sub(DONE_MAX))
+    }
 }
 
 /// The mark that an outcome left, after the one `before` it; `None` where it is no news, or no outcome of an executor.
@@ -124,13 +149,35 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_outcome_gives_the_mark_that_went_with_it() {
-        let action: Action = serde_json::from_value(json!({
-            "event_id": "a-1", "project_id": "alpha", "action": "post_nudge", "target": "team:triage", "rationale": "r",
+    fn action(id: &str) -> Action {
+        serde_json::from_value(json!({
+            "event_id": id, "project_id": "alpha", "action": "post_nudge", "target": "team:triage", "rationale": "r",
             "source_ref": "",
         }))
-        .expect("an action");
+        .expect("an action")
+    }
+
+    #[test]
+    fn what_ended_before_is_forgotten_while_it_is_read() {
+        let day = |day: i64| DateTime::UNIX_EPOCH + chrono::TimeDelta::days(day);
+        let mut said = Said { since: day(10), ended: HashMap::new() };
+        let mut hear = |id: &str, day, offset| {
+            let outcome =
+                Outcome { event_id: id::outcome(id, 0), ..Outcome::of(&action(id), Risk(100), false, day) };
+            said.hear(&outcome, day, offset);
+            said.ended.len()
+        };
+        assert_eq!((hear("a-1", day(2), 0), hear("a-2", day(9), 1)), (0, 0));
+        // Done anew when its mark was forgotten, so in its first round again.
+        assert_eq!((hear("a-3", day(10), 2), hear("a-1", day(11), 3)), (1, 2));
+        let marks: Vec<(String, u64)> =
+            said.marks().into_iter().map(|(id, (_, offset, _))| (id.to_string(), offset)).collect();
+        assert_eq!(marks, [("a-3".to_owned(), 2), ("a-1".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn an_outcome_gives_the_mark_that_went_with_it() {
+        let action = action("a-1");
         let outcome = |round, risk, ack, attempts| Outcome {
             event_id: id::outcome("a-1", round),
             attempts,

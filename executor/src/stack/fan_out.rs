@@ -55,7 +55,8 @@ fn nudge(action: &Action) -> Action {
         action: ActionKind::PostNudge,
         rationale: match action.rationale.as_str() {
             "" => missed.to_owned(),
-            why => format!("{missed}: {why}"),
+            // The rule's reason is why it was asked for, not why it failed.
+            why => format!("{missed}. It was asked for because: {why}"),
         },
         cause: Some(action.event_id.clone()),
         ..action.clone()

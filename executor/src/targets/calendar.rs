@@ -41,9 +41,15 @@ impl Calendar {
             Err(reason) => return Verdict::Reject { reason: reason.to_owned() },
         };
         let book = async |meeting| self.api.post(self.api.url(&["meetings"]), key, &meeting).await;
-        if let Some(later) = later(&meeting, asked_at) {
+        if let Some(later) = later(&meeting, meeting::present(attempt, self.api.now())) {
+            // It may be booked already, and nobody heard.
+            match self.find(key).await {
+                Ok(Some(made)) => return Verdict::Done { reference: made.reference() },
+                Ok(None) | Err(Verdict::Reject { .. }) => {}
+                Err(verdict) => return verdict,
+            }
             match book(later).await {
-                // The key may belong to the meeting as it was first asked for: then it was booked, and nobody heard.
+                // An API that lists nothing, and to which the key is the meeting's as it was first asked for.
                 Verdict::Reject { .. } => {}
                 verdict => return verdict,
             }
@@ -60,10 +66,8 @@ impl Calendar {
         }
     }
 
-    async fn cancel(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
-        let Some(key) = meeting::resolved(&attempt.action) else {
-            return Ok(Verdict::Done { reference: None });
-        };
+    /// The meeting that was made with this key.
+    async fn find(&self, key: &str) -> Result<Option<Made>, Verdict> {
         let mut url = self.api.url(&["meetings"]);
         url.query_pairs_mut().append_pair("idempotency_key", key);
         let reply = self.api.send(self.api.request(Method::GET, url)).await?;
@@ -71,12 +75,17 @@ impl Calendar {
             return Err(reply.refused());
         }
         let made: Vec<Made> = reply.readable(PAGE).await?;
-        let ours = |made: &Made| made.idempotency_key.as_deref() == Some(key);
-        let Some(Made { id, start_at, .. }) = made.into_iter().find(ours) else {
+        Ok(made.into_iter().find(|made| made.idempotency_key.as_deref() == Some(key)))
+    }
+
+    async fn cancel(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
+        let Some(key) = meeting::resolved(&attempt.action) else {
             return Ok(Verdict::Done { reference: None });
         };
-        let reference = referring(&id.as_str().into());
-        if start_at <= attempt.asked_at {
+        let Some(made) = self.find(key).await? else { return Ok(Verdict::Done { reference: None }) };
+        let reference = made.reference();
+        let Made { id, start_at, .. } = made;
+        if start_at <= meeting::present(attempt, self.api.now()) {
             return Ok(Verdict::Done { reference: reference.as_deref().map(meeting::stays) });
         }
         if id.bytes().all(|b| b == b'.') {
@@ -109,6 +118,12 @@ struct Made {
     start_at: DateTime<Utc>,
 }
 
+impl Made {
+    fn reference(&self) -> Option<String> {
+        referring(&self.id.as_str().into())
+    }
+}
+
 /// The meeting that an action asks for; the same for every attempt.
 fn meeting(action: &Action, asked_at: DateTime<Utc>) -> Result<Meeting, &'static str> {
     let start_at = match action.params.get("start_at") {
@@ -139,9 +154,9 @@ fn meeting(action: &Action, asked_at: DateTime<Utc>) -> Result<Meeting, &'static
     })
 }
 
-/// The same at a later time, where it would have begun before it was `asked` for: the action was redriven.
-fn later(meeting: &Meeting, asked_at: DateTime<Utc>) -> Option<Meeting> {
-    let start_at = meeting::next_quarter(asked_at).filter(|_| meeting.start_at < asked_at)?;
+/// The same at a later time, where it would have begun before `now`: the action was redriven, or waited.
+fn later(meeting: &Meeting, now: DateTime<Utc>) -> Option<Meeting> {
+    let start_at = meeting::next_quarter(now).filter(|_| meeting.start_at < now)?;
     Some(Meeting { start_at, ..meeting.clone() })
 }
 

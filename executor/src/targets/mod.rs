@@ -1,6 +1,7 @@
 //! The targets: one file or folder each, all of one shape. `config.rs` is what can be set, `request.rs` what is sent,
 //! `response.rs` what the answer means, `mod.rs` in which order.
 
+mod bearer;
 mod caldav;
 mod calendar;
 mod finding;

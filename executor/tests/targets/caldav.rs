@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use executor::{Target, Verdict};
 use serde_json::{Value, json};
 
@@ -251,6 +252,25 @@ async fn an_answer_that_says_nothing_is_not_free() {
     }
     assert!(dav.objects().is_empty());
     reference(&attempt(&target, &on_fake("a-1")).await);
+}
+
+#[tokio::test]
+async fn after_an_outage_nobody_meets_in_the_past_and_what_has_begun_stays() {
+    let (dav, clock) = (Caldav::start().await, clock());
+    let target = open("dav", said(&dav.base, "/team/meetings"), &clock);
+    dav.way.fault("PUT ", Fault::status(503));
+    later(attempt(&target, &on_fake("a-1")).await);
+    clock.advance(TimeDelta::hours(3));
+    dav.way.fault("PUT ", Fault::BrokenAfter);
+    later(attempt(&target, &on_fake("a-1")).await);
+    clock.advance(TimeDelta::minutes(15));
+    let booked = attempt(&target, &on_fake("a-1")).await;
+    let [object] = &dav.objects()[..] else { panic!("one") };
+    assert!(object.contains("DTSTART:20260302T131500Z"), "{object}");
+    let stays = attempt(&target, &resolve("a-2", &on_fake("a-1"))).await;
+    let expected = format!("{} (had begun, stays)", reference(&booked).unwrap());
+    assert_eq!(reference(&stays), Some(expected.as_str()));
+    assert_eq!(dav.objects().len(), 1);
 }
 
 #[tokio::test]

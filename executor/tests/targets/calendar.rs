@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use calendar_mock::{CalendarMock, Collection, Fault, google::Busy};
+use chrono::TimeDelta;
 use eventlog::Clock;
 use executor::{Mode, Route, Target};
 use serde_json::json;
@@ -38,6 +39,28 @@ async fn a_meeting_is_cancelled_by_the_action_that_made_it() {
     assert_eq!(world.mock.meetings().len(), 1);
     assert_eq!(reference(&super::attempt(&target, &resolve("a-4", &other)).await), Some("m-2"));
     assert!(world.mock.meetings().is_empty());
+}
+
+#[tokio::test]
+async fn after_an_outage_nobody_meets_in_the_past_and_what_was_booked_is_found() {
+    let world = World::new().await;
+    let target = target(&world);
+    let starts = || world.mock.meetings().into_iter().map(|m| m.item.start_at).collect::<Vec<_>>();
+    world.clock.advance(TimeDelta::hours(3));
+    let booked = super::attempt(&target, &meeting("a-1", CALENDARS)).await;
+    assert_eq!(reference(&booked), Some("m-1"));
+    let first = starts();
+    let ahead = first[0].to_utc() - world.clock.now();
+    assert!((TimeDelta::minutes(5)..TimeDelta::minutes(20)).contains(&ahead), "{ahead}");
+    // Nobody heard that it is booked: asked for twice more, each time at another quarter of an hour.
+    for _ in 0..2 {
+        world.clock.advance(TimeDelta::minutes(31));
+        assert_eq!(super::attempt(&target, &meeting("a-1", CALENDARS)).await, booked);
+        assert_eq!(starts(), first);
+    }
+    let cancel = resolve("a-2", &meeting("a-1", CALENDARS));
+    assert_eq!(reference(&super::attempt(&target, &cancel).await), Some("m-1 (had begun, stays)"));
+    assert_eq!(starts(), first);
 }
 
 #[tokio::test]
@@ -98,7 +121,8 @@ async fn where_nobody_is_free_people_are_told_and_a_redriven_meeting_takes_place
     let carried: Vec<(&str, bool)> =
         outcome.carried.iter().map(|carried| (&*carried.by, carried.ack)).collect();
     assert_eq!(carried, [("google", false), ("notification", true)]);
-    assert!(mock.nudges()[0].item.message.contains("No meeting could be booked: New issue needs triage"));
+    let told = "No meeting could be booked. It was asked for because: New issue needs triage";
+    assert!(mock.nudges()[0].item.message.contains(told));
 
     mock.add_calendar(CALENDARS[0], Vec::new());
     let letter = world.dead_letters().remove(0);

@@ -190,6 +190,16 @@ async fn an_app_gets_its_token_renews_it_and_replaces_one_that_was_revoked() {
     assert!(reference(&attempt(&target, &action("a-6", "post_nudge")).await).is_some());
     assert_eq!((issued(), github.issue().comments.len()), (3, 6));
 
+    // Two bear it when it is revoked: both try again.
+    github.state.lock().unwrap().tokens.clear();
+    let both = [action("a-8", "post_nudge"), action("a-9", "post_nudge")];
+    let verdicts = futures::future::join_all(both.iter().map(|action| attempt(&target, action))).await;
+    verdicts.into_iter().for_each(|verdict| assert!(later(verdict).1.contains("another is asked for")));
+    for action in &both {
+        assert!(reference(&attempt(&target, action).await).is_some());
+    }
+    assert_eq!((issued(), github.issue().comments.len()), (4, 8));
+
     let elsewhere = open("github", app(7), &clock);
     assert!(
         rejected(attempt(&elsewhere, &action("a-7", "post_nudge")).await).contains("no such installation")

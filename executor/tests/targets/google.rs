@@ -137,6 +137,24 @@ async fn who_is_never_free_or_not_to_be_seen_is_named_and_nothing_is_booked() {
 }
 
 #[tokio::test]
+async fn fifty_people_and_their_team_are_asked_about_in_two_queries() {
+    let (google, target) = start().await;
+    let mut action = meeting("a-1", CALENDARS);
+    let people: Vec<Value> =
+        (0..50).map(|n| json!({ "name": format!("p{n}"), "calendar": format!("p{n}@acme.test") })).collect();
+    people.iter().for_each(|one| google.mock.add_calendar(one["calendar"].as_str().unwrap(), Vec::new()));
+    action["params"]["to"]["people"] = json!(people);
+    // The last of them all, in the second query.
+    google.mock.add_calendar(CALENDARS[2], busy(&[("02T09:00", "02T11:00")]));
+    reference(&attempt(&target, &action).await);
+    assert_eq!(starts(&google), ["2026-03-02T11:00:00Z"]);
+    assert_eq!(google.booked()[0]["attendees"].as_array().unwrap().len(), 51);
+    let asked = google.way.seen().into_iter().filter(|seen| seen.path.ends_with("/freeBusy"));
+    let items: Vec<usize> = asked.map(|seen| seen.json()["items"].as_array().unwrap().len()).collect();
+    assert_eq!(items, [50, 1]);
+}
+
+#[tokio::test]
 async fn limits_pass_and_refusals_stay() {
     let (google, target) = start().await;
     let forbidden = |reason: &str| MockFault::status(403).reason(reason);
@@ -222,6 +240,31 @@ async fn a_meeting_that_had_begun_stays_and_the_outcome_says_so() {
 }
 
 #[tokio::test]
+async fn after_an_outage_nobody_meets_in_the_past_and_what_has_begun_stays() {
+    let clock = clock();
+    let google = Google::start(clock.clone()).await;
+    let target = target(&google, &clock);
+    google.way.fault(EVENTS, Fault::status(503));
+    later(attempt(&target, &meeting("a-1", CALENDARS)).await);
+    clock.advance(TimeDelta::hours(3));
+    google.way.fault(EVENTS, Fault::BrokenAfter);
+    later(attempt(&target, &meeting("a-1", CALENDARS)).await);
+    assert_eq!(starts(&google), ["2026-03-02T13:15:00Z"]);
+    // Booked, and nobody heard: whatever the clock says by then, it is found.
+    clock.advance(TimeDelta::minutes(10));
+    let booked = attempt(&target, &meeting("a-1", CALENDARS)).await;
+    reference(&attempt(&target, &meeting("a-2", CALENDARS)).await);
+    assert_eq!(starts(&google), ["2026-03-02T13:15:00Z", "2026-03-02T13:30:00Z"]);
+    // The issue was closed long before either began; at a quarter past one that is cancelled which has not begun.
+    clock.advance(TimeDelta::minutes(5));
+    let stays = attempt(&target, &resolve("a-3", &meeting("a-1", CALENDARS))).await;
+    let expected = format!("{} (had begun, stays)", reference(&booked).unwrap());
+    assert_eq!(reference(&stays), Some(expected.as_str()));
+    reference(&attempt(&target, &resolve("a-4", &meeting("a-2", CALENDARS))).await);
+    assert_eq!(starts(&google), ["2026-03-02T13:15:00Z"]);
+}
+
+#[tokio::test]
 async fn a_service_account_gets_a_token_and_another_before_it_ends() {
     let clock = clock();
     let google = Google::start(clock.clone()).await;
@@ -243,6 +286,22 @@ async fn a_service_account_gets_a_token_and_another_before_it_ends() {
     assert!(why.contains("another is asked for"), "{why}");
     reference(&attempt(&target, &meeting("a-4", CALENDARS)).await);
     assert_eq!(issued(), 3);
+    // Two bear it when it is revoked: both try again.
+    google.state.lock().unwrap().live.clear();
+    let both = [meeting("a-6", CALENDARS), meeting("a-7", CALENDARS)];
+    let verdicts = futures::future::join_all(both.iter().map(|action| attempt(&target, action))).await;
+    verdicts.into_iter().for_each(|verdict| assert!(later(verdict).1.contains("another is asked for")));
+    for action in &both {
+        reference(&attempt(&target, action).await);
+    }
+    assert_eq!(issued(), 4);
+    // One that was just issued is refused, too: another would be no better.
+    google.state.lock().unwrap().live.clear();
+    later(attempt(&target, &meeting("a-8", CALENDARS)).await);
+    google.way.fault("GET ", Fault::status(401));
+    let why = rejected(attempt(&target, &meeting("a-8", CALENDARS)).await);
+    assert!(why.contains("token is not valid"), "{why}");
+    reference(&attempt(&target, &meeting("a-8", CALENDARS)).await);
     // The key is no more.
     google.state.lock().unwrap().live.clear();
     later(attempt(&target, &meeting("a-5", CALENDARS)).await);

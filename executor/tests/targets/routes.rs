@@ -226,7 +226,8 @@ async fn people_are_told_where_a_target_refuses_once_and_also_after_a_restart() 
     let [told] = told.as_slice() else { panic!("{told:?}") };
     let told = &told["data"];
     assert_eq!((&told["action"], &told["cause"]), (&json!("post_nudge"), &json!("a-2")));
-    assert_eq!(told["rationale"], "Nobody could be called: New issue needs triage");
+    let rationale = "Nobody could be called. It was asked for because: New issue needs triage";
+    assert_eq!(told["rationale"], rationale);
     assert!(told["event_id"].as_str().unwrap().starts_with("a-") && told["event_id"] != "a-2");
 }
 
@@ -303,6 +304,24 @@ async fn a_route_that_leads_nowhere_is_refused() {
         let error = team.targets().err().unwrap().to_string();
         assert!(error.contains(why), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_reaches_a_target_is_what_its_routes_bring_and_a_nudge_where_others_refuse() {
+    let otherwise = vec!["slack".to_owned()];
+    let routes = vec![
+        Route { otherwise, ..route(None, "schedule_unblocker", &["hook"]) },
+        route(Some("alpha"), "assign_owner", &["slack"]),
+    ];
+    let team = Team::new(routes.clone()).await;
+    let targets = team.targets().unwrap();
+    let reaching = |name: &str| -> Vec<String> {
+        let target = targets.iter().find(|target| target.name() == name).unwrap();
+        let kinds = executor::reaching(&**target, &routes);
+        kinds.iter().map(|kind| kind.as_str().to_owned()).collect()
+    };
+    assert_eq!(reaching("slack"), ["post_nudge", "assign_owner"]);
+    assert_eq!(reaching("hook"), ["schedule_unblocker", "resolve"]);
 }
 
 /// What takes an earlier action back, as the gateway writes it.

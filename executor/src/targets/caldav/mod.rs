@@ -86,7 +86,7 @@ impl Caldav {
 
     /// The meeting, and every calendar that is to be free for it, ours last.
     fn wanted(&self, attempt: &Attempt) -> Result<(Wanted, Vec<Url>), String> {
-        let wanted = Wanted::of(attempt, self.horizon)?;
+        let wanted = Wanted::of(attempt, self.api.now(), self.horizon)?;
         let mut calendars: Vec<Url> = Vec::new();
         for path in wanted.calendars() {
             let url = request::collection(&self.api.base(), path).ok_or_else(|| {
@@ -172,7 +172,7 @@ impl Caldav {
         let Some(found) = self.find(&url, action_id).await? else {
             return Ok(Verdict::Done { reference: Some(reference) });
         };
-        if found.object.begins_at().is_some_and(|at| at <= attempt.asked_at) {
+        if found.object.begins_at().is_some_and(|at| at <= meeting::present(attempt, self.api.now())) {
             return Ok(Verdict::Done { reference: Some(meeting::stays(&reference)) });
         }
         let mut request = self.api.request(Method::DELETE, url);

@@ -78,9 +78,9 @@ impl Github {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Reply, Verdict> {
-        let token = self.token.get(&self.api).await?;
-        let reply = self.api.send(headers(request).bearer_auth(token.expose_secret())).await?;
-        if reply.status() == StatusCode::UNAUTHORIZED && self.token.refused().await {
+        let bearer = self.token.get(&self.api).await?;
+        let reply = self.api.send(headers(request).bearer_auth(bearer.token.expose_secret())).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED && self.token.refused(&bearer).await {
             return Err(
                 reply.retry(None, "the installation's token is not valid any more; another is asked for")
             );

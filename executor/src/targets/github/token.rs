@@ -7,9 +7,11 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Mutex;
 
-use super::{config, response};
+use super::{
+    super::bearer::{Bearer, Held},
+    config, response,
+};
 use crate::{
     Verdict,
     http::{Api, ONE},
@@ -20,8 +22,6 @@ use crate::{
 const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 /// How long it holds from now; ten minutes from its date are allowed.
 const HOLDS: TimeDelta = TimeDelta::minutes(8);
-/// How long before its end an installation's token is renewed.
-const RENEWED: TimeDelta = TimeDelta::minutes(5);
 
 /// Whom we are.
 pub(super) enum Token {
@@ -33,8 +33,7 @@ pub(super) struct App {
     id: String,
     pub(super) installation: String,
     key: RsaKey,
-    /// The installation's token and its end.
-    held: Mutex<Option<(SecretString, DateTime<Utc>)>>,
+    held: Held,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +47,7 @@ impl App {
     pub(super) fn new(config: &config::App, private_key: &SecretString) -> Option<Self> {
         let key = RsaKey::from_pem(private_key)?;
         let (id, installation) = (config.id.clone(), config.installation.to_string());
-        Some(Self { id, installation, key, held: Mutex::new(None) })
+        Some(Self { id, installation, key, held: Held::default() })
     }
 
     /// The JWT with which the App speaks for itself.
@@ -80,28 +79,20 @@ impl App {
 
 impl Token {
     /// A token that holds now.
-    pub(super) async fn get(&self, api: &Api) -> Result<SecretString, Verdict> {
+    pub(super) async fn get(&self, api: &Api) -> Result<Bearer, Verdict> {
         let app = match self {
-            Self::Personal(token) => return Ok(token.clone()),
+            Self::Personal(token) => return Ok(Bearer::plain(token)),
             Self::App(app) => app,
         };
-        // Held while it is renewed: whoever else needs one waits for this one.
-        let mut held = app.held.lock().await;
-        match &*held {
-            Some((token, until)) if *until - RENEWED > api.now() => Ok(token.clone()),
-            _ => {
-                let Issued { token, expires_at } = app.issue(api).await?;
-                *held = Some((token.clone(), expires_at));
-                Ok(token)
-            }
-        }
+        let issued = async { app.issue(api).await.map(|issued| (issued.token, issued.expires_at)) };
+        app.held.get(api.now(), issued).await
     }
 
-    /// It was refused: an App gets another, true; a personal one is what it is.
-    pub(super) async fn refused(&self) -> bool {
+    /// It was refused. Whether to try again: an App gets another; a personal one is what it is.
+    pub(super) async fn refused(&self, bearer: &Bearer) -> bool {
         match self {
             Self::Personal(_) => false,
-            Self::App(app) => app.held.lock().await.take().is_some(),
+            Self::App(app) => app.held.refused(bearer).await,
         }
     }
 }

@@ -68,7 +68,7 @@ impl Google {
     }
 
     fn wanted(&self, attempt: &Attempt) -> Result<Wanted, String> {
-        Wanted::of(attempt, self.horizon)
+        Wanted::of(attempt, self.api.now(), self.horizon)
     }
 
     /// A request about our calendar's events, or one of them.
@@ -83,9 +83,9 @@ impl Google {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Reply, Verdict> {
-        let token = self.token.get().await?;
-        let reply = self.api.send(request.bearer_auth(token.expose_secret())).await?;
-        if reply.status() == StatusCode::UNAUTHORIZED && self.token.refused().await {
+        let bearer = self.token.get().await?;
+        let reply = self.api.send(request.bearer_auth(bearer.token.expose_secret())).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED && self.token.refused(&bearer).await {
             return Err(reply.retry(None, "the account's token is not valid any more; another is asked for"));
         }
         Ok(reply)
@@ -115,15 +115,18 @@ impl Google {
     }
 
     async fn busy(&self, wanted: &Wanted) -> Result<Vec<Period>, Verdict> {
-        let request =
-            self.api.request(Method::POST, self.api.url(&["freeBusy"])).json(&request::query(wanted));
-        let reply = self.call(request).await?;
-        let unsure = reply.retry(None, "without saying when everybody is busy");
-        let answer: FreeBusy = reply.readable(PAGE).await?;
-        answer.busy(&wanted.calendars()).map_err(|unknown| match unknown {
-            Unknown::Never(calendar) => self.reject(&format!("{}: {UNSEEN}", wanted.whose(&calendar))),
-            Unknown::Now(_) => unsure,
-        })
+        let mut busy = Vec::new();
+        for (calendars, query) in request::queries(wanted, &wanted.calendars()) {
+            let request = self.api.request(Method::POST, self.api.url(&["freeBusy"])).json(&query);
+            let reply = self.call(request).await?;
+            let unsure = reply.retry(None, "without saying when everybody is busy");
+            let answer: FreeBusy = reply.readable(PAGE).await?;
+            busy.extend(answer.busy(calendars).map_err(|unknown| match unknown {
+                Unknown::Never(calendar) => self.reject(&format!("{}: {UNSEEN}", wanted.whose(&calendar))),
+                Unknown::Now(_) => unsure,
+            })?);
+        }
+        Ok(busy)
     }
 
     async fn book(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
@@ -169,7 +172,7 @@ impl Google {
         if event.is_cancelled() {
             return Ok(Verdict::Done { reference: Some(reference) });
         }
-        if event.begins_at().is_some_and(|at| at <= attempt.asked_at) {
+        if event.begins_at().is_some_and(|at| at <= meeting::present(attempt, self.api.now())) {
             return Ok(Verdict::Done { reference: Some(meeting::stays(&reference)) });
         }
         let reply = self.ask(self.events(Method::DELETE, Some(&id))).await?;
@@ -200,7 +203,11 @@ impl Target for Google {
         }
         let wanted = self.wanted(attempt)?;
         let event = request::event(&wanted, &action.event_id, wanted.start(Vec::new())?);
-        Ok(vec![self.api.unsent(Method::POST, request::query(&wanted)), self.api.unsent(Method::POST, event)])
+        let calendars = wanted.calendars();
+        let queries = request::queries(&wanted, &calendars).into_iter().map(|(_, query)| query);
+        let mut unsent: Vec<Unsent> = queries.map(|query| self.api.unsent(Method::POST, query)).collect();
+        unsent.push(self.api.unsent(Method::POST, event));
+        Ok(unsent)
     }
 
     async fn introduce(&self, kinds: &[ActionKind]) -> Introduction {

@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::targets::meeting::{Wanted, is_address};
 
+/// As many calendars as one free/busy query takes.
+const CALENDARS_MAX: usize = 50;
+
 /// Where an event of ours says, unseen by people, of which action it is.
 pub(super) const PROPERTY: &str = "breakdown";
 
@@ -19,13 +22,17 @@ fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// When who is busy.
-pub(super) fn query(wanted: &Wanted) -> Value {
-    let items: Vec<Value> = wanted.calendars().into_iter().map(|id| json!({ "id": id })).collect();
-    json!({
-        "timeMin": instant(wanted.from), "timeMax": instant(wanted.until), "items": items,
-        "calendarExpansionMax": items.len(),
-    })
+/// When who is busy: the calendars of one query, and the query.
+pub(super) fn queries<'a>(wanted: &Wanted, calendars: &'a [&'a str]) -> Vec<(&'a [&'a str], Value)> {
+    let query = |some: &'a [&'a str]| {
+        let items: Vec<Value> = some.iter().map(|id| json!({ "id": id })).collect();
+        let query = json!({
+            "timeMin": instant(wanted.from), "timeMax": instant(wanted.until), "items": items,
+            "calendarExpansionMax": items.len(),
+        });
+        (some, query)
+    };
+    calendars.chunks(CALENDARS_MAX).map(query).collect()
 }
 
 /// An event, as it is inserted.

@@ -7,9 +7,11 @@ use reqwest::{Method, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Mutex;
 
-use super::{Config, Opening};
+use super::{
+    super::bearer::{Bearer, Held},
+    Config, Opening,
+};
 use crate::{
     ExecutorError, Verdict,
     http::{Api, ONE},
@@ -24,8 +26,6 @@ const SCOPE: &str =
 const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 /// How long it holds from now; an hour from its date is allowed.
 const HOLDS: TimeDelta = TimeDelta::minutes(10);
-/// How long before its end a token is renewed.
-const RENEWED: TimeDelta = TimeDelta::minutes(5);
 
 /// Whom we are.
 pub(super) enum Token {
@@ -39,8 +39,7 @@ pub(super) struct Account {
     key_id: Option<String>,
     key: RsaKey,
     subject: Option<String>,
-    /// The access token and its end.
-    held: Mutex<Option<(SecretString, DateTime<Utc>)>>,
+    held: Held,
 }
 
 /// What we read of the key file.
@@ -75,29 +74,24 @@ impl Token {
     }
 
     /// A token that holds now.
-    pub(super) async fn get(&self) -> Result<SecretString, Verdict> {
+    pub(super) async fn get(&self) -> Result<Bearer, Verdict> {
         let account = match self {
-            Self::Plain(token) => return Ok(token.clone()),
+            Self::Plain(token) => return Ok(Bearer::plain(token)),
             Self::Account(account) => account,
         };
-        // Held while it is renewed: whoever else needs one waits for this one.
-        let mut held = account.held.lock().await;
-        match &*held {
-            Some((token, until)) if *until - RENEWED > account.api.now() => Ok(token.clone()),
-            _ => {
-                let asked_at = account.api.now();
-                let Issued { access_token, expires_in } = account.issue(asked_at).await?;
-                *held = Some((access_token.clone(), asked_at + TimeDelta::seconds(expires_in.into())));
-                Ok(access_token)
-            }
-        }
+        let issued = async {
+            let asked_at = account.api.now();
+            let Issued { access_token, expires_in } = account.issue(asked_at).await?;
+            Ok((access_token, asked_at + TimeDelta::seconds(expires_in.into())))
+        };
+        account.held.get(account.api.now(), issued).await
     }
 
-    /// It was refused: an account gets another, true; a plain one is what it is.
-    pub(super) async fn refused(&self) -> bool {
+    /// It was refused. Whether to try again: an account gets another; a plain one is what it is.
+    pub(super) async fn refused(&self, bearer: &Bearer) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Account(account) => account.held.lock().await.take().is_some(),
+            Self::Account(account) => account.held.refused(bearer).await,
         }
     }
 }
@@ -111,7 +105,7 @@ impl Account {
             .ok_or_else(|| refuse("its private_key is no RSA key in PEM"))?;
         let api = opening.api("service_account", &file.token_uri, config.allow_private)?;
         let (email, key_id, subject) = (file.client_email, file.private_key_id, config.subject.clone());
-        Ok(Self { api, email, key_id, key, subject, held: Mutex::new(None) })
+        Ok(Self { api, email, key_id, key, subject, held: Held::default() })
     }
 
     /// Whom Google takes us for.

@@ -15,8 +15,8 @@ use crate::{Attempt, message::Message, plain_text::one_line};
 const TITLE_MAX: usize = 256;
 const NAMES_MAX: usize = 512;
 const DEFAULT_DURATION_MIN: u64 = 15;
-/// As many calendars as one free/busy query of Google's takes.
-const GUESTS_MAX: usize = 50;
+/// The 50 people whom an action names at most, and their team's own calendar.
+const GUESTS_MAX: usize = 51;
 /// How far ahead a meeting is looked for at most, in days.
 const HORIZON_MAX: u32 = 60;
 
@@ -69,7 +69,13 @@ pub(super) fn resolved(action: &Action) -> Option<&str> {
     of.get("action_id")?.as_str().filter(|id| is_meeting && !id.is_empty())
 }
 
-/// What becomes of a reference where the meeting had begun when the issue was closed.
+/// What counts as the present for an attempt: `now`, or where our clock is behind the one that dated the action, its date. After a
+/// pause or an outage an attempt is made long after it was asked for; nobody meets in the past.
+pub(super) fn present(attempt: &Attempt, now: DateTime<Utc>) -> DateTime<Utc> {
+    attempt.asked_at.max(now)
+}
+
+/// What becomes of a reference where the meeting had begun when it was to be cancelled.
 pub(super) fn stays(reference: &str) -> String {
     format!("{reference} (had begun, stays)")
 }
@@ -99,7 +105,7 @@ pub(super) struct Guest {
     hours: Option<Hours>,
 }
 
-/// The meeting that an action asks for; the same for every attempt, but for its start, which depends on who is free.
+/// The meeting that an action asks for; the same for every attempt, but for its start, which depends on who is free, and is never past.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) title: String,
@@ -118,11 +124,11 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// `Err`: why there is no such meeting, and whose calendar is missing.
-    pub(super) fn of(attempt: &Attempt, horizon: TimeDelta) -> Result<Self, String> {
+    pub(super) fn of(attempt: &Attempt, now: DateTime<Utc>, horizon: TimeDelta) -> Result<Self, String> {
         let action = &attempt.action;
         let length = TimeDelta::minutes(minutes(action)?.cast_signed());
         let range = "the action's time is out of range";
-        let from = next_quarter(attempt.asked_at).ok_or(range)?;
+        let from = next_quarter(present(attempt, now)).ok_or(range)?;
         let until = from.checked_add_signed(horizon).ok_or(range)?;
         let message = Message::of(action).ok_or("this is no meeting")?;
         let about = [message.what, message.why].into_iter().filter(|line| !line.is_empty()).collect();
@@ -236,13 +242,32 @@ mod tests {
     use super::*;
 
     fn wanted(to: Value) -> Result<Wanted, String> {
+        wanted_at("2026-03-02T09:59:59Z", to)
+    }
+
+    /// So it is asked for at 10:00:01, and attempted then.
+    fn wanted_at(now: &str, to: Value) -> Result<Wanted, String> {
         let action = serde_json::from_value(json!({
             "event_id": "a-1", "project_id": "alpha", "action": "schedule_unblocker", "target": "team:triage",
             "rationale": "Stuck", "source_ref": "https://x.test/1", "params": { "title": "Login", "to": to, "duration_min": 30 },
         }));
         let asked_at = "2026-03-02T10:00:01Z".parse().expect("an instant");
         let attempt = Attempt { action: Arc::new(action.expect("an action")), asked_at };
-        Wanted::of(&attempt, TimeDelta::days(7))
+        Wanted::of(&attempt, now.parse().expect("an instant"), TimeDelta::days(7))
+    }
+
+    #[test]
+    fn nobody_meets_in_the_past() {
+        let to = json!({ "people": [{ "name": "bo", "calendar": "bo@x.test" }] });
+        for (now, from) in [
+            ("2026-03-02T08:00:00Z", "2026-03-02T10:15:00Z"),
+            ("2026-03-02T10:12:00Z", "2026-03-02T10:30:00Z"),
+            ("2026-03-03T09:00:00Z", "2026-03-03T09:15:00Z"),
+        ] {
+            let wanted = wanted_at(now, to.clone()).expect("a meeting");
+            assert_eq!(wanted.from, from.parse::<DateTime<Utc>>().expect("an instant"));
+            assert_eq!(wanted.until - wanted.from, TimeDelta::days(7));
+        }
     }
 
     #[test]
@@ -266,7 +291,7 @@ mod tests {
                 "bo: hours or time_zone",
             ),
             (json!({ "people": [], "team": { "name": "triage" } }), "nobody"),
-            (json!({ "people": vec![bo.clone(); 51] }), "51 calendars"),
+            (json!({ "people": vec![bo.clone(); 52] }), "52 calendars"),
             (json!("alice"), "nobody"),
         ] {
             let refused = wanted(to).expect_err("refused");
