@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::{Action, ActionKind, Outcome, id};
+use events::{Action, ActionKind, Outcome, Resolved, id};
 
 use super::repeated;
 use crate::evidence::{Evidence, Placed};
@@ -56,12 +56,24 @@ pub(super) fn missing_effect(evidence: &Evidence) -> Vec<String> {
         .iter()
         .filter_map(|effect| Some((effect.key.as_deref()?, effect.id.as_str())))
         .collect();
+    // A meeting that was taken back is there no more.
+    let done: HashSet<&str> =
+        outcomes(evidence).filter(|it| it.ack).filter_map(|it| it.action_id.as_deref()).collect();
+    let taken_back: HashSet<String> = evidence
+        .actions
+        .iter()
+        .filter(|placed| done.contains(placed.value.event_id.as_str()))
+        .filter_map(|placed| Resolved::of(&placed.value))
+        .filter(|of| of.action == ActionKind::ScheduleUnblocker)
+        .map(|of| of.action_id)
+        .collect();
     let mut missing = Vec::new();
     for outcome in outcomes(evidence).filter(|outcome| outcome.ack) {
         let id = outcome.action_id.as_deref().unwrap_or_default();
         match (made.get(id), outcome.reference.as_deref()) {
             // A meeting is taken away, and nothing made.
             (None, _) if outcome.action == Some(ActionKind::Resolve) => {}
+            (None, _) if taken_back.contains(id) => {}
             (None, _) => missing.push(format!("nothing was made for {id}")),
             (Some(made), Some(told)) if *made != told => {
                 missing.push(format!("{made} was made for {id}, and its outcome tells of {told}"));
