@@ -9,6 +9,7 @@ use crate::{
     Config, Verdict,
     stack::{Report, spread},
     state::{Mark, Pending, PendingEntry},
+    ties::Tie,
 };
 
 /// An action's end.
@@ -51,6 +52,21 @@ pub(crate) fn without_attempt(
 /// The end of a `resolve` of an action that left nothing anywhere.
 pub(crate) fn nothing_left(pending: &Pending, now: DateTime<Utc>) -> Ended {
     end(pending, Risk::of_done(&pending.action.action), true, now)
+}
+
+/// The end of a `resolve` of a page in whose place there is a later one: to take it back could take that one back.
+pub(crate) fn overtaken(pending: &Pending, now: DateTime<Utc>) -> Ended {
+    let mut ended = nothing_left(pending, now);
+    ended.outcome.error = Some("not taken back: a later page took its place".to_owned());
+    ended
+}
+
+/// The end of a redriven action that was taken back meanwhile; `left` says whether its earlier rounds may have left something.
+pub(crate) fn taken_back(pending: &Pending, partition: u32, left: bool, now: DateTime<Utc>) -> Ended {
+    let reason = "the issue was closed meanwhile, and this was taken back; reopen it, or act by hand";
+    let mut ended = failed(pending, partition, reason, "rejected", now);
+    ended.mark.left = left;
+    ended
 }
 
 /// Whether an action that was not done may have left something: a target did its part, or did not say that it did not.
@@ -146,7 +162,12 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
     }
     Ended {
         outcome,
-        mark: Mark { round: entry.round(), risk, left: ack || may_have_left(pending, false) },
+        mark: Mark {
+            round: entry.round(),
+            risk,
+            left: ack || may_have_left(pending, false),
+            tie: Tie::of(pending).map(Box::new),
+        },
         dead_letter: None,
         cause: action.cause.clone(),
         issue: action.issue_ref.clone(),

@@ -62,6 +62,7 @@ mod state;
 mod step;
 mod target;
 mod targets;
+mod ties;
 
 pub use config::{Config, Limits};
 pub use credential::{Credential, Environment};

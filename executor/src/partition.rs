@@ -13,6 +13,7 @@ use crate::{
     ExecutorError, accept,
     pauses::{self, Pauses, Word},
     state::{Entry, Mark, Pending, Superseded},
+    ties::{Tie, Ties, closes},
 };
 
 /// The most marks of done actions that are kept for one partition; past that the oldest leave early.
@@ -66,8 +67,10 @@ pub fn read_action(record: &Record) -> Result<Arc<Action>, String> {
 pub(crate) struct Partition {
     pending: BTreeMap<Arc<str>, Pending>,
     waiting: BTreeMap<usize, usize>,
-    /// What is to be taken back, and the pending action that is to do it.
-    resolves: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Of pending actions, and of done ones as far as they may have left something.
+    ties: Ties,
+    /// Issues, and pending actions that take back a page of theirs.
+    closing: BTreeSet<(Arc<str>, Arc<str>)>,
     done: HashMap<Arc<str>, Mark>,
     /// Done ids and their rounds in the order in which they ended; may still name some that are forgotten, or are at it again.
     done_order: VecDeque<(DateTime<Utc>, Arc<str>, u32)>,
@@ -154,18 +157,46 @@ impl Partition {
         }
     }
 
-    /// Whether an action is to take back another that is still pending: it waits for that one's end.
+    /// Whether an action waits for the end of another: it is to take back one that is still pending, or calls people while
+    /// what would take that back again has not ended.
     pub(crate) fn waits_for_another(&self, pending: &Pending) -> bool {
+        if pending.action.action == ActionKind::EscalateOwner {
+            return pending.action.issue_ref.as_deref().is_some_and(|issue| self.has_overtaken(issue));
+        }
+        if self.is_overtaken(pending) {
+            return false;
+        }
         let of = Resolved::of(&pending.action);
         let earlier = of.and_then(|of| self.pending.get(of.action_id.as_str()));
         // Nothing is to wait for itself, or for what waits for it.
         earlier.is_some_and(|earlier| earlier.action.action != ActionKind::Resolve)
     }
 
-    /// Those that wait for the end of an action.
+    /// Those that take an action back, and may have waited for its end.
     pub(crate) fn waiting_for(&self, id: &Arc<str>) -> Vec<Arc<str>> {
-        let from = self.resolves.range((id.clone(), "".into())..);
-        from.take_while(|(of, _)| of == id).map(|(_, resolve)| resolve.clone()).collect()
+        self.ties.takers(id).cloned().collect()
+    }
+
+    /// Whether something takes an action back, or has.
+    pub(crate) fn is_taken_back(&self, id: &str) -> bool {
+        self.ties.takers(id).next().is_some()
+    }
+
+    /// Whether an action is to take back a page in whose place there is a later one.
+    pub(crate) fn is_overtaken(&self, pending: &Pending) -> bool {
+        self.ties.is_overtaken(pending)
+    }
+
+    /// Whether a pending action is, of those that take back the issue's pages.
+    pub(crate) fn has_overtaken(&self, issue: &str) -> bool {
+        let from = self.closing.range((Arc::from(issue), Arc::from(""))..);
+        let mut closing = from.take_while(|(of, _)| **of == *issue);
+        closing.any(|(_, id)| self.pending.get(id).is_some_and(|resolve| self.is_overtaken(resolve)))
+    }
+
+    /// Whether an action that is pending no more may have left something, as far as is known.
+    pub(crate) fn may_have_left(&self, id: &str) -> bool {
+        self.done.get(id).is_none_or(|mark| mark.left)
     }
 
     /// Whether an action is to take back another that is known to have left nothing.
@@ -177,8 +208,11 @@ impl Partition {
     /// The action is to be carried out, or its attempt was parked.
     pub(crate) fn put(&mut self, id: Arc<str>, pending: Pending) {
         self.forget(&id);
-        if let Some(of) = Resolved::of(&pending.action) {
-            self.resolves.insert((of.action_id.into(), id.clone()));
+        if let Some(tie) = Tie::of(&pending) {
+            self.ties.bind(&id, &tie);
+        }
+        if let Some((issue, _)) = closes(&pending) {
+            self.closing.insert((issue.into(), id.clone()));
         }
         if let Some(target) = self.counted(&pending) {
             *self.waiting.entry(target).or_default() += 1;
@@ -189,21 +223,34 @@ impl Partition {
     /// The action has its outcome.
     pub(crate) fn finish(&mut self, id: Arc<str>, finished_at: DateTime<Utc>, mark: Mark) {
         self.forget(&id);
-        self.done.insert(id.clone(), mark);
-        self.done_order.push_back((finished_at, id, mark.round));
+        self.done_order.push_back((finished_at, id.clone(), mark.round));
+        // A page that called nobody takes nobody's place.
+        if let Some(tie) = mark.tie.as_deref().filter(|tie| mark.left || matches!(tie, Tie::TakesBack(_))) {
+            self.ties.bind(&id, tie);
+        }
+        self.done.insert(id, mark);
     }
 
     /// The action is known no more.
     pub(crate) fn forget(&mut self, id: &str) {
         let pending = self.pending.remove(id);
-        if let Some(of) = pending.as_ref().and_then(|pending| Resolved::of(&pending.action)) {
-            self.resolves.remove(&(of.action_id.into(), id.into()));
+        if let Some(tie) = pending.as_ref().and_then(Tie::of) {
+            self.ties.unbind(id, &tie);
+        }
+        if let Some((issue, _)) = pending.as_ref().and_then(closes) {
+            self.closing.remove(&(issue.into(), id.into()));
         }
         let target = pending.and_then(|pending| self.counted(&pending));
         if let Some(count) = target.and_then(|target| self.waiting.get_mut(&target)) {
             *count -= 1;
         }
-        self.done.remove(id);
+        self.unmark(id);
+    }
+
+    fn unmark(&mut self, id: &str) {
+        if let Some(tie) = self.done.remove(id).and_then(|mark| mark.tie) {
+            self.ties.unbind(id, &tie);
+        }
     }
 
     /// The target for which it counts as waiting.
@@ -241,7 +288,7 @@ impl Partition {
         let old: Vec<_> = self.done_order.drain(..count.min(self.done_order.len())).collect();
         for (_, id, round) in old {
             if self.is_marked(&id, round) {
-                self.done.remove(&id);
+                self.unmark(&id);
             }
         }
     }
@@ -282,8 +329,8 @@ impl Partition {
         match (entry, project) {
             (Entry::Paused { at }, Some(project)) => self.heed(project, Word::Paused(at)),
             (Entry::Resumed { at }, Some(project)) => self.heed(project, Word::Resumed(at)),
-            (Entry::Done { finished_at, round, risk, left }, None) => {
-                self.finish(id.into(), finished_at, Mark { round, risk, left });
+            (Entry::Done { finished_at, round, risk, left, tie }, None) => {
+                self.finish(id.into(), finished_at, Mark { round, risk, left, tie });
             }
             (Entry::Pending(entry), None) => {
                 let action: Action = serde_json::from_str(&entry.record)

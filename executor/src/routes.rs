@@ -154,13 +154,21 @@ impl Routes {
         self.targets.iter().position(free)
     }
 
-    /// What the targets of a pending action would send, where it is to be a dry run.
-    pub(crate) fn rehearse(&self, pending: &Pending) -> Option<Vec<Carried>> {
+    /// The carrier of a pending action, where it is to be a dry run.
+    fn rehearsing(&self, pending: &Pending) -> Option<&Carrier> {
         let carrier = self.carriers.get(pending.target?)?;
         let route = carrier.route.and_then(|route| self.routes.get(route));
-        if !self.dry_run && route.is_none_or(|route| route.mode == Mode::Live) {
-            return None;
-        }
+        Some(carrier).filter(|_| self.dry_run || route.is_some_and(|route| route.mode != Mode::Live))
+    }
+
+    /// Whether a pending action is to be a dry run.
+    pub(crate) fn is_dry_run(&self, pending: &Pending) -> bool {
+        self.rehearsing(pending).is_some()
+    }
+
+    /// What the targets of a pending action would send, where it is to be a dry run.
+    pub(crate) fn rehearse(&self, pending: &Pending) -> Option<Vec<Carried>> {
+        let carrier = self.rehearsing(pending)?;
         let attempt = Attempt { action: pending.action.clone(), asked_at: pending.entry.asked_at };
         let carried = |target: &Arc<dyn Target>| {
             let (unsent, error) = match target.rehearse(&attempt) {

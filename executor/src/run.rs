@@ -15,7 +15,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{Auditor, Clock, Log, LogError, Polled, Record, Subscription};
-use events::{Action, ActionKind, Recorded, topic};
+use events::{Action, ActionKind, Recorded, Resolved, topic};
 use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
@@ -101,7 +101,7 @@ pub async fn run_with(
 }
 
 /// Invariants: every pending action of a held partition that is informed is either in `parking` or in `running`, never in both, unless it
-/// is to take back another that is pending: then it is in neither. Nothing else is in either.
+/// waits for the end of another ([`Partition::waits_for_another`]): then it is in neither. Nothing else is in either.
 struct Executor {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -267,6 +267,7 @@ impl Executor {
         let mut draft = Draft::default();
         let (mut accepted, mut ended, mut met) = (Vec::new(), Vec::new(), HashSet::new());
         let (mut dead, mut duplicates, mut words) = (Vec::new(), 0, BTreeMap::new());
+        let mut taken_back = HashSet::new();
         for record in records {
             let partition = record.partition;
             let Some(held) = self.held.get(&partition) else { continue };
@@ -305,7 +306,16 @@ impl Executor {
                     continue;
                 }
             }
-            match self.without_attempt(&pending, partition, now) {
+            // Held only once the step is made: a redrive in the same batch is to know.
+            taken_back.extend(Resolved::of(&pending.action).map(|of| (partition, of.action_id)));
+            let is_back = held.is_taken_back(&id) || taken_back.contains(&(partition, id.to_string()));
+            let end = match pending.entry.redrive {
+                Some(_) if pending.action.action.leaves_open() && is_back => {
+                    Some(conclude::taken_back(&pending, partition, held.may_have_left(&id), now))
+                }
+                _ => self.without_attempt(&pending, partition, now),
+            };
+            match end {
                 Some(end) => {
                     draft.end(partition, &id, &end, now)?;
                     ended.push((partition, id, end));
@@ -335,8 +345,13 @@ impl Executor {
 
     /// The end of an action that is not to be attempted (any more), or that is rehearsed only.
     fn without_attempt(&self, pending: &Pending, partition: u32, now: DateTime<Utc>) -> Option<Ended> {
-        if self.held.get(&partition).is_some_and(|held| held.has_nothing_left(pending)) {
-            return Some(conclude::nothing_left(pending, now));
+        if let Some(held) = self.held.get(&partition).filter(|_| !self.routes.is_dry_run(pending)) {
+            if held.has_nothing_left(pending) {
+                return Some(conclude::nothing_left(pending, now));
+            }
+            if held.is_overtaken(pending) {
+                return Some(conclude::overtaken(pending, now));
+            }
         }
         conclude::without_attempt(pending, partition, now, &self.config).or_else(|| {
             self.routes.rehearse(pending).map(|carried| conclude::rehearsed(pending, carried, now))
@@ -353,7 +368,7 @@ impl Executor {
             if let Some(end) = self.without_attempt(pending, partition, now) {
                 draft.end(partition, &id, &end, now)?;
                 ended.push((partition, id, end));
-            } else if held.holds_back(pending) {
+            } else if held.holds_back(pending) || held.waits_for_another(pending) {
                 self.park(partition, &id);
             } else if let Some(index) = pending.target
                 && let Some(carrier) = self.routes.get(index)
@@ -428,18 +443,9 @@ impl Executor {
         Ok(made)
     }
 
-    /// These are pending: the step that says so was made.
-    fn put(&mut self, actions: Vec<(u32, Arc<str>, Pending)>) {
-        for (partition, id, pending) in actions {
-            if let Some(held) = self.held.get_mut(&partition) {
-                held.put(id.clone(), pending);
-                self.park(partition, &id);
-            }
-        }
-    }
-
     /// These have their outcome: the step that says so was made.
     fn end(&mut self, actions: Vec<(u32, Arc<str>, Ended)>, now: DateTime<Utc>) {
+        let mut overtaken = BTreeSet::new();
         for (partition, id, Ended { outcome, mark, dead_letter, issue, .. }) in actions {
             let known = outcome.action.as_ref().filter(|a| ActionKind::KNOWN.contains(&a.as_str()));
             let action = known.map_or("other", ActionKind::as_str).to_owned();
@@ -460,11 +466,15 @@ impl Executor {
                 count_dead_letter(&letter.reason);
             }
             let Some(held) = self.held.get_mut(&partition) else { continue };
+            if issue.is_some_and(|issue| held.has_overtaken(&issue)) {
+                overtaken.insert(partition);
+            }
             held.finish(id.clone(), now, mark);
             for resolve in held.waiting_for(&id) {
                 self.park(partition, &resolve);
             }
         }
+        overtaken.into_iter().for_each(|partition| self.make_way(partition));
     }
 
     /// How long to wait before beginning anew after failed steps. Every new beginning calls the target again for what was

@@ -4,7 +4,8 @@
 //!   the action is to be carried out; `offset` and `record` are the action's record, as it stands on `actions`;
 //!   with `tried_since` once it was parked, `redrive` where that record was redriven, and `supersedes` where its outcome will replace an earlier one;
 //! - `{"state": "done", "finished_at", "round", "risk", "left"}`: it has its outcome, of that redrive round (0 where it is not said), which made the
-//!   project's risk what it is by `risk`; `left` false where it left nothing anywhere (true where it is not said). Kept for seven days, so that the same action standing on the log again is recognised; then
+//!   project's risk what it is by `risk`; `left` false where it left nothing anywhere (true where it is not said); `tie` is what it was to others, where it called people
+//!   (`page`: `issue`, `offset`, `decided_at`) or took an action back (`takes_back`: its id). Kept for seven days, so that the same action standing on the log again is recognised; then
 //!   deleted.
 //!
 //! Key = `control ` and a project, or nothing for all; value = `{"state": "paused", "at"}` or `{"state": "resumed", "at"}`.
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use events::{Action, Carried, Origin, Redrive, Risk, topic};
 use serde::{Deserialize, Serialize};
+
+use crate::ties::Tie;
 
 /// A value in `executor-state`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +34,8 @@ pub(crate) enum Entry {
         risk: Risk,
         #[serde(default = "yes", skip_serializing_if = "is_true")]
         left: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tie: Option<Box<Tie>>,
     },
     Paused {
         at: DateTime<Utc>,
@@ -41,7 +46,7 @@ pub(crate) enum Entry {
 }
 
 /// What is remembered of an action that has its outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// The redrive round of the outcome.
     pub(crate) round: u32,
@@ -49,6 +54,16 @@ pub(crate) struct Mark {
     pub(crate) risk: Risk,
     /// Whether it may have left something somewhere, which can be taken back.
     pub(crate) left: bool,
+    /// What it is to others; boxed, since most are nothing to anybody and there are many marks.
+    pub(crate) tie: Option<Box<Tie>>,
+}
+
+impl Entry {
+    /// The entry of an action that ended then, with this mark.
+    pub(crate) fn done(finished_at: DateTime<Utc>, mark: &Mark) -> Self {
+        let Mark { round, risk, left, tie } = mark.clone();
+        Self::Done { finished_at, round, risk, left, tie }
+    }
 }
 
 fn yes() -> bool {
@@ -166,9 +181,12 @@ mod tests {
         let done = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":-0.05}"#;
         let again = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","round":2,"risk":-0.05}"#;
         let nothing_left = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":0.0,"left":false}"#;
+        let page = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":-0.3,"tie":{"page":{"issue":"github:o/r#1","offset":7,"decided_at":"2026-03-02T10:00:00Z"}}}"#;
+        let back =
+            r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":0.0,"tie":{"takes_back":"a-1"}}"#;
         let paused = r#"{"state":"paused","at":"2026-03-02T10:00:01Z"}"#;
         let resumed = r#"{"state":"resumed","at":"2026-03-02T10:00:01Z"}"#;
-        for text in [pending, redriven, let_go, done, again, nothing_left, paused, resumed] {
+        for text in [pending, redriven, let_go, done, again, nothing_left, page, back, paused, resumed] {
             let entry: Entry = serde_json::from_str(text).expect("an entry");
             assert_eq!(serde_json::to_string(&entry).expect("JSON"), text);
         }

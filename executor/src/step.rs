@@ -7,11 +7,7 @@ use chrono::{DateTime, Utc};
 use eventlog::{NewRecord, Step};
 use events::{Message, topic};
 
-use crate::{
-    ExecutorError,
-    conclude::Ended,
-    state::{Entry, Mark},
-};
+use crate::{ExecutorError, conclude::Ended, state::Entry};
 
 /// A step as it is put together.
 #[derive(Debug, Default)]
@@ -70,8 +66,7 @@ impl Draft {
         ended: &Ended,
         finished_at: DateTime<Utc>,
     ) -> Result<(), ExecutorError> {
-        let Mark { round, risk, left } = ended.mark;
-        self.keep(partition, id, &Entry::Done { finished_at, round, risk, left })?;
+        self.keep(partition, id, &Entry::done(finished_at, &ended.mark))?;
         self.say(ended.outcome.to_message(ended.cause.as_deref()))?;
         match &ended.dead_letter {
             Some(letter) => self.say(letter.to_message()),

@@ -69,8 +69,7 @@ impl Executor {
             let mut restored = self.restoring.remove(&partition).unwrap_or_default();
             let recalled = ended.len();
             for (id, (finished_at, _, mark)) in ended {
-                let Mark { round, risk, left } = mark;
-                draft.keep(partition, &id, &Entry::Done { finished_at, round, risk, left })?;
+                draft.keep(partition, &id, &Entry::done(finished_at, &mark))?;
                 restored.finish(id, finished_at, mark);
             }
             if self.commit(draft).await? {
@@ -119,7 +118,7 @@ impl Said {
     /// An older one is forgotten at once, as its mark was: the topic may be kept for much longer, and be long.
     fn hear(&mut self, outcome: &Outcome, at: DateTime<Utc>, offset: u64) {
         let Some(action_id) = outcome.action_id.as_deref().filter(|_| at >= self.since) else { return };
-        let before = self.ended.get(action_id).map(|(.., mark)| *mark);
+        let before = self.ended.get(action_id).map(|(.., mark)| mark);
         if let Some(mark) = marked(action_id, outcome, before) {
             self.ended.insert(action_id.into(), (at, offset, mark));
         }
@@ -133,13 +132,14 @@ impl Said {
 }
 
 /// The mark that an outcome left, after the one `before` it; `None` where it is no news, or no outcome of an executor.
-fn marked(action_id: &str, outcome: &Outcome, before: Option<Mark>) -> Option<Mark> {
+fn marked(action_id: &str, outcome: &Outcome, before: Option<&Mark>) -> Option<Mark> {
     let next = before.map_or(0, |before| before.round + 1);
     let round = (next..ROUNDS_MAX).find(|round| id::outcome(action_id, *round) == outcome.event_id)?;
     let mut risk = outcome.risk_delta;
     // A later round's is the difference.
     risk.0 += before.map_or(0, |before| before.risk.0);
-    Some(Mark { round, risk, left: outcome.ack || outcome.attempts != Some(0) })
+    // An outcome does not say what the action was to others.
+    Some(Mark { round, risk, left: outcome.ack || outcome.attempts != Some(0), tie: None })
 }
 
 #[cfg(test)]
@@ -184,11 +184,15 @@ mod tests {
             ..Outcome::of(&action, Risk(risk), ack, DateTime::UNIX_EPOCH)
         };
         let first = marked("a-1", &outcome(0, 100, false, Some(3)), None);
-        assert_eq!(first, Some(Mark { round: 0, risk: Risk(100), left: true }));
-        let second = marked("a-1", &outcome(1, -150, true, Some(1)), first);
-        assert_eq!(second, Some(Mark { round: 1, risk: Risk(-50), left: true }));
-        assert_eq!(marked("a-1", &outcome(1, -150, true, Some(1)), second), None, "it stands there twice");
-        assert_eq!(marked("a-1", &outcome(0, 100, false, Some(3)), second), None, "an older one");
+        assert_eq!(first, Some(Mark { round: 0, risk: Risk(100), left: true, tie: None }));
+        let second = marked("a-1", &outcome(1, -150, true, Some(1)), first.as_ref());
+        assert_eq!(second, Some(Mark { round: 1, risk: Risk(-50), left: true, tie: None }));
+        assert_eq!(
+            marked("a-1", &outcome(1, -150, true, Some(1)), second.as_ref()),
+            None,
+            "it stands there twice"
+        );
+        assert_eq!(marked("a-1", &outcome(0, 100, false, Some(3)), second.as_ref()), None, "an older one");
         assert_eq!(marked("a-2", &outcome(0, 100, false, Some(3)), None), None, "of another action");
         let untouched = marked("a-1", &outcome(0, 0, false, Some(0)), None);
         assert_eq!(untouched.map(|mark| mark.left), Some(false));

@@ -1,7 +1,7 @@
 //! Which pending actions wait for what: their next attempt, an operator's word, or to be told.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -104,6 +104,34 @@ impl Executor {
         }
     }
 
+    /// These are pending: the step that says so was made.
+    pub(super) fn put(&mut self, actions: Vec<(u32, Arc<str>, Pending)>) {
+        let mut overtaken = BTreeSet::new();
+        for (partition, id, pending) in actions {
+            if let Some(held) = self.held.get_mut(&partition) {
+                let issue = pending.action.issue_ref.clone();
+                held.put(id.clone(), pending);
+                if issue.is_some_and(|issue| held.has_overtaken(&issue)) {
+                    overtaken.insert(partition);
+                }
+                self.park(partition, &id);
+            }
+        }
+        overtaken.into_iter().for_each(|partition| self.make_way(partition));
+    }
+
+    /// People are called anew about an issue: what takes back an earlier page of it, and is not to any more, calls no target from here
+    /// on; what waited for its end, or now has to, finds its place.
+    pub(super) fn make_way(&mut self, partition: u32) {
+        let Some(held) = self.held.get(&partition) else { return };
+        for running in self.running.values().filter(|running| running.partition == partition) {
+            if held.pending().get(&running.id).is_some_and(|pending| held.is_overtaken(pending)) {
+                running.called_off.cancel();
+            }
+        }
+        self.park_all(partition);
+    }
+
     /// A pending action that does not run waits for its next attempt or, held back, for its end.
     pub(super) fn park(&mut self, partition: u32, id: &Arc<str>) {
         let Some(held) = self.held.get(&partition).filter(|held| held.informed) else { return };
@@ -116,6 +144,9 @@ impl Executor {
 
 /// When a pending action is to be looked at again.
 fn look_at(held: &Partition, pending: &Pending, config: &Config) -> DateTime<Utc> {
+    if held.is_overtaken(pending) {
+        return pending.entry.accepted_at; // At once: it ends without a call.
+    }
     match held.holds_back(pending) {
         true => conclude::expires_at(pending, config),
         false => pending.entry.next_attempt_at,

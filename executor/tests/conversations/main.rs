@@ -3,6 +3,7 @@
 
 mod pauses;
 mod replays;
+mod resolves;
 mod rounds;
 mod world;
 
