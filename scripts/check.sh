@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+# Pieces for the next build of the same files are half of what a build writes, and a fresh clone has no next one.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 began=$SECONDS
 
 step() { echo; echo "== [$((SECONDS - began)) s] $*"; }
