@@ -43,7 +43,7 @@ pub(crate) async fn run(log: &dyn Log, origin: &str, secrets: &Secrets) -> Resul
         let Answer { status, body } = send(&url, headers, body.into()).await?;
         let accepted: Accepted = serde_json::from_str(&body)
             .map_err(|_| Failure::failed(format!("POST {url} was answered {status} {body}")))?;
-        let event = events.find("the event", |event| event.event_id == accepted.event_id).await?;
+        let (event, _) = events.find("the event", |event| event.event_id == accepted.event_id).await?;
         say!(
             "{status}  {} {} {}  {}",
             provider.display_name(),
@@ -51,9 +51,11 @@ pub(crate) async fn run(log: &dyn Log, origin: &str, secrets: &Secrets) -> Resul
             event.issue_ref,
             event.title.value().map(String::as_str).unwrap_or_default()
         );
-        decided(log, &accepted).await?;
+        // Its actions are committed in the same step.
+        consumed(log, topic::ISSUES, (accepted.partition, accepted.offset)).await?;
         actions.read_to_end().await?;
-        let caused = actions.seen.iter().filter(|action| action.cause.as_deref() == Some(&accepted.event_id));
+        let caused = actions.seen.iter().map(|(action, _)| action);
+        let caused = caused.filter(|action| action.cause.as_deref() == Some(&accepted.event_id));
         let mut fired = false;
         for action in caused {
             fired = true;
@@ -64,9 +66,11 @@ pub(crate) async fn run(log: &dyn Log, origin: &str, secrets: &Secrets) -> Resul
                 action.rationale,
                 action.rule.as_deref().unwrap_or_default()
             );
-            let outcome = outcomes
+            let (outcome, place) = outcomes
                 .find("its outcome", |outcome| outcome.action_id.as_deref() == Some(&action.event_id))
                 .await?;
+            // What is said of the risk is true once it counts.
+            consumed(log, topic::OUTCOMES, place).await?;
             say!(
                 "     → ack {}, risk {:+.2}{}{}",
                 outcome.ack,
@@ -92,24 +96,30 @@ struct Accepted {
     offset: u64,
 }
 
-/// Waits until the gateway has decided the event; its actions were committed in the same step.
-async fn decided(log: &dyn Log, event: &Accepted) -> Result<(), Failure> {
+/// Partition and offset.
+type Place = (u32, u64);
+
+/// Waits until the gateway has consumed a record.
+async fn consumed(log: &dyn Log, topic: &str, (partition, offset): Place) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         let groups = log.groups().await?;
-        let mut issues = groups.iter().filter(|at| at.group == gateway::GROUP && at.topic == topic::ISSUES);
-        if issues.any(|at| at.partition == event.partition && at.committed > event.offset) {
+        let mut of = groups.iter().filter(|at| at.group == gateway::GROUP && at.topic == topic);
+        if of.any(|at| at.partition == partition && at.committed > offset) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Err(Failure::failed(format!("the gateway did not decide the event within {} s", PATIENCE.as_secs())))
+    let patience = PATIENCE.as_secs();
+    Err(Failure::failed(format!(
+        "the gateway did not consume offset {offset} of {topic}, partition {partition}, within {patience} s"
+    )))
 }
 
 /// The messages of one topic, read from its start.
 struct Messages<T> {
     reader: Box<dyn Reader>,
-    seen: Vec<T>,
+    seen: Vec<(T, Place)>,
 }
 
 impl<T: DeserializeOwned + Clone> Messages<T> {
@@ -128,16 +138,19 @@ impl<T: DeserializeOwned + Clone> Messages<T> {
 
     async fn read_on(&mut self, wait: Duration) -> Result<(), Failure> {
         let records = self.reader.next(wait).await?;
-        let read = records.iter().filter_map(|record| serde_json::from_slice(record.value.as_deref()?).ok());
+        let read = records.iter().filter_map(|record| {
+            let message = serde_json::from_slice(record.value.as_deref()?).ok()?;
+            Some((message, (record.partition, record.offset)))
+        });
         self.seen.extend(read);
         Ok(())
     }
 
-    /// The first message that `is` it, waiting for it if need be.
-    async fn find(&mut self, what: &str, is: impl Fn(&T) -> bool) -> Result<T, Failure> {
+    /// The first message that `is` it, and its place, waiting for it if need be.
+    async fn find(&mut self, what: &str, is: impl Fn(&T) -> bool) -> Result<(T, Place), Failure> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(found) = self.seen.iter().find(|message| is(message)) {
+            if let Some(found) = self.seen.iter().find(|(message, _)| is(message)) {
                 return Ok(found.clone());
             }
             if Instant::now() > deadline {
