@@ -205,7 +205,7 @@ impl Tools {
         let issue = self.issue();
         println!("\n{when}");
         println!("  GitHub     assignees {:?}, labels {:?}", issue.assignees, issue.labels);
-        issue.comments.iter().for_each(|(_, body)| println!("             comment {body:?}"));
+        issue.comments.iter().for_each(|comment| println!("             comment {:?}", comment.body));
         for ((_, key), alert) in self.pagerduty.alerts() {
             println!("  PagerDuty  {key} {}: {}", alert.status, alert.last["payload"]["summary"]);
         }

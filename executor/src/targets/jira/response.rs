@@ -18,6 +18,45 @@ pub(super) struct Comment {
     pub(super) id: String,
     #[serde(default)]
     pub(super) body: Value,
+    /// `None` where nobody signed in wrote it.
+    #[serde(default)]
+    author: Option<Account>,
+}
+
+impl Comment {
+    pub(super) fn is_by(&self, account: &Account) -> bool {
+        self.author.as_ref().is_some_and(|author| author.is(account))
+    }
+}
+
+/// Somebody, by the names that stay: Cloud's accountId; Data Center's key, which outlives a renaming, and the user name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Account {
+    #[serde(default)]
+    account_id: Option<String>,
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+impl Account {
+    fn names(&self) -> [Option<&str>; 3] {
+        [&self.account_id, &self.key, &self.name].map(|name| name.as_deref().filter(|name| !name.is_empty()))
+    }
+
+    /// What people call it: the accountId, or the user name.
+    pub(super) fn name(&self) -> Option<&str> {
+        let [account_id, key, name] = self.names();
+        account_id.or(name).or(key)
+    }
+
+    /// Whether this is the same account: by the first kind of name that both have.
+    fn is(&self, other: &Self) -> bool {
+        let mut both = self.names().into_iter().zip(other.names()).filter_map(|(one, other)| one.zip(other));
+        both.next().is_some_and(|(one, other)| one == other)
+    }
 }
 
 /// What can be done with an issue now.
@@ -75,5 +114,33 @@ pub(super) fn refused(reply: &Reply) -> Verdict {
         404 => reply.reject("moved, deleted, or not visible to this account"),
         410 => reply.reject("the issue was deleted"),
         _ => reply.refused(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_known_by_the_name_that_stays() {
+        let is = |one: Value, other: Value| {
+            let [one, other]: [Account; 2] =
+                [one, other].map(|one| serde_json::from_value(one).expect("an account"));
+            (one.is(&other), other.is(&one))
+        };
+        let (yes, no) = ((true, true), (false, false));
+        let cloud = json!({ "accountId": "5b", "key": "", "name": "", "displayName": "Bot" });
+        assert_eq!(is(cloud.clone(), json!({ "accountId": "5b", "name": "other" })), yes);
+        assert_eq!(is(cloud.clone(), json!({ "accountId": "5c", "displayName": "Bot" })), no);
+        let server = json!({ "key": "JIRAUSER10100", "name": "bot" });
+        assert_eq!(is(server.clone(), json!({ "key": "JIRAUSER10100", "name": "renamed" })), yes);
+        // Another took the name that we had.
+        assert_eq!(is(server.clone(), json!({ "key": "JIRAUSER10200", "name": "bot" })), no);
+        assert_eq!(is(server.clone(), json!({ "name": "bot" })), yes);
+        // Who says nothing is nobody, and not the same one.
+        assert_eq!(is(server, cloud.clone()), no);
+        assert_eq!(is(json!({ "key": "", "name": null }), json!({ "key": "" })), no);
     }
 }

@@ -20,9 +20,15 @@ pub(super) struct Answer {
     /// `chat.postMessage`: the message's name within its channel.
     #[serde(default)]
     pub(super) ts: Option<String>,
-    /// `auth.test`: who we are.
+    /// `auth.test`: who we are, for people.
     #[serde(default)]
     pub(super) user: Option<String>,
+    /// `auth.test`: the user that we are; of a bot token the bot's.
+    #[serde(default)]
+    user_id: Option<String>,
+    /// `auth.test`: the bot, of a bot token.
+    #[serde(default)]
+    bot_id: Option<String>,
     /// `auth.test`: where.
     #[serde(default)]
     pub(super) team: Option<String>,
@@ -39,6 +45,25 @@ pub(super) struct Posted {
     pub(super) ts: Option<String>,
     #[serde(default)]
     pub(super) metadata: Value,
+    #[serde(default)]
+    user: Option<String>,
+    /// Where an app posted it; without a user where it gave itself a name.
+    #[serde(default)]
+    bot_id: Option<String>,
+}
+
+/// Us, by Slack's ids: at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    user: Option<String>,
+    bot: Option<String>,
+}
+
+impl Posted {
+    pub(super) fn is_by(&self, account: &Account) -> bool {
+        let same = |own: &Option<String>, said: &Option<String>| own.is_some() && own == said;
+        same(&account.bot, &self.bot_id) || same(&account.user, &self.user)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,6 +73,13 @@ struct Metadata {
 }
 
 impl Answer {
+    /// Who we are, where it is that of `auth.test`.
+    pub(super) fn account(&self) -> Option<Account> {
+        let said = |id: &Option<String>| id.clone().filter(|id| !id.is_empty());
+        let account = Account { user: said(&self.user_id), bot: said(&self.bot_id) };
+        (account.user.is_some() || account.bot.is_some()).then_some(account)
+    }
+
     /// Where the next page begins; empty at the end.
     pub(super) fn next_cursor(&self) -> String {
         self.response_metadata.as_ref().and_then(|m| m.next_cursor.clone()).unwrap_or_default()
