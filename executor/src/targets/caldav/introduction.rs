@@ -58,7 +58,10 @@ impl Caldav {
         Ok(known
             .may(&privileges)
             .need(!books || has(&["write", "bind"]), format!("bind, to put meetings there: {share}"))
-            .need(!cancels || has(&["write", "unbind"]), format!("unbind, to delete them: {share}"))
+            .need(
+                !cancels || has(&["write", "write-content"]),
+                format!("write-content, to cancel them: {share}"),
+            )
             .need(
                 has(&["read", "read-free-busy"]),
                 "read-free-busy, to see when it is free: share the calendar",

@@ -2,7 +2,8 @@
 //!
 //! Idempotent by the object's path, which is the action's: before anything is booked the object is looked for, and it is put
 //! only where there is none (`If-None-Match`), so that a retry, also after a crash or a redrive, finds its own. A meeting that
-//! is cancelled is deleted, as RFC 6638 has it: a server that sends invitations tells everybody; nothing of it remains.
+//! is cancelled stays where it is, with the status CANCELLED: everybody sees what became of it, it takes no time, and whoever would
+//! book it again finds it. A server that sends invitations (RFC 6638) tells everybody.
 //!
 //! The calendar of the meetings must be free, too: a server that invites nobody shows them in no other.
 
@@ -172,19 +173,21 @@ impl Caldav {
         let Some(found) = self.find(&url, action_id).await? else {
             return Ok(Verdict::Done { reference: Some(reference) });
         };
+        if found.object.is_cancelled() {
+            return Ok(Verdict::Done { reference: Some(reference) });
+        }
         if found.object.begins_at().is_some_and(|at| at <= meeting::present(attempt, self.api.now())) {
             return Ok(Verdict::Done { reference: Some(meeting::stays(&reference)) });
         }
-        let mut request = self.api.request(Method::DELETE, url);
-        if let Some(etag) = found.etag {
-            request = request.header(IF_MATCH, etag);
-        }
-        let reply = self.call(request).await?;
+        let request = self.api.request(Method::PUT, url).header(IF_MATCH, found.tag());
+        let cancelled = found.object.cancelled(attempt.asked_at);
+        let reply = self.call(request.header(CONTENT_TYPE, ICALENDAR).body(cancelled)).await?;
         match reply.status() {
+            // Somebody has just deleted it.
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Verdict::Done { reference: Some(reference) }),
             StatusCode::PRECONDITION_FAILED => Err(reply.retry(None, "somebody changes the meeting")),
             status if status.is_success() => Ok(Verdict::Done { reference: Some(reference) }),
-            _ => Err(response::refused(&reply, "meeting to delete")),
+            _ => Err(response::refused(&reply, "meeting to change")),
         }
     }
 }
@@ -203,7 +206,7 @@ impl Target for Caldav {
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let action = &attempt.action;
         if meeting::is_resolve(&action.action) {
-            let one = |_| self.api.unsent(Method::DELETE, ());
+            let one = |_| self.api.unsent(Method::PUT, "STATUS:CANCELLED");
             return Ok(meeting::resolved(action).map(one).into_iter().collect());
         }
         let (wanted, calendars) = self.wanted(attempt)?;

@@ -10,7 +10,14 @@ use crate::{
 pub(super) struct Found {
     pub(super) object: Object,
     /// Which state of it this is.
-    pub(super) etag: Option<String>,
+    etag: Option<String>,
+}
+
+impl Found {
+    /// For `If-Match`: this state of it; where the server has no strong name for that, any, as long as it is there.
+    pub(super) fn tag(&self) -> &str {
+        self.etag.as_deref().filter(|etag| !etag.starts_with("W/")).unwrap_or("*")
+    }
 }
 
 /// The object of an answer.
