@@ -184,6 +184,57 @@ async fn who_we_are_is_a_call_like_any_other() {
 }
 
 #[tokio::test]
+async fn its_rate_limits_are_obeyed() {
+    let jira = Jira::start(true).await;
+    let target = open("jira", said(&jira, true), &clock());
+    let nudge = action(&jira, "a-1", "post_nudge", ALICE);
+    let limit = |reason: &str| {
+        let date = "Mon, 02 Mar 2026 10:00:00 GMT";
+        Fault::status(429)
+            .header("date", date)
+            .header("ratelimit-reason", reason)
+            .header("x-ratelimit-remaining", 0)
+    };
+    let (of_issue, hour) = (limit("jira-per-issue-on-write"), limit("jira-quota-tenant-based"));
+    for (fault, after, why) in [
+        (of_issue.clone().header("retry-after", 2), 2, "too many changes of one issue"),
+        (of_issue.header("x-ratelimit-reset", "2026-03-02T10:00:29Z"), 30, "too many changes of one issue"),
+        // The header that says how long is the one to go by.
+        (
+            hour.clone().header("retry-after", 1847).header("x-ratelimit-reset", "2026-03-02T11:00Z"),
+            1847,
+            "the hour's",
+        ),
+        (hour.clone().header("x-ratelimit-reset", "2026-03-02T11:00Z"), 3601, "the hour's rate limit"),
+        (hour.clone().header("x-ratelimit-reset", "2036-03-02T11:00Z"), 86_400, "the hour's rate limit"),
+        (hour.header("x-ratelimit-reset", "2026-03-02T09:00Z"), 5, "the hour's rate limit"),
+        (limit("a new word"), 5, "a rate limit"),
+        (Fault::status(503).header("retry-after", 9), 9, "answered 503"),
+    ] {
+        jira.way.fault("POST", fault);
+        let (wait, reason) = later(attempt(&target, &nudge).await);
+        assert!(wait == Some(after) && reason.contains(why), "{wait:?} {reason}");
+    }
+    assert!(jira.issue().comments.is_empty());
+}
+
+#[test]
+fn an_issue_is_a_lane_of_its_own() {
+    let said = json!({ "kind": "jira", "base": "https://acme.atlassian.net", "edition": "cloud", "user": "bot@acme.test",
+                       "token": { "env": "JIRA_TOKEN" } });
+    let target = open("jira", said, &clock());
+    let lane = |issue: &str| {
+        let mut action = super::action("a-1", "post_nudge");
+        action["issue_ref"] = json!(issue);
+        target.lane(&serde_json::from_value(action).unwrap())
+    };
+    assert_eq!(target.lane_every(), std::time::Duration::from_secs(1));
+    assert_eq!(lane("jira:acme.atlassian.net/OPS-7"), lane("jira:Acme.Atlassian.net/ops-7"));
+    assert_ne!(lane("jira:acme.atlassian.net/OPS-7"), lane("jira:acme.atlassian.net/OPS-8"));
+    assert!(lane("jira:acme.atlassian.net/OPS-7").is_some() && lane("jira:other.test/OPS-7").is_none());
+}
+
+#[tokio::test]
 async fn another_site_or_a_revoked_token_is_refused() {
     let jira = Jira::start(true).await;
     let target = open("jira", said(&jira, true), &clock());

@@ -3,11 +3,15 @@
 //! Assigning, labelling and transitions are idempotent: an issue that is where a transition leads stays there. A comment is
 //! not: its last line is its action's id, and before one is written the newest are looked through (500), so a retry, also
 //! after a crash or a redrive, finds its own: one with the id whose author we are.
+//!
+//! One action a second and issue: Cloud takes 100 writes to one issue within thirty seconds, of whomever, and an action is three at most.
 
 mod config;
 mod introduction;
 mod request;
 mod response;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 pub(crate) use config::Config;
@@ -227,6 +231,14 @@ impl Target for Jira {
 
     fn carries(&self, kind: &ActionKind) -> bool {
         carries(kind.as_str())
+    }
+
+    fn lane(&self, action: &Action) -> Option<String> {
+        request::key(action, &self.host).map(|key| key.to_ascii_uppercase())
+    }
+
+    fn lane_every(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
