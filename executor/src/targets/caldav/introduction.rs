@@ -29,7 +29,7 @@ struct Properties {
 }
 
 impl Caldav {
-    pub(super) async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
+    pub(super) async fn properties(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
         let propfind = Method::from_bytes(b"PROPFIND").unwrap_or(Method::OPTIONS);
         let request = self.api.request(propfind, self.calendar.clone()).header("depth", "0");
         let request = request.header(CONTENT_TYPE, "application/xml; charset=utf-8").body(ASKED);
