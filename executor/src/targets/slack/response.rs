@@ -162,3 +162,34 @@ pub(super) fn hook(reply: &Reply) -> Verdict {
         _ => reply.refused(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_ours_by_the_bot_or_the_user() {
+        let is = |test: Value, posted: Value| {
+            let answer: Answer = serde_json::from_value(test).expect("an answer");
+            let posted: Posted = serde_json::from_value(posted).expect("a message");
+            answer.account().map(|account| posted.is_by(&account))
+        };
+        let bot = json!({ "ok": true, "user_id": "U1", "bot_id": "B1" });
+        let user = json!({ "ok": true, "user_id": "U2" });
+        for (test, posted, ours) in [
+            (&bot, json!({ "user": "U1", "bot_id": "B1", "app_id": "A1" }), Some(true)),
+            // Under a name of its own a bot posts without a user; in another workspace of an organisation it is another bot.
+            (&bot, json!({ "subtype": "bot_message", "bot_id": "B1" }), Some(true)),
+            (&bot, json!({ "user": "U1", "bot_id": "B9" }), Some(true)),
+            (&bot, json!({ "user": "U9", "bot_id": "B9" }), Some(false)),
+            (&bot, json!({}), Some(false)),
+            (&user, json!({ "user": "U2", "bot_id": "B1" }), Some(true)),
+            (&user, json!({ "bot_id": "B1" }), Some(false)),
+            (&json!({ "ok": true, "bot_id": "" }), json!({ "bot_id": "" }), None),
+        ] {
+            assert_eq!(is(test.clone(), posted.clone()), ours, "{test} {posted}");
+        }
+    }
+}
