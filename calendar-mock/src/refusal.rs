@@ -1,10 +1,12 @@
 //! Why a request did not get its true answer, and how faults end one.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 
-use crate::{Fault, Kind, google, problem::Problem, server::CloseConnection};
+use crate::{
+    CalendarMock, Collection, Fault, Kind, fault, google, problem::Problem, server::CloseConnection,
+};
 
 /// Why a request did not get its true answer.
 #[derive(Debug)]
@@ -48,4 +50,25 @@ pub(crate) async fn end<R: Into<Refusal>>(fault: &Fault, shaped: fn(&Fault) -> R
         Kind::Close => Err(Refusal::Close),
         Kind::Status => Err(shaped(fault).into()),
     }
+}
+
+/// Does the work of a request to `collection`, unless it meets a fault that comes before the work, or one after.
+pub(crate) async fn work<T, R: Into<Refusal>>(
+    mock: &CalendarMock,
+    collection: Collection,
+    shaped: fn(&Fault) -> R,
+    work: impl FnOnce() -> T,
+) -> Result<T, Refusal> {
+    let fault = fault::take(&mut mock.lock().faults, collection);
+    if let Some(fault) = &fault {
+        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+        if !fault.after_work {
+            end(fault, shaped).await?;
+        }
+    }
+    let done = work();
+    if let Some(fault) = fault.filter(|fault| fault.after_work) {
+        end(&fault, shaped).await?;
+    }
+    Ok(done)
 }

@@ -18,7 +18,7 @@ use crate::{
     body::Checked,
     fault, google,
     problem::Problem,
-    refusal::{Refusal, end},
+    refusal::{Refusal, end, work},
     store::{Begun, Store},
 };
 
@@ -94,18 +94,8 @@ async fn remove<T: Resource>(
     State(mock): State<CalendarMock>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    let fault = fault::take(&mut mock.lock().faults, T::COLLECTION);
-    if let Some(fault) = &fault {
-        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-        if !fault.after_work {
-            end(fault, Problem::of).await?;
-        }
-    }
-    let deleted = T::store(&mut mock.lock()).delete(&id);
-    if let Some(fault) = fault.filter(|fault| fault.after_work) {
-        end(&fault, Problem::of).await?;
-    }
-    match deleted {
+    let delete = || T::store(&mut mock.lock()).delete(&id);
+    match work(&mock, T::COLLECTION, Problem::of, delete).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::new(404, "there is none with this id").into()),
     }

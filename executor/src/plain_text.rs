@@ -18,9 +18,10 @@ fn is_inert(c: char) -> bool {
     !(c.is_control()
         || matches!(c,
             '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{180E}' | '\u{FEFF}' // invisible
+            | '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}'            // letters that show nothing
             | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{206F}'            // zero width, direction isolates
             | '\u{2028}'..='\u{202E}'                                      // line ends, direction overrides
-            | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'))
+            | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}'))
 }
 
 /// `text` as a web address, when it is one of at most 2,048 bytes without credentials; written as the URL standard
@@ -44,6 +45,7 @@ mod tests {
             ("tab\tbell\u{7}nul\0esc\u{1b}[31m", "tab bell nul esc [31m"),
             ("bidi\u{202e}gnp.exe\u{2066}x\u{2069}", "bidi gnp.exe x"),
             ("zero\u{200b}width\u{feff}\u{2028}line", "zero width line"),
+            ("tag\u{e0041}\u{e0100}fill\u{3164}er \u{2764}\u{fe0f}", "tag fill er \u{2764}\u{fe0f}"),
             ("   \n ", ""),
         ] {
             assert_eq!(one_line(text, 100), line);

@@ -11,7 +11,7 @@ mod error;
 mod event;
 mod free_busy;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::{
     Json, Router,
@@ -28,9 +28,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    CalendarMock, Collection, Fault, body, fault,
+    CalendarMock, Collection, body,
     problem::Problem,
-    refusal::{Refusal, end},
+    refusal::{self, Refusal},
 };
 
 /// The path under which Google's API is served.
@@ -157,18 +157,7 @@ async fn work<T>(
     work: impl FnOnce(&mut Calendars) -> Result<T, Error>,
 ) -> Result<T, Refusal> {
     Error::unless_authorized(headers)?;
-    let fault = fault::take(&mut mock.lock().faults, collection);
-    if let Some(fault) = &fault {
-        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-        if !fault.after_work {
-            end(fault, Error::of).await?;
-        }
-    }
-    let done = work(&mut mock.lock().google);
-    if let Some(fault) = fault.filter(|fault: &Fault| fault.after_work) {
-        end(&fault, Error::of).await?;
-    }
-    Ok(done?)
+    Ok(refusal::work(mock, collection, Error::of, || work(&mut mock.lock().google)).await??)
 }
 
 fn object(bytes: Result<Bytes, BytesRejection>) -> Result<Map<String, Value>, Error> {

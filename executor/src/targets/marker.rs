@@ -7,9 +7,8 @@ const ID_MAX: usize = 64;
 
 /// The marker of an action. An id that could mean something where it is written stands as its hash.
 ///
-/// An action that follows from a delivery has an id that only we and the tracker can know beforehand. One that a timer makes derives from
-/// the issue, the rule's id and the moment: whoever knows these and may comment can leave its marker before us, and our comment is
-/// then taken for made (docs/operations.md, "What is not promised").
+/// No secret: an action that a timer makes has an id that derives from the issue, the rule's id and the moment, so others can work it out
+/// before us. A comment with the marker is ours only where [`super::ourselves`] wrote it.
 pub(crate) fn marker(action_id: &str) -> String {
     let plain = action_id.len() <= ID_MAX
         && action_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')

@@ -11,6 +11,7 @@ mod jira;
 mod marker;
 mod meeting;
 mod notification;
+mod ourselves;
 mod pagerduty;
 mod slack;
 mod webhook;

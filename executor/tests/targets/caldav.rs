@@ -31,10 +31,15 @@ fn value<'a>(event: &'a [String], name: &str) -> &'a str {
     event.iter().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {event:?}"))
 }
 
-/// When the meetings in the team's calendar begin.
+fn is_cancelled(event: &[String]) -> bool {
+    event.iter().any(|line| line == "STATUS:CANCELLED")
+}
+
+/// When the meetings in the team's calendar begin that were not called off.
 async fn starts(radicale: &Radicale) -> Vec<String> {
-    let mut starts: Vec<String> =
-        radicale.meetings().await.iter().map(|event| value(event, "DTSTART:20260302T").to_owned()).collect();
+    let meetings = radicale.meetings().await;
+    let stand = meetings.iter().filter(|event| !is_cancelled(event));
+    let mut starts: Vec<String> = stand.map(|event| value(event, "DTSTART:20260302T").to_owned()).collect();
     starts.sort();
     starts
 }
@@ -158,7 +163,19 @@ async fn text_is_data() {
     hostile["source_ref"] = json!("https://x.test/a\r\nATTENDEE:mailto:x@y");
     hostile["params"]["to"]["people"][0]["email"] = json!("x@y\r\nATTENDEE:mailto:z@y");
     reference(&attempt(&target, &hostile).await).unwrap();
+    let resolve = resolve("a-2", &hostile);
     let [event] = &radicale.meetings().await[..] else { panic!("one") };
+    // Called off, it is the same to the letter, but for its state.
+    reference(&attempt(&target, &resolve).await).unwrap();
+    let [called_off] = &radicale.meetings().await[..] else { panic!("one") };
+    let state = ["DTSTAMP:20260302T100058Z", "SEQUENCE:1", "STATUS:CANCELLED"];
+    let rest = |event: &[String]| -> Vec<String> {
+        let state = |line: &&String| !line.starts_with("DTSTAMP:") && !state.contains(&line.as_str());
+        event.iter().filter(state).cloned().collect()
+    };
+    assert_eq!(rest(called_off), rest(event));
+    assert!(state.iter().all(|line| called_off.iter().any(|said| said == line)), "{called_off:?}");
+    assert_eq!(called_off.len(), event.len() + 2);
     let known =
         ["UID", "DTSTAMP", "DTSTART", "DTEND", "SUMMARY", "DESCRIPTION", "URL", "ORGANIZER", "ATTENDEE"];
     for line in event {
@@ -180,13 +197,58 @@ async fn a_meeting_that_has_not_begun_is_cancelled_once() {
     let (radicale, target) = start("cancelled").await;
     let action = meeting(&radicale, "a-1");
     let resolve = resolve("a-2", &action);
-    assert!(reference(&attempt(&target, &resolve).await).is_some(), "there is none as yet");
+    assert_eq!(reference(&attempt(&target, &resolve).await), None, "there is none as yet");
     let booked = attempt(&target, &action).await;
     reference(&attempt(&target, &meeting(&radicale, "a-3")).await);
     for _ in 0..2 {
         assert_eq!(attempt(&target, &resolve).await, booked);
         assert_eq!(starts(&radicale).await, ["103000Z"], "the other stays");
     }
+    // It stays for all to see, invited as they were, and takes no time: another meets then.
+    let meetings = radicale.meetings().await;
+    let [called_off] = &meetings.iter().filter(|event| is_cancelled(event)).collect::<Vec<_>>()[..] else {
+        panic!("one: {meetings:?}")
+    };
+    for (name, expected) in
+        [("SEQUENCE:", "1"), ("DTSTAMP:", "20260302T100058Z"), ("DTSTART:", "20260302T101500Z")]
+    {
+        assert_eq!(value(called_off, name), expected);
+    }
+    assert_eq!(called_off.iter().filter(|line| line.starts_with("ATTENDEE")).count(), 2);
+    reference(&attempt(&target, &meeting(&radicale, "a-4")).await);
+    assert_eq!(starts(&radicale).await, ["101500Z", "103000Z"]);
+    // Nobody wrote down that it was booked, and called off: who comes again finds it, and does nothing.
+    let before = radicale.meetings().await;
+    assert_eq!(attempt(&target, &action).await, booked);
+    assert_eq!(attempt(&target, &resolve).await, booked);
+    assert_eq!(radicale.meetings().await, before);
+}
+
+#[tokio::test]
+async fn what_others_made_of_a_meeting_stays_when_it_is_called_off() {
+    let (radicale, target) = start("changed").await;
+    let action = meeting(&radicale, "a-1");
+    let booked = attempt(&target, &action).await;
+    let path = reference(&booked).unwrap();
+    let (_, text) = radicale.ask("GET", path, "").await;
+    // Moved to Tuesday, by a program of their own; Bo comes, and is reminded.
+    let theirs = "SEQUENCE:3\r\nLAST-MODIFIED:20260302T110000Z\r\nX-ROOM;X-FLOOR=\"2;left:door\":blue\r\n";
+    let alarm =
+        "BEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:soon\r\nTRIGGER:-PT5M\r\nEND:VALARM\r\nEND:VEVENT";
+    let moved = text
+        .replace("20260302T101500Z", "20260303T101500Z")
+        .replace("20260302T103000Z", "20260303T103000Z")
+        .replace("SUMMARY:", &format!("{theirs}SUMMARY:"))
+        .replace("END:VEVENT", alarm);
+    assert_eq!(radicale.ask("PUT", path, &moved).await.0, 204);
+    assert_eq!(attempt(&target, &resolve("a-2", &action)).await, booked);
+    let (_, text) = radicale.ask("GET", path, "").await;
+    for line in ["SEQUENCE:4", "STATUS:CANCELLED", "DTSTART:20260303T101500Z", "DTSTAMP:20260302T100058Z"] {
+        assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} in {text}");
+    }
+    assert!(text.contains("X-FLOOR=\"2;left:door\":blue") && text.contains("BEGIN:VALARM"), "{text}");
+    assert!(!text.contains("SEQUENCE:3") && !text.contains("LAST-MODIFIED"), "{text}");
+    assert_eq!(text.matches("ATTENDEE").count(), 2, "{text}");
 }
 
 #[tokio::test]
@@ -282,14 +344,31 @@ async fn a_meeting_that_is_there_when_it_is_put_is_looked_at() {
     dav.way.fault("GET ", Fault::status(404));
     assert_eq!(attempt(&target, &on_fake("a-1")).await, booked);
     assert_eq!(dav.objects().len(), 1);
-    // Somebody writes to it between our look and our deleting it: it is looked at again.
+    // Somebody writes to it between our look and our changing it: it is looked at again.
     let resolve = resolve("a-2", &on_fake("a-1"));
-    dav.way.fault("DELETE ", Fault::status(412));
+    dav.way.fault("PUT ", Fault::status(412));
     let (_, why) = later(attempt(&target, &resolve).await);
     assert!(why.ends_with("somebody changes the meeting"), "{why}");
     dav.touch();
-    dav.way.fault("DELETE ", Fault::HangAfter);
+    dav.way.fault("PUT ", Fault::HangAfter);
     assert!(matches!(attempt(&target, &resolve).await, Verdict::Retry { .. }));
-    assert!(dav.objects().is_empty());
+    let called_off = dav.objects();
+    assert!(called_off[0].contains("\r\nSEQUENCE:1\r\nSTATUS:CANCELLED\r\n"), "{called_off:?}");
+    let put = dav.way.seen().into_iter().rfind(|seen| seen.method == "PUT").unwrap();
+    assert_eq!(
+        (&put.headers["if-match"], put.headers.get("if-none-match")),
+        (&"\"2\"".parse().unwrap(), None)
+    );
+    // It is called off, and nobody heard: neither that nor the booking is done once more, though it is not found at first.
     assert_eq!(attempt(&target, &resolve).await, booked);
+    dav.way.fault("GET ", Fault::status(404));
+    assert_eq!(attempt(&target, &on_fake("a-1")).await, booked);
+    assert_eq!(dav.objects(), called_off);
+    // Another takes its time.
+    reference(&attempt(&target, &on_fake("a-3")).await);
+    assert!(dav.objects().iter().all(|object| object.contains("DTSTART:20260302T101500Z")));
+    // What somebody deleted stays so.
+    dav.clear();
+    assert_eq!(reference(&attempt(&target, &resolve).await), None);
+    assert!(dav.objects().is_empty());
 }

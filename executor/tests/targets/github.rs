@@ -6,12 +6,22 @@ use serde_json::{Value, json};
 
 use super::{
     HOSTILE, action, attempt, clock,
-    fake::{Fault, github::Github, inert},
+    fake::{
+        Fault,
+        github::{BOT, Comment, Github, USER},
+        inert,
+    },
     later, open, reference, rejected,
 };
 
 fn said(github: &Github) -> Value {
     json!({ "kind": "github", "token": { "env": "GITHUB_TOKEN" }, "base": github.base })
+}
+
+fn app(github: &Github, installation: u64) -> Value {
+    json!({ "kind": "github", "base": github.base, "app": {
+        "id": "Iv1.app", "installation": installation, "private_key": { "env": "GITHUB_APP_KEY" },
+    } })
 }
 
 async fn site() -> (Arc<ManualClock>, Github) {
@@ -29,7 +39,7 @@ async fn an_issue_gets_its_owner_and_the_reason() {
     let issue = github.issue();
     assert_eq!(issue.assignees, ["Alice"], "as GitHub writes the name");
     let body = "<!-- breakdown:a-1 -->\n@alice ` team:triage is to own this ` · ` New issue needs triage `\n";
-    assert_eq!(issue.comments[0].1, body);
+    assert_eq!((issue.comments[0].by, &*issue.comments[0].body), (USER, body));
     let mut silent = said(&github);
     silent["comment"] = json!(false);
     attempt(&open("github", silent, &clock), &action("a-2", "assign_owner")).await;
@@ -87,24 +97,88 @@ async fn a_comment_is_found_among_many_also_days_later() {
     let (clock, github) = site().await;
     let target = open("github", said(&github), &clock);
     let before = clock_at(&clock) - TimeDelta::days(1);
-    let others = (0..100).map(|n| (before + TimeDelta::days(1), format!("comment {n}"))).collect();
+    let comment = |body: String| Comment { at: before + TimeDelta::days(1), by: "mallory", body };
+    let others = (0..100).map(|n| comment(format!("comment {n}"))).collect();
     github.state.lock().unwrap().issues.get_mut("o/r/1").unwrap().comments = others;
     attempt(&target, &action("a-1", "post_nudge")).await;
     // A quotation of ours is none of ours.
-    let quote = github.issue().comments[100].1.replace("<!--", "> <!--");
-    github
-        .state
-        .lock()
-        .unwrap()
-        .issues
-        .get_mut("o/r/1")
-        .unwrap()
-        .comments
-        .insert(3, (before + TimeDelta::days(1), quote));
+    let quote = comment(github.issue().comments[100].body.replace("<!--", "> <!--"));
+    github.state.lock().unwrap().issues.get_mut("o/r/1").unwrap().comments.insert(3, quote);
     clock.advance(TimeDelta::days(3));
     let again = attempt(&target, &action("a-1", "post_nudge")).await;
     assert_eq!(reference(&again), Some("https://github.com/o/r/issues/1#issuecomment-102"));
     assert_eq!(github.issue().comments.len(), 102);
+}
+
+/// The marker is no secret: the id of what a timer makes can be worked out, and every comment shows its own.
+#[tokio::test]
+async fn a_marker_that_a_stranger_left_is_none_of_ours() {
+    for as_app in [false, true] {
+        let (clock, github) = site().await;
+        let (config, us) = if as_app { (app(&github, 42), BOT) } else { (said(&github), USER) };
+        let target = open("github", config.clone(), &clock);
+        let nudge = action("a-1", "post_nudge");
+        let forged = "<!-- breakdown:a-1 -->\nnothing to see";
+        github.comment("mallory", forged);
+        github.comment("whoever is no more", forged);
+        // Ours is made, and the answer lost with the process.
+        github.way.fault("POST /repos/o/r/issues/1/comments", Fault::BrokenAfter);
+        later(attempt(&target, &nudge).await);
+        let ours = |github: &Github| {
+            let comments = github.issue().comments;
+            comments.iter().filter(|comment| comment.by == us && comment.body.starts_with("<!--")).count()
+        };
+        assert_eq!(ours(&github), 1);
+        github.comment("mallory", &github.issue().comments[2].body);
+        let target = open("github", config, &clock);
+        for _ in 0..2 {
+            let again = attempt(&target, &nudge).await;
+            assert_eq!(reference(&again), Some("https://github.com/o/r/issues/1#issuecomment-3"));
+        }
+        assert_eq!((ours(&github), github.issue().comments.len()), (1, 4));
+        // By each of the two processes it was asked once; not at all for an action whose marker nobody left.
+        let asked = if as_app { "GET /users/breakdown[bot]" } else { "GET /user" };
+        let asked = || {
+            github
+                .way
+                .calls()
+                .iter()
+                .filter(|call| call.replace("%5B", "[").replace("%5D", "]") == asked)
+                .count()
+        };
+        assert_eq!(asked(), 2);
+        reference(&attempt(&target, &action("a-2", "post_nudge")).await).unwrap();
+        assert_eq!(asked(), 2);
+    }
+}
+
+#[tokio::test]
+async fn who_we_are_is_a_call_like_any_other() {
+    for as_app in [false, true] {
+        let (clock, github) = site().await;
+        let config = if as_app { app(&github, 42) } else { said(&github) };
+        let target = open("github", config, &clock);
+        let nudge = action("a-1", "post_nudge");
+        let first = attempt(&target, &nudge).await;
+        let calls = if as_app { &["GET /app", "GET /users/"][..] } else { &["GET /user"] };
+        for call in calls {
+            github.way.fault(call, Fault::status(429).header("retry-after", 7));
+            assert_eq!(later(attempt(&target, &nudge).await).0, Some(7), "{call}");
+            github.way.fault(call, Fault::GarbageAfter);
+            assert!(later(attempt(&target, &nudge).await).1.contains("cannot be read"), "{call}");
+            github.way.fault(call, Fault::status(404));
+            rejected(attempt(&target, &nudge).await);
+        }
+        assert_eq!(attempt(&target, &nudge).await, first);
+        // A credential that is refused may be another's by now: it is asked again, by the next who has to know.
+        let asked = || github.way.calls().iter().filter(|call| call.starts_with(calls[0])).count();
+        let before = asked();
+        github.way.fault("GET /repos", Fault::status(401));
+        attempt(&target, &nudge).await;
+        assert_eq!(attempt(&target, &nudge).await, first);
+        assert_eq!(attempt(&target, &nudge).await, first);
+        assert_eq!((asked(), github.issue().comments.len()), (before + 1, 1));
+    }
 }
 
 fn clock_at(clock: &ManualClock) -> chrono::DateTime<chrono::Utc> {
@@ -166,12 +240,7 @@ async fn an_issue_that_moved_or_went_is_said_so() {
 #[tokio::test]
 async fn an_app_gets_its_token_renews_it_and_replaces_one_that_was_revoked() {
     let (clock, github) = site().await;
-    let app = |installation: u64| {
-        json!({ "kind": "github", "base": github.base, "app": {
-            "id": "Iv1.app", "installation": installation, "private_key": { "env": "GITHUB_APP_KEY" },
-        } })
-    };
-    let target = open("github", app(42), &clock);
+    let target = open("github", app(&github, 42), &clock);
     let issued = || github.state.lock().unwrap().issued;
     for n in 1..=3 {
         assert!(reference(&attempt(&target, &action(&format!("a-{n}"), "post_nudge")).await).is_some());
@@ -200,11 +269,11 @@ async fn an_app_gets_its_token_renews_it_and_replaces_one_that_was_revoked() {
     }
     assert_eq!((issued(), github.issue().comments.len()), (4, 8));
 
-    let elsewhere = open("github", app(7), &clock);
+    let elsewhere = open("github", app(&github, 7), &clock);
     assert!(
         rejected(attempt(&elsewhere, &action("a-7", "post_nudge")).await).contains("no such installation")
     );
-    let mut other = app(42);
+    let mut other = app(&github, 42);
     other["app"]["id"] = json!("Iv1.other");
     let reason = rejected(attempt(&open("github", other, &clock), &action("a-7", "post_nudge")).await);
     assert!(reason.contains("do not belong together"), "{reason}");
@@ -219,7 +288,7 @@ async fn text_is_data() {
     hostile["params"]["to"]["people"] =
         json!([{ "name": "x", "github": "a @all" }, { "name": "bo", "github": "bo" }]);
     assert!(reference(&attempt(&target, &hostile).await).is_some());
-    let body = github.issue().comments[0].1.clone();
+    let body = github.issue().comments[0].body.clone();
     inert(&body);
     let [marker, said] = body.lines().collect::<Vec<_>>()[..] else { panic!("{body:?}") };
     assert!(

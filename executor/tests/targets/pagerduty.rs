@@ -102,7 +102,10 @@ async fn what_is_not_valid_stays_so_and_too_much_passes() {
 async fn text_is_data_and_bounded() {
     let pagerduty = Pagerduty::start().await;
     let target = open("pd", said(&pagerduty), &clock());
-    let mut hostile = action("a-1", "escalate_owner");
+    let mut hostile = action("a-1\u{2067}\n", "escalate_owner");
+    hostile["project_id"] = json!("alpha\u{202e}");
+    hostile["rule"] = json!("rule\u{2066}\r");
+    hostile["target"] = json!("team:tri\u{202b}age");
     hostile["params"]["title"] = json!(HOSTILE.repeat(1000));
     hostile["rationale"] = json!(HOSTILE.repeat(1000));
     hostile["source_ref"] = json!("javascript:alert(1)");
@@ -110,7 +113,7 @@ async fn text_is_data_and_bounded() {
     assert!(reference(&attempt(&target, &hostile).await).is_some_and(|key| key.len() == 64));
     let event = pagerduty.alerts()[0].1.last.clone();
     assert!(event.to_string().len() < 8 * 1024 && event.get("links").is_none());
-    for key in ["summary", "source"] {
+    for key in ["summary", "source", "component", "group", "class"] {
         inert(event["payload"][key].as_str().unwrap());
     }
     event["payload"]["custom_details"]
@@ -118,4 +121,9 @@ async fn text_is_data_and_bounded() {
         .unwrap()
         .values()
         .for_each(|text| inert(text.as_str().unwrap()));
+    // Short enough to be the alert's key as it is, were it not for what turns its letters round.
+    hostile["issue_ref"] = json!("github:o/r\u{202e}#1");
+    let turned = attempt(&target, &hostile).await;
+    assert!(reference(&turned).is_some_and(|key| key.len() == 64));
+    inert(&pagerduty.alerts()[1].0.1);
 }

@@ -99,6 +99,41 @@ async fn a_message_among_many_is_found_again() {
     assert_eq!(slack.texts().len(), 10);
 }
 
+/// Every app may write metadata of every kind, and the id of what a timer makes can be worked out.
+#[tokio::test]
+async fn a_message_with_our_metadata_by_another_app_is_none_of_ours() {
+    let slack = Slack::start().await;
+    let target = open("slack", said(&slack), &clock());
+    let nudge = action("a-1", "post_nudge");
+    let metadata = json!({ "event_type": "breakdown_action", "event_payload": { "id": "a-1" } });
+    let forged = |by: serde_json::Value| {
+        let mut message = json!({ "text": "nothing to see", "metadata": metadata });
+        message.as_object_mut().unwrap().extend(by.as_object().unwrap().clone());
+        message
+    };
+    slack.post("C0TRIAGE", forged(json!({ "user": "U0EVIL", "bot_id": "B0EVIL", "app_id": "A0EVIL" })));
+    // An app that gave itself our name, and one that says nothing.
+    slack.post("C0TRIAGE", forged(json!({ "bot_id": "B0EVIL", "username": "breakdown" })));
+    slack.post("C0TRIAGE", forged(json!({})));
+    let asked = || slack.way.calls().iter().filter(|call| call.ends_with("auth.test")).count();
+    // Ours is made, and the answer lost with the process.
+    slack.way.fault("chat.postMessage", Fault::BrokenAfter);
+    later(attempt(&target, &nudge).await);
+    let target = open("slack", said(&slack), &clock());
+    slack.way.fault("auth.test", Fault::status(429).header("retry-after", 7));
+    assert_eq!(later(attempt(&target, &nudge).await).0, Some(7));
+    slack.way.fault("auth.test", Fault::status(200).body(json!({ "ok": false, "error": "invalid_auth" })));
+    assert!(rejected(attempt(&target, &nudge).await).contains("the token is not valid"));
+    slack.way.fault("auth.test", Fault::status(200).body(json!({ "ok": true, "user_id": "" })));
+    assert!(later(attempt(&target, &nudge).await).1.contains("without saying who we are"));
+    for _ in 0..2 {
+        assert_eq!(reference(&attempt(&target, &nudge).await), Some("C0TRIAGE:1772445600.000004"));
+    }
+    assert_eq!((slack.texts().len(), asked()), (4, 5));
+    attempt(&target, &action("a-2", "post_nudge")).await;
+    assert_eq!((slack.texts().len(), asked()), (5, 5), "nobody is asked where there is nothing to judge");
+}
+
 #[tokio::test]
 async fn text_is_data() {
     let slack = Slack::start().await;

@@ -1,4 +1,4 @@
-//! iCalendar (RFC 5545), as much as a meeting needs: writing content lines, and reading those of others.
+//! iCalendar (RFC 5545), as much as a meeting needs: writing content lines, reading those of others, and writing them again.
 
 use std::borrow::Cow;
 
@@ -9,6 +9,8 @@ use crate::targets::meeting::Period;
 
 /// The longest line, in octets without its end.
 const LINE_MAX: usize = 75;
+/// What a meeting says of its own state.
+const STATE: [&str; 4] = ["DTSTAMP", "LAST-MODIFIED", "SEQUENCE", "STATUS"];
 
 /// Content lines, as they are written.
 #[derive(Debug, Default)]
@@ -23,6 +25,13 @@ impl Lines {
     /// A line whose value is text, whatever is in it.
     pub(super) fn text(&mut self, name: &str, value: &str) {
         self.fold(&format!("{name}:{}", escaped(value)));
+    }
+
+    /// Another's line, put together where it was folded, as it stands, and one line: what others may take for the end of one, or at its
+    /// beginning for the fold of another, is not written again.
+    fn again(&mut self, line: &str) {
+        let inert = |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+        self.fold(&line.chars().map(inert).collect::<String>());
     }
 
     pub(super) fn done(self) -> String {
@@ -62,10 +71,12 @@ pub(super) fn utc(at: DateTime<Utc>) -> String {
     at.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// A property, with the component in which it stands.
+/// A property, with the component in which it stands. `BEGIN` and `END` stand in that which they begin and end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Property {
     component: String,
+    /// All of it, as it is written.
+    line: String,
     name: String,
     parameters: Vec<(String, String)>,
     value: String,
@@ -80,14 +91,13 @@ impl Property {
 /// One calendar object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Object {
-    components: Vec<String>,
     properties: Vec<Property>,
 }
 
 impl Object {
     /// `None` where this is no `VCALENDAR` from its beginning to its end: an answer that broke off is none.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut object = Self { components: Vec::new(), properties: Vec::new() };
+        let mut object = Self { properties: Vec::new() };
         let mut open: Vec<String> = Vec::new();
         let mut ended = false;
         for line in unfolded(bytes) {
@@ -96,24 +106,17 @@ impl Object {
                 continue;
             }
             let mut property = property(&line).filter(|_| !ended)?;
-            match property.name.as_str() {
-                "BEGIN" => {
-                    let component = property.value.trim().to_ascii_uppercase();
-                    object.components.push(component.clone());
-                    open.push(component);
-                }
-                "END" => {
-                    let begun = open.pop().filter(|begun| begun.eq_ignore_ascii_case(property.value.trim()));
-                    begun?;
-                    ended = open.is_empty();
-                }
-                _ => {
-                    property.component.clone_from(open.last()?);
-                    object.properties.push(property);
-                }
+            if property.name == "BEGIN" {
+                open.push(property.value.trim().to_ascii_uppercase());
             }
+            property.component.clone_from(open.last()?);
+            if property.name == "END" {
+                open.pop().filter(|begun| begun.eq_ignore_ascii_case(property.value.trim()))?;
+                ended = open.is_empty();
+            }
+            object.properties.push(property);
         }
-        (ended && object.components.first()? == "VCALENDAR").then_some(object)
+        (ended && object.properties.first()?.component == "VCALENDAR").then_some(object)
     }
 
     fn of<'a>(&'a self, component: &'a str, name: &'a str) -> impl Iterator<Item = &'a Property> {
@@ -123,6 +126,42 @@ impl Object {
     /// The meeting's own name.
     pub(super) fn uid(&self) -> Option<&str> {
         self.of("VEVENT", "UID").next().map(|property| property.value.as_str())
+    }
+
+    /// Whether the meeting was called off: all of it, where it is several.
+    pub(super) fn is_cancelled(&self) -> bool {
+        let called_off = |status: &&Property| status.value.trim().eq_ignore_ascii_case("CANCELLED");
+        let called_off = self.of("VEVENT", "STATUS").filter(called_off).count();
+        called_off > 0 && called_off == self.of("VEVENT", "BEGIN").count()
+    }
+
+    /// The object with the meeting called off `at` then, its next state; all else of it stays as it is, whoever wrote it.
+    pub(super) fn cancelled(&self, at: DateTime<Utc>) -> String {
+        let mut lines = Lines::default();
+        for (n, property) in self.properties.iter().enumerate() {
+            let of_meeting = property.component == "VEVENT";
+            if of_meeting && STATE.contains(&property.name.as_str()) {
+                continue;
+            }
+            match property.name.as_str() {
+                name @ ("BEGIN" | "END") => lines.again(&format!("{name}:{}", property.component)),
+                _ => lines.again(&property.line),
+            }
+            if of_meeting && property.name == "BEGIN" {
+                lines.plain("DTSTAMP", &utc(at));
+                lines.plain("SEQUENCE", &self.sequence(n).saturating_add(1).to_string());
+                lines.plain("STATUS", "CANCELLED");
+            }
+        }
+        lines.done()
+    }
+
+    /// Which state of it the meeting says it is that begins with the property of this number.
+    fn sequence(&self, begins: usize) -> i32 {
+        let of_meeting = self.properties.iter().skip(begins).filter(|p| p.component == "VEVENT");
+        let mut sequence = of_meeting.take_while(|p| p.name != "END").filter(|p| p.name == "SEQUENCE");
+        let said = sequence.find_map(|p| p.value.trim().parse::<i32>().ok());
+        said.unwrap_or_default().max(0)
     }
 
     /// When the meeting begins, wherever somebody has moved it. A time without a zone that we know is taken for UTC.
@@ -143,7 +182,7 @@ impl Object {
     /// The busy times of an answer to a free/busy query. `None` where it is none, or says a time that cannot be read: what is
     /// not understood is not free.
     pub(super) fn busy(&self) -> Option<Vec<Period>> {
-        self.components.iter().find(|component| *component == "VFREEBUSY")?;
+        self.of("VFREEBUSY", "BEGIN").next()?;
         let mut busy = Vec::new();
         for property in self.of("VFREEBUSY", "FREEBUSY") {
             // Tentative, unavailable, or a word that is new: all of it is busy.
@@ -198,7 +237,8 @@ fn property(line: &str) -> Option<Property> {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (name.to_ascii_uppercase(), value.trim_matches('"').to_owned())
     });
-    Some(Property { component: String::new(), name, parameters: parameters.collect(), value })
+    let (component, line) = (String::new(), line.to_owned());
+    Some(Property { component, line, name, parameters: parameters.collect(), value })
 }
 
 fn instant(text: &str) -> Option<DateTime<Utc>> {
@@ -319,6 +359,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn all_of_a_meeting_is_called_off_or_it_is_not() {
+        let meeting = |state: &str| format!("BEGIN:VEVENT\r\nUID:u\r\n{state}END:VEVENT\r\n");
+        let object = |states: &[&str]| {
+            object(&states.iter().map(|state| meeting(state)).collect::<String>()).expect("a calendar")
+        };
+        for (states, is) in [
+            (&[""][..], false),
+            (&["STATUS:CONFIRMED\r\n"], false),
+            (&["status:Cancelled\r\n"], true),
+            (&["STATUS:CANCELLED\r\n", ""], false),
+            (&["BEGIN:X-A\r\nSTATUS:CANCELLED\r\nEND:X-A\r\n"], false),
+            (&[], false),
+        ] {
+            assert_eq!(object(states).is_cancelled(), is, "{states:?}");
+        }
+        // One that comes again and again, and an exception from it: each has a state of its own.
+        let several = object(&[
+            "SEQUENCE:2\r\n",
+            "BEGIN:VALARM\r\nSEQUENCE:9\r\nEND:VALARM\r\n",
+            "SEQUENCE:2147483647\r\n",
+        ]);
+        let called_off =
+            Object::read(several.cancelled(DateTime::UNIX_EPOCH).as_bytes()).expect("a calendar");
+        assert!(called_off.is_cancelled());
+        let sequences: Vec<&str> = called_off.of("VEVENT", "SEQUENCE").map(|p| p.value.as_str()).collect();
+        assert_eq!(sequences, ["3", "1", "2147483647"]);
+    }
+
     fn unescaped(text: &str) -> String {
         let mut out = String::new();
         let mut chars = text.chars();
@@ -348,17 +417,53 @@ mod tests {
                 prop_assert!(line.len() <= LINE_MAX && !line.contains(['\r', '\n']), "{line:?}");
             }
             let object = Object::read(written.as_bytes()).expect("a calendar");
-            prop_assert_eq!(object.properties.len(), 1);
+            prop_assert_eq!(object.properties.len(), 3);
             let expected: String =
                 text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
-            prop_assert_eq!(unescaped(&object.properties[0].value), expected);
+            prop_assert_eq!(unescaped(&object.properties[1].value), expected);
+        }
+
+        #[test]
+        fn a_meeting_that_is_called_off_is_the_same_in_all_else(
+            text in prop_oneof![any::<String>(), "(\r|\t|STATUS:CONFIRMED|END:VEVENT|[;,:\\\\\"é€😀 \u{202e}]){0,80}"],
+            state in prop::sample::subsequence(vec!["STATUS:CONFIRMED", "SEQUENCE:7", "DTSTAMP:20260101T000000Z", "LAST-MODIFIED:x"], 0..=4),
+        ) {
+            let mut lines = Lines::default();
+            for line in ["BEGIN:VCALENDAR", "BEGIN:VTIMEZONE", "LAST-MODIFIED:20200101T000000Z", "END:VTIMEZONE", "BEGIN:VEVENT"] {
+                lines.again(line);
+            }
+            state.iter().for_each(|line| lines.again(line));
+            lines.again(&format!("X-A;Y=\"a;b:c\":{}", text.replace('\n', " ")));
+            for line in ["BEGIN:VALARM", "STATUS:x", "END:VALARM", "END:VEVENT", "END:VCALENDAR"] {
+                lines.again(line);
+            }
+            let object = Object::read(lines.done().as_bytes()).expect("a calendar");
+            let written = object.cancelled(DateTime::UNIX_EPOCH);
+            for line in written.split("\r\n") {
+                prop_assert!(line.len() <= LINE_MAX && !line.contains(['\r', '\n']), "{line:?}");
+            }
+            let called_off = Object::read(written.as_bytes()).expect("a calendar");
+            prop_assert!(called_off.is_cancelled() && !object.is_cancelled());
+            let rest = |object: &Object| -> Vec<Property> {
+                let rest = |p: &&Property| p.component != "VEVENT" || !STATE.contains(&p.name.as_str());
+                object.properties.iter().filter(rest).cloned().collect()
+            };
+            prop_assert_eq!(rest(&called_off), rest(&object));
+            let said = |name: &str| called_off.of("VEVENT", name).map(|p| p.value.clone()).collect::<Vec<_>>();
+            let next = if state.contains(&"SEQUENCE:7") { "8" } else { "1" };
+            prop_assert_eq!(said("SEQUENCE"), [next]);
+            prop_assert_eq!(said("STATUS"), ["CANCELLED"]);
+            prop_assert_eq!(said("DTSTAMP"), ["19700101T000000Z"]);
+            prop_assert!(said("LAST-MODIFIED").is_empty());
         }
 
         #[test]
         fn nothing_that_is_read_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), text in "[BEGIND:VCALFRUSY;=\"/PT0-9Z\r\n ]{0,200}") {
             for bytes in [&bytes[..], text.as_bytes(), format!("BEGIN:VCALENDAR\nBEGIN:VFREEBUSY\nFREEBUSY:{text}\nEND:VFREEBUSY\nEND:VCALENDAR").as_bytes()] {
                 if let Some(object) = Object::read(bytes) {
-                    let _ = (object.busy(), object.begins_at(), object.uid());
+                    let _ = (object.busy(), object.begins_at(), object.uid(), object.is_cancelled());
+                    let called_off = object.cancelled(DateTime::UNIX_EPOCH);
+                    assert!(Object::read(called_off.as_bytes()).is_some(), "{called_off:?}");
                 }
             }
         }

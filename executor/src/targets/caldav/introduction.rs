@@ -29,7 +29,7 @@ struct Properties {
 }
 
 impl Caldav {
-    pub(super) async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
+    pub(super) async fn properties(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
         let propfind = Method::from_bytes(b"PROPFIND").unwrap_or(Method::OPTIONS);
         let request = self.api.request(propfind, self.calendar.clone()).header("depth", "0");
         let request = request.header(CONTENT_TYPE, "application/xml; charset=utf-8").body(ASKED);
@@ -58,7 +58,10 @@ impl Caldav {
         Ok(known
             .may(&privileges)
             .need(!books || has(&["write", "bind"]), format!("bind, to put meetings there: {share}"))
-            .need(!cancels || has(&["write", "unbind"]), format!("unbind, to delete them: {share}"))
+            .need(
+                !cancels || has(&["write", "write-content"]),
+                format!("write-content, to cancel them: {share}"),
+            )
             .need(
                 has(&["read", "read-free-busy"]),
                 "read-free-busy, to see when it is free: share the calendar",

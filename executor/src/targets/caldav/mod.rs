@@ -2,7 +2,8 @@
 //!
 //! Idempotent by the object's path, which is the action's: before anything is booked the object is looked for, and it is put
 //! only where there is none (`If-None-Match`), so that a retry, also after a crash or a redrive, finds its own. A meeting that
-//! is cancelled is deleted, as RFC 6638 has it: a server that sends invitations tells everybody; nothing of it remains.
+//! is cancelled stays where it is, with the status CANCELLED: everybody sees what became of it, it takes no time, and whoever would
+//! book it again finds it. A server that sends invitations (RFC 6638) tells everybody.
 //!
 //! The calendar of the meetings must be free, too: a server that invites nobody shows them in no other.
 
@@ -13,7 +14,7 @@ mod request;
 mod response;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 pub(crate) use config::Config;
 use events::{ActionKind, Unsent};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -26,10 +27,10 @@ use secrecy::{ExposeSecret, SecretString};
 use self::response::Found;
 use super::{
     Opening,
-    meeting::{self, Period, Turns, Wanted},
+    meeting::{self, Calendars, Meetings, Period, Put, Wanted},
 };
 use crate::{
-    Attempt, ExecutorError, Introduction, Target, Verdict,
+    Attempt, ExecutorError, Introduction, Verdict,
     http::{Api, Reply},
     plain_text::one_line,
 };
@@ -38,22 +39,18 @@ use crate::{
 const AT_ONCE: usize = 8;
 const ICALENDAR: &str = "text/calendar; charset=utf-8";
 
-/// Books meetings, and cancels them.
+/// The calendars of a server.
 pub(crate) struct Caldav {
     api: Api,
     user: String,
     password: SecretString,
     calendar: Url,
     organizer: Option<String>,
-    horizon: TimeDelta,
-    turns: Turns,
 }
 
 impl Caldav {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, ExecutorError> {
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Meetings<Self>, ExecutorError> {
         let api = opening.api("base", &config.base, config.allow_private)?;
-        let horizon =
-            meeting::horizon(config.horizon_days).map_err(|what| opening.refuse("horizon_days", &what))?;
         let calendar = request::collection(&api.base(), &config.calendar).ok_or_else(|| {
             opening.refuse("calendar", "write the calendar's path below base, such as /team/meetings/")
         })?;
@@ -65,28 +62,56 @@ impl Caldav {
             return Err(opening.refuse("organizer", "write a mail address"));
         }
         let password = opening.secret("password", &config.password)?;
-        Ok(Self {
-            api,
-            user: config.user.clone(),
-            password,
-            calendar,
-            organizer,
-            horizon,
-            turns: Turns::default(),
-        })
-    }
-
-    fn reject(&self, reason: &str) -> Verdict {
-        Verdict::Reject { reason: format!("{}: {reason}", self.api.name) }
+        let here = Self { api, user: config.user.clone(), password, calendar, organizer };
+        Meetings::open(here, config.horizon_days, opening)
     }
 
     async fn call(&self, request: RequestBuilder) -> Result<Reply, Verdict> {
         self.api.send(request.basic_auth(&self.user, Some(self.password.expose_secret()))).await
     }
 
-    /// The meeting, and every calendar that is to be free for it, ours last.
-    fn wanted(&self, attempt: &Attempt) -> Result<(Wanted, Vec<Url>), String> {
-        let wanted = Wanted::of(attempt, self.api.now(), self.horizon)?;
+    fn meeting(&self, wanted: &Wanted, attempt: &Attempt, start: DateTime<Utc>) -> String {
+        let action_id = &attempt.action.event_id;
+        request::meeting(wanted, action_id, attempt.asked_at, start, self.organizer.as_deref())
+    }
+
+    /// The place of an action's meeting.
+    fn place(&self, action_id: &str) -> Url {
+        request::object(&self.calendar, &request::id(action_id))
+    }
+
+    /// When one calendar is busy.
+    async fn busy_of(&self, wanted: &Wanted, calendar: &Url) -> Result<Vec<Period>, Verdict> {
+        let request = self.api.request(report(), calendar.clone()).header("depth", "1");
+        let request =
+            request.header(CONTENT_TYPE, "application/xml; charset=utf-8").body(request::query(wanted));
+        let reply = self.call(request).await?;
+        if reply.status() != StatusCode::OK {
+            let whose = |path: &&str| request::collection(&self.api.base(), path).as_ref() == Some(calendar);
+            let path = wanted.calendars().into_iter().find(whose);
+            let whose = path.map_or("the meetings' own".to_owned(), |path| wanted.whose(path));
+            return Err(response::refused(&reply, &one_line(&format!("free/busy calendar of {whose}"), 512)));
+        }
+        let unclear = reply.retry(None, "without saying when somebody is busy");
+        response::calendar(reply).await?.busy().ok_or(unclear)
+    }
+}
+
+fn report() -> Method {
+    Method::from_bytes(b"REPORT").unwrap_or(Method::OPTIONS)
+}
+
+#[async_trait]
+impl Calendars for Caldav {
+    type Name = Url;
+    type Standing = Found;
+
+    fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Ours last.
+    fn to_be_free(&self, wanted: &Wanted) -> Result<Vec<Url>, String> {
         let mut calendars: Vec<Url> = Vec::new();
         for path in wanted.calendars() {
             let url = request::collection(&self.api.base(), path).ok_or_else(|| {
@@ -97,132 +122,77 @@ impl Caldav {
         if !calendars.contains(&self.calendar) {
             calendars.push(self.calendar.clone());
         }
-        Ok((wanted, calendars))
+        Ok(calendars)
     }
 
-    fn put(&self, wanted: &Wanted, attempt: &Attempt, busy: Vec<Period>) -> Result<String, String> {
-        let start = wanted.start(busy)?;
-        let action_id = &attempt.action.event_id;
-        Ok(request::meeting(wanted, action_id, attempt.asked_at, start, self.organizer.as_deref()))
+    async fn busy(&self, wanted: &Wanted, calendars: &[Url]) -> Result<Vec<Period>, Verdict> {
+        let asked: Vec<_> = calendars.iter().map(|calendar| self.busy_of(wanted, calendar)).collect();
+        let busy: Vec<Vec<Period>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        Ok(busy.concat())
     }
 
-    /// An action's meeting; refused where what stands there is another.
-    async fn find(&self, url: &Url, action_id: &str) -> Result<Option<Found>, Verdict> {
+    async fn find(&self, action_id: &str) -> Result<Option<Found>, Verdict> {
+        let url = self.place(action_id);
         let reply = self.call(self.api.request(Method::GET, url.clone())).await?;
         match reply.status() {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
             status if status.is_success() => {
-                let found = response::object(reply).await?;
+                let found = Found::read(&url, reply).await?;
                 match found.object.uid() == Some(&request::uid(action_id)) {
                     true => Ok(Some(found)),
-                    false => Err(self.reject("another meeting stands at the place of this one")),
+                    false => Err(Verdict::Reject {
+                        reason: format!("{}: another meeting stands at the place of this one", self.api.name),
+                    }),
                 }
             }
             _ => Err(response::refused(&reply, "such meeting")),
         }
     }
 
-    /// When one calendar is busy.
-    async fn busy(&self, wanted: &Wanted, calendar: Url) -> Result<Vec<Period>, Verdict> {
-        let report = Method::from_bytes(b"REPORT").unwrap_or(Method::OPTIONS);
-        let request = self.api.request(report, calendar.clone()).header("depth", "1");
-        let request =
-            request.header(CONTENT_TYPE, "application/xml; charset=utf-8").body(request::query(wanted));
-        let reply = self.call(request).await?;
-        if reply.status() != StatusCode::OK {
-            let whose = |path: &&str| request::collection(&self.api.base(), path).as_ref() == Some(&calendar);
-            let path = wanted.calendars().into_iter().find(whose);
-            let whose = path.map_or("the meetings' own".to_owned(), |path| wanted.whose(path));
-            return Err(response::refused(&reply, &one_line(&format!("free/busy calendar of {whose}"), 512)));
-        }
-        let unclear = reply.retry(None, "without saying when somebody is busy");
-        response::calendar(reply).await?.busy().ok_or(unclear)
-    }
-
-    async fn book(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
-        let action_id = &attempt.action.event_id;
-        let (wanted, calendars) = self.wanted(attempt).map_err(|reason| self.reject(&reason))?;
-        let url = request::object(&self.calendar, &request::id(action_id));
-        let done = Ok(Verdict::Done { reference: Some(one_line(url.path(), 256)) });
-        if self.find(&url, action_id).await?.is_some() {
-            return done;
-        }
-        let _turn = self.turns.take(&calendars.iter().map(Url::as_str).collect::<Vec<_>>()).await;
-        let asked = stream::iter(calendars.into_iter().map(|calendar| self.busy(&wanted, calendar)));
-        let busy: Vec<Vec<Period>> = asked.buffered(AT_ONCE).try_collect().await?;
-        let meeting = self.put(&wanted, attempt, busy.concat()).map_err(|reason| self.reject(&reason))?;
+    async fn put(&self, wanted: &Wanted, attempt: &Attempt, start: DateTime<Utc>) -> Result<Put, Verdict> {
+        let url = self.place(&attempt.action.event_id);
         let request = self.api.request(Method::PUT, url.clone()).header(IF_NONE_MATCH, "*");
-        let reply = self.call(request.header(CONTENT_TYPE, ICALENDAR).body(meeting)).await?;
+        let request = request.header(CONTENT_TYPE, ICALENDAR).body(self.meeting(wanted, attempt, start));
+        let reply = self.call(request).await?;
         match reply.status() {
-            status if status.is_success() => done,
+            status if status.is_success() => Ok(Put::Made(response::reference(&url))),
             StatusCode::PRECONDITION_FAILED => {
-                let gone = reply.retry(None, "it was there, and is gone again");
-                self.find(&url, action_id).await?.ok_or(gone).and(done)
+                Ok(Put::Taken(reply.retry(None, "it was there, and is gone again")))
             }
             _ => Err(response::refused(&reply, "calendar for the meetings")),
         }
     }
 
-    async fn cancel(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
-        let Some(action_id) = meeting::resolved(&attempt.action) else {
-            return Ok(Verdict::Done { reference: None });
-        };
-        let url = request::object(&self.calendar, &request::id(action_id));
-        let reference = one_line(url.path(), 256);
-        let Some(found) = self.find(&url, action_id).await? else {
-            return Ok(Verdict::Done { reference: Some(reference) });
-        };
-        if found.object.begins_at().is_some_and(|at| at <= meeting::present(attempt, self.api.now())) {
-            return Ok(Verdict::Done { reference: Some(meeting::stays(&reference)) });
-        }
-        let mut request = self.api.request(Method::DELETE, url);
-        if let Some(etag) = found.etag {
-            request = request.header(IF_MATCH, etag);
-        }
-        let reply = self.call(request).await?;
+    async fn cancel(&self, action_id: &str, found: Found, attempt: &Attempt) -> Result<(), Verdict> {
+        let request = self.api.request(Method::PUT, self.place(action_id)).header(IF_MATCH, found.tag());
+        let cancelled = found.object.cancelled(attempt.asked_at);
+        let reply = self.call(request.header(CONTENT_TYPE, ICALENDAR).body(cancelled)).await?;
         match reply.status() {
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Verdict::Done { reference: Some(reference) }),
+            // Somebody has just deleted it.
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(()),
             StatusCode::PRECONDITION_FAILED => Err(reply.retry(None, "somebody changes the meeting")),
-            status if status.is_success() => Ok(Verdict::Done { reference: Some(reference) }),
-            _ => Err(response::refused(&reply, "meeting to delete")),
+            status if status.is_success() => Ok(()),
+            _ => Err(response::refused(&reply, "meeting to change")),
         }
     }
-}
 
-#[async_trait]
-impl Target for Caldav {
-    fn name(&self) -> &'static str {
-        self.api.name
+    fn unbooked(
+        &self,
+        wanted: &Wanted,
+        calendars: &[Url],
+        attempt: &Attempt,
+        start: DateTime<Utc>,
+    ) -> Vec<Unsent> {
+        let asked = calendars.iter().map(|_| self.api.unsent(report(), request::query(wanted)));
+        let put = self.api.unsent(Method::PUT, self.meeting(wanted, attempt, start));
+        asked.chain([put]).collect()
     }
 
-    fn carries(&self, kind: &ActionKind) -> bool {
-        meeting::carries(kind)
+    fn uncancelled(&self) -> Unsent {
+        self.api.unsent(Method::PUT, "STATUS:CANCELLED")
     }
 
-    /// As if everybody were free: who is not is for the server to say.
-    fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
-        let action = &attempt.action;
-        if meeting::is_resolve(&action.action) {
-            let one = |_| self.api.unsent(Method::DELETE, ());
-            return Ok(meeting::resolved(action).map(one).into_iter().collect());
-        }
-        let (wanted, calendars) = self.wanted(attempt)?;
-        let report = Method::from_bytes(b"REPORT").unwrap_or(Method::OPTIONS);
-        let asked = calendars.iter().map(|_| self.api.unsent(report.clone(), request::query(&wanted)));
-        let mut unsent: Vec<Unsent> = asked.collect();
-        unsent.push(self.api.unsent(Method::PUT, self.put(&wanted, attempt, Vec::new())?));
-        Ok(unsent)
-    }
-
-    async fn introduce(&self, kinds: &[ActionKind]) -> Introduction {
-        Introduction::at(&self.api, self.introduced(kinds)).await
-    }
-
-    async fn attempt(&self, attempt: &Attempt) -> Verdict {
-        let done = match meeting::is_resolve(&attempt.action.action) {
-            true => self.cancel(attempt).await,
-            false => self.book(attempt).await,
-        };
-        done.unwrap_or_else(|verdict| verdict)
+    async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
+        self.properties(kinds).await
     }
 }

@@ -1,22 +1,54 @@
 //! What an answer means.
 
+use chrono::{DateTime, Utc};
+use reqwest::Url;
+
 use super::ical::Object;
 use crate::{
     Verdict,
     http::{PAGE, Reply},
+    plain_text::one_line,
+    targets::meeting::Standing,
 };
 
 /// A meeting that is there.
-pub(super) struct Found {
+pub(crate) struct Found {
+    reference: String,
     pub(super) object: Object,
     /// Which state of it this is.
-    pub(super) etag: Option<String>,
+    etag: Option<String>,
 }
 
-/// The object of an answer.
-pub(super) async fn object(reply: Reply) -> Result<Found, Verdict> {
-    let etag = reply.header("etag").map(ToOwned::to_owned);
-    Ok(Found { object: calendar(reply).await?, etag })
+impl Found {
+    /// What stands at `url`, as it was answered.
+    pub(super) async fn read(url: &Url, reply: Reply) -> Result<Self, Verdict> {
+        let etag = reply.header("etag").map(ToOwned::to_owned);
+        Ok(Self { reference: reference(url), object: calendar(reply).await?, etag })
+    }
+
+    /// For `If-Match`: this state of it; where the server has no strong name for that, any, as long as it is there.
+    pub(super) fn tag(&self) -> &str {
+        self.etag.as_deref().filter(|etag| !etag.starts_with("W/")).unwrap_or("*")
+    }
+}
+
+impl Standing for Found {
+    fn reference(&self) -> String {
+        self.reference.clone()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.object.is_cancelled()
+    }
+
+    fn begins_at(&self) -> Option<DateTime<Utc>> {
+        self.object.begins_at()
+    }
+}
+
+/// What a meeting is called: its path.
+pub(super) fn reference(url: &Url) -> String {
+    one_line(url.path(), 256)
 }
 
 /// An answer that is a calendar object.

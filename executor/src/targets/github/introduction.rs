@@ -1,4 +1,4 @@
-//! Who we are at GitHub: `GET /user` for a personal token, the App and its installation for an App.
+//! Who we are at GitHub: `GET /user` for a personal token; for an App the App, its bot and its installation.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::{Github, headers, response, token::Token};
+use super::{Github, headers, request::is_login, response, token::Token};
 use crate::{
     Introduction, Verdict,
     http::{ONE, Reply},
@@ -15,6 +15,7 @@ use crate::{
 
 #[derive(Deserialize)]
 struct User {
+    id: u64,
     login: String,
 }
 
@@ -26,9 +27,14 @@ struct App {
 }
 
 #[derive(Deserialize)]
+struct Owner {
+    login: String,
+}
+
+#[derive(Deserialize)]
 struct Installation {
     #[serde(default)]
-    account: Option<User>,
+    account: Option<Owner>,
     #[serde(default)]
     permissions: BTreeMap<String, String>,
     #[serde(default)]
@@ -45,8 +51,28 @@ impl Github {
         }
     }
 
+    /// The id of the account whose comments are ours. What an App writes is written by its bot, which is a user like others.
+    pub(super) async fn account(&self) -> Result<u64, Verdict> {
+        let reply = match &self.token {
+            Token::Personal(_) => self.get(&["user"]).await?,
+            Token::App(_) => {
+                let app: App = self.as_app(&["app"]).await?.readable(ONE).await?;
+                let slug = app.slug.filter(|slug| is_login(slug));
+                let slug =
+                    slug.ok_or_else(|| self.reject("GitHub does not say what the App's bot is called"))?;
+                self.get(&["users", &format!("{slug}[bot]")]).await?
+            }
+        };
+        let user: User = reply.readable(ONE).await?;
+        Ok(user.id)
+    }
+
+    async fn get(&self, path: &[&str]) -> Result<Reply, Verdict> {
+        self.call(self.api.request(Method::GET, self.api.url(path))).await
+    }
+
     async fn user(&self) -> Result<Introduction, Verdict> {
-        let reply = self.call(self.api.request(Method::GET, self.api.url(&["user"]))).await?;
+        let reply = self.get(&["user"]).await?;
         let scopes = scopes(&reply);
         let user: User = reply.readable(ONE).await?;
         let known = Introduction::of(&user.login);

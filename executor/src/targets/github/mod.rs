@@ -1,7 +1,8 @@
 //! GitHub: assignees, labels and comments of an issue.
 //!
 //! Assigning and labelling are idempotent. A comment is not: it carries its action's id, unseen, and before one is written
-//! those since the action was asked for are looked through, so a retry, also after a crash or a redrive, finds its own.
+//! those since the action was asked for are looked through, so a retry, also after a crash or a redrive, finds its own: one with the id
+//! whose author we are.
 //!
 //! One action a second and repository: GitHub wants what it makes known to people a second apart.
 
@@ -26,7 +27,7 @@ use self::{
     response::{Assigned, Comment, Problem},
     token::{App, Token},
 };
-use super::Opening;
+use super::{Opening, ourselves::Ourselves};
 use crate::{
     Attempt, ExecutorError, Introduction, Target, Verdict,
     http::{Api, ONE, PAGE, Reply},
@@ -41,6 +42,8 @@ const PAGES_MAX: usize = 20;
 pub(crate) struct Github {
     api: Api,
     token: Token,
+    /// The id of the account that writes our comments.
+    ourselves: Ourselves<u64>,
     comment: bool,
     label: Option<String>,
 }
@@ -64,7 +67,7 @@ impl Github {
         };
         let api = opening.api("base", &config.base, config.allow_private)?;
         let label = Some(config.label.trim().to_owned()).filter(|label| !label.is_empty());
-        Ok(Self { api, token, comment: config.comment, label })
+        Ok(Self { api, token, ourselves: Ourselves::default(), comment: config.comment, label })
     }
 
     fn reject(&self, reason: &str) -> Verdict {
@@ -80,10 +83,13 @@ impl Github {
     async fn ask(&self, request: RequestBuilder) -> Result<Reply, Verdict> {
         let bearer = self.token.get(&self.api).await?;
         let reply = self.api.send(headers(request).bearer_auth(bearer.token.expose_secret())).await?;
-        if reply.status() == StatusCode::UNAUTHORIZED && self.token.refused(&bearer).await {
-            return Err(
-                reply.retry(None, "the installation's token is not valid any more; another is asked for")
-            );
+        if reply.status() == StatusCode::UNAUTHORIZED {
+            self.ourselves.forget();
+            if self.token.refused(&bearer).await {
+                return Err(
+                    reply.retry(None, "the installation's token is not valid any more; another is asked for")
+                );
+            }
         }
         Ok(reply)
     }
@@ -144,9 +150,12 @@ impl Github {
                 .append_pair("page", &page.to_string());
             let comments: Vec<Comment> =
                 self.call(self.api.request(Method::GET, url)).await?.readable(PAGE).await?;
-            let own =
+            let marked =
                 |comment: &&Comment| comment.body.as_deref().is_some_and(|body| body.starts_with(&hidden));
-            if let Some(comment) = comments.iter().find(own) {
+            let marked = comments.iter().filter(marked);
+            let own =
+                self.ourselves.first(marked, |comment, account| comment.is_by(*account), self.account());
+            if let Some(comment) = own.await? {
                 return Ok(Some(comment.reference()));
             }
             if comments.len() < PAGE_SIZE {

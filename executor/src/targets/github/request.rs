@@ -57,7 +57,7 @@ pub(crate) fn logins(to: &Recipients) -> (Vec<String>, Vec<String>) {
     (logins, without)
 }
 
-fn is_login(text: &str) -> bool {
+pub(super) fn is_login(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }

@@ -42,9 +42,23 @@ pub(super) struct Comment {
     pub(super) body: Option<String>,
     #[serde(default)]
     html_url: Option<String>,
+    /// `None` where the account is no more.
+    #[serde(default)]
+    user: Option<Author>,
+}
+
+/// Who wrote it: of an App its bot.
+#[derive(Debug, Deserialize)]
+struct Author {
+    id: u64,
 }
 
 impl Comment {
+    /// Whether the account of this id wrote it. A login may be renamed, and be another's then.
+    pub(super) fn is_by(&self, account: u64) -> bool {
+        self.user.as_ref().is_some_and(|author| author.id == account)
+    }
+
     pub(super) fn reference(&self) -> String {
         self.html_url
             .as_deref()

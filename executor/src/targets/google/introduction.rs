@@ -25,7 +25,7 @@ struct Listed {
 }
 
 impl Google {
-    pub(super) async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
+    pub(super) async fn role(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
         let mut url = self.api.url(&["calendars", &self.calendar, "events"]);
         url.query_pairs_mut().append_pair("maxResults", "1").append_pair("fields", "summary,accessRole");
         let listed: Listed = self.call(self.api.request(Method::GET, url)).await?.readable(PAGE).await?;

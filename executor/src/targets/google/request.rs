@@ -23,8 +23,8 @@ fn instant(at: DateTime<Utc>) -> String {
 }
 
 /// When who is busy: the calendars of one query, and the query.
-pub(super) fn queries<'a>(wanted: &Wanted, calendars: &'a [&'a str]) -> Vec<(&'a [&'a str], Value)> {
-    let query = |some: &'a [&'a str]| {
+pub(super) fn queries<'a>(wanted: &Wanted, calendars: &'a [String]) -> Vec<(&'a [String], Value)> {
+    let query = |some: &'a [String]| {
         let items: Vec<Value> = some.iter().map(|id| json!({ "id": id })).collect();
         let query = json!({
             "timeMin": instant(wanted.from), "timeMax": instant(wanted.until), "items": items,

@@ -10,13 +10,13 @@ use crate::{
     Verdict,
     http::{ONE, Reply},
     plain_text::web_url,
-    targets::meeting::Period,
+    targets::meeting::{Period, Standing},
 };
 
 /// An event, as far as we look at one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Event {
+pub(crate) struct Event {
     id: String,
     #[serde(default)]
     status: String,
@@ -44,20 +44,21 @@ impl Event {
     pub(super) fn is_of(&self, action_id: &str) -> bool {
         self.extended_properties.private.get(PROPERTY).is_some_and(|id| id == action_id)
     }
+}
 
-    pub(super) fn is_cancelled(&self) -> bool {
+impl Standing for Event {
+    fn reference(&self) -> String {
+        let link = self.html_link.as_deref().and_then(web_url).filter(|url| url.len() <= 256);
+        link.unwrap_or_else(|| crate::plain_text::one_line(&self.id, 256))
+    }
+
+    fn is_cancelled(&self) -> bool {
         self.status == "cancelled"
     }
 
-    /// Where somebody moved it to, too.
-    pub(super) fn begins_at(&self) -> Option<DateTime<Utc>> {
+    fn begins_at(&self) -> Option<DateTime<Utc>> {
         let start = self.start.as_ref()?;
         start.date_time.or_else(|| Some(start.date?.and_time(NaiveTime::MIN).and_utc()))
-    }
-
-    pub(super) fn reference(&self) -> String {
-        let link = self.html_link.as_deref().and_then(web_url).filter(|url| url.len() <= 256);
-        link.unwrap_or_else(|| crate::plain_text::one_line(&self.id, 256))
     }
 }
 
@@ -91,17 +92,18 @@ pub(super) enum Unknown {
 
 impl FreeBusy {
     /// When any of `calendars` is busy. One with errors, or that is not answered for, is not free.
-    pub(super) fn busy(self, calendars: &[&str]) -> Result<Vec<Period>, Unknown> {
-        let of = |id: &&str| self.calendars.get(*id);
-        let lasting = |id: &&&str| of(id).is_some_and(|c| c.errors.iter().any(|e| e.reason == "notFound"));
-        if let Some(id) = calendars.iter().find(lasting) {
-            return Err(Unknown::Never((*id).to_owned()));
+    pub(super) fn busy<S: AsRef<str>>(self, calendars: &[S]) -> Result<Vec<Period>, Unknown> {
+        let of = |id: &str| self.calendars.get(id);
+        let calendars = || calendars.iter().map(AsRef::as_ref);
+        let lasting = |id: &&str| of(id).is_some_and(|c| c.errors.iter().any(|e| e.reason == "notFound"));
+        if let Some(id) = calendars().find(lasting) {
+            return Err(Unknown::Never(id.to_owned()));
         }
         let mut busy = Vec::new();
-        for id in calendars {
+        for id in calendars() {
             match of(id) {
                 Some(Calendar { errors, busy: Some(periods) }) if errors.is_empty() => busy.extend(periods),
-                _ => return Err(Unknown::Now((*id).to_owned())),
+                _ => return Err(Unknown::Now(id.to_owned())),
             }
         }
         Ok(busy)

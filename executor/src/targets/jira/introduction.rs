@@ -6,17 +6,15 @@ use events::ActionKind;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::Jira;
+use super::{Jira, response::Account};
 use crate::{Introduction, Verdict, http::PAGE, introduction::told};
 
 /// One of us.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Myself {
-    #[serde(default)]
-    account_id: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
+    #[serde(flatten)]
+    account: Account,
     #[serde(default)]
     display_name: String,
     #[serde(default = "yes")]
@@ -56,11 +54,22 @@ impl Jira {
         needs
     }
 
+    async fn myself(&self) -> Result<Myself, Verdict> {
+        let reply = self.call(self.api.request(Method::GET, self.rest(&["myself"]))).await?;
+        let nobody = reply.retry(None, "without saying who we are");
+        let me: Myself = reply.readable(PAGE).await?;
+        if me.account.name().is_some() { Ok(me) } else { Err(nobody) }
+    }
+
+    /// The account whose comments are ours.
+    pub(super) async fn account(&self) -> Result<Account, Verdict> {
+        self.myself().await.map(|me| me.account)
+    }
+
     pub(super) async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
-        let get = |path: &str| self.api.request(Method::GET, self.rest(&[path]));
-        let me: Myself = self.call(get("myself")).await?.readable(PAGE).await?;
-        let id = me.account_id.or(me.name).unwrap_or_default();
-        let mut known = Introduction::of(&format!("{} ({})", told(&me.display_name), told(&id)))
+        let me = self.myself().await?;
+        let id = me.account.name().unwrap_or_default();
+        let mut known = Introduction::of(&format!("{} ({})", told(&me.display_name), told(id)))
             .need(me.active, "the account is deactivated: let the site's administrators activate it");
 
         let mut needed: BTreeMap<&str, Vec<&str>> = BTreeMap::from([("BROWSE_PROJECTS", Vec::new())]);

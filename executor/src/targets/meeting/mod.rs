@@ -1,5 +1,6 @@
 //! What the targets that book meetings have in common: what a meeting is about, who comes, and when all of them can.
 
+mod booking;
 mod hours;
 mod slot;
 mod turns;
@@ -9,7 +10,11 @@ use events::{Action, ActionKind, Recipients};
 use serde_json::Value;
 
 use self::hours::Hours;
-pub(super) use self::{slot::Period, turns::Turns};
+use self::turns::Turns;
+pub(super) use self::{
+    booking::{Calendars, Meetings, Put, Standing},
+    slot::Period,
+};
 use crate::{Attempt, message::Message, plain_text::one_line};
 
 const TITLE_MAX: usize = 256;
@@ -81,7 +86,7 @@ pub(super) fn stays(reference: &str) -> String {
 }
 
 /// `horizon_days` of a target's configuration, checked.
-pub(super) fn horizon(days: u32) -> Result<TimeDelta, String> {
+fn horizon(days: u32) -> Result<TimeDelta, String> {
     match (1..=HORIZON_MAX).contains(&days) {
         true => Ok(TimeDelta::days(days.into())),
         false => Err(format!("write 1 to {HORIZON_MAX} days")),

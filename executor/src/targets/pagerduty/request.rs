@@ -56,7 +56,8 @@ pub(crate) fn service(to: &Recipients, fallback: Option<&str>) -> Option<String>
 /// The issue, by the one name that trigger, acknowledge and resolve have in common.
 pub(super) fn dedup_key(action: &Action) -> Option<String> {
     let issue = action.issue_ref.as_deref().filter(|issue| !issue.is_empty())?;
-    let plain = issue.len() <= DEDUP_MAX && !issue.chars().any(char::is_control);
+    // It is shown as the alert's key: nothing in it acts.
+    let plain = issue.len() <= DEDUP_MAX && one_line(issue, DEDUP_MAX) == issue;
     Some(if plain { issue.to_owned() } else { hex::encode(Sha256::digest(issue)) })
 }
 
@@ -91,7 +92,8 @@ pub(super) fn event<'a>(action: &Action, routing_key: &'a str, dedup_key: String
         group: one_line(&action.project_id, 128),
         class: action.action.as_str().to_owned(),
         custom_details: json!({
-            "why": message.why, "title": message.title, "issue": message.issue, "action": action.event_id,
+            "why": message.why, "title": message.title, "issue": message.issue,
+            "action": one_line(&action.event_id, 128),
         }),
     });
     let links = links.into_iter().map(|url| json!({ "href": url, "text": "the issue" })).collect();

@@ -1,12 +1,27 @@
 //! Who we are at Slack: `auth.test`, whose answer's head has the token's scopes.
 
 use events::ActionKind;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
+use secrecy::SecretString;
 
-use super::{Slack, Way, response};
+use super::{
+    Slack, Way,
+    response::{self, Account},
+};
 use crate::{Introduction, Verdict, introduction};
 
 impl Slack {
+    fn test(&self, token: &SecretString) -> RequestBuilder {
+        self.signed(token, self.api.request(Method::POST, self.api.url(&["auth.test"])))
+    }
+
+    /// The account whose messages are ours.
+    pub(super) async fn account(&self, token: &SecretString) -> Result<Account, Verdict> {
+        let reply = self.api.send(self.test(token)).await?;
+        let nobody = reply.retry(None, "without saying who we are");
+        response::answer(reply).await?.account().ok_or(nobody)
+    }
+
     pub(super) async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {
         let (token, history) = match &self.way {
             Way::Bot { token, history } => (token, *history),
@@ -16,8 +31,7 @@ impl Slack {
                 ));
             }
         };
-        let request = self.api.request(Method::POST, self.api.url(&["auth.test"]));
-        let reply = self.api.send(self.signed(token, request)).await?;
+        let reply = self.api.send(self.test(token)).await?;
         let scopes = introduction::scopes(&reply);
         let answer = response::answer(reply).await?;
         let (user, team) = (answer.user.unwrap_or_default(), answer.team.unwrap_or_default());

@@ -2,8 +2,9 @@
 //!
 //! `chat.postMessage` has no idempotency key. Each message carries its action's id in its metadata, and before posting the
 //! channel's history since the action was asked for is looked through: a retry, also one after a crash or a redrive, finds
-//! what an earlier attempt posted, among the 2,000 newest messages. What remains: two attempts at the same instant, which the
-//! executor does not make. An incoming webhook shows no history, so there a retry may post twice.
+//! what an earlier attempt posted, among the 2,000 newest messages. Every app may write such metadata, so a message with the id is
+//! ours only where our bot posted it. What remains: two attempts at the same instant, which the executor does not make. An incoming
+//! webhook shows no history, so there a retry may post twice.
 //!
 //! One message a second and channel, as Slack asks.
 
@@ -24,9 +25,9 @@ use serde_json::json;
 
 use self::{
     request::{Address, Post},
-    response::Answer,
+    response::{Account, Answer, Posted},
 };
-use super::Opening;
+use super::{Opening, ourselves::Ourselves};
 use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
 
 /// Pages of history that are looked through.
@@ -40,6 +41,8 @@ pub(crate) struct Slack {
     api: Api,
     channel: Option<String>,
     way: Way,
+    /// Who posts our messages.
+    ourselves: Ourselves<Account>,
 }
 
 enum Way {
@@ -57,12 +60,13 @@ impl Slack {
             (Some(token), None) => {
                 let token = opening.secret("token", token)?;
                 let api = opening.api("base", &config.base, config.allow_private)?;
-                Ok(Self { api, channel, way: Way::Bot { token, history: config.history } })
+                let way = Way::Bot { token, history: config.history };
+                Ok(Self { api, channel, way, ourselves: Ourselves::default() })
             }
             (None, Some(url)) => {
                 let url = opening.secret("webhook_url", url)?;
                 let api = opening.api("webhook_url", url.expose_secret(), config.allow_private)?;
-                Ok(Self { api, channel, way: Way::Hook })
+                Ok(Self { api, channel, way: Way::Hook, ourselves: Ourselves::default() })
             }
             _ => Err(opening.refuse("token", "Slack needs a token or a webhook_url, and not both")),
         }
@@ -106,8 +110,9 @@ impl Slack {
             let answer = self.call(token, self.api.request(Method::GET, url)).await?;
             cursor = answer.next_cursor();
             let id = &attempt.action.event_id;
-            let found = answer.messages.into_iter().find(|message| request::is_of(&message.metadata, id));
-            if let Some(message) = found {
+            let marked = answer.messages.into_iter().filter(|message| request::is_of(&message.metadata, id));
+            let own = self.ourselves.first(marked, Posted::is_by, self.account(token));
+            if let Some(message) = own.await? {
                 return Ok(Some(message.ts.unwrap_or_default()));
             }
             if cursor.is_empty() {

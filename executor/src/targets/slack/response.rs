@@ -20,9 +20,15 @@ pub(super) struct Answer {
     /// `chat.postMessage`: the message's name within its channel.
     #[serde(default)]
     pub(super) ts: Option<String>,
-    /// `auth.test`: who we are.
+    /// `auth.test`: who we are, for people.
     #[serde(default)]
     pub(super) user: Option<String>,
+    /// `auth.test`: the user that we are; of a bot token the bot's.
+    #[serde(default)]
+    user_id: Option<String>,
+    /// `auth.test`: the bot, of a bot token.
+    #[serde(default)]
+    bot_id: Option<String>,
     /// `auth.test`: where.
     #[serde(default)]
     pub(super) team: Option<String>,
@@ -39,6 +45,25 @@ pub(super) struct Posted {
     pub(super) ts: Option<String>,
     #[serde(default)]
     pub(super) metadata: Value,
+    #[serde(default)]
+    user: Option<String>,
+    /// Where an app posted it; without a user where it gave itself a name.
+    #[serde(default)]
+    bot_id: Option<String>,
+}
+
+/// Us, by Slack's ids: at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    user: Option<String>,
+    bot: Option<String>,
+}
+
+impl Posted {
+    pub(super) fn is_by(&self, account: &Account) -> bool {
+        let same = |own: &Option<String>, said: &Option<String>| own.is_some() && own == said;
+        same(&account.bot, &self.bot_id) || same(&account.user, &self.user)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,6 +73,13 @@ struct Metadata {
 }
 
 impl Answer {
+    /// Who we are, where it is that of `auth.test`.
+    pub(super) fn account(&self) -> Option<Account> {
+        let said = |id: &Option<String>| id.clone().filter(|id| !id.is_empty());
+        let account = Account { user: said(&self.user_id), bot: said(&self.bot_id) };
+        (account.user.is_some() || account.bot.is_some()).then_some(account)
+    }
+
     /// Where the next page begins; empty at the end.
     pub(super) fn next_cursor(&self) -> String {
         self.response_metadata.as_ref().and_then(|m| m.next_cursor.clone()).unwrap_or_default()
@@ -128,5 +160,36 @@ pub(super) fn hook(reply: &Reply) -> Verdict {
         403 | 404 => reply.reject("the incoming webhook is gone, or may not post to its channel"),
         410 => reply.reject("the incoming webhook's channel is archived"),
         _ => reply.refused(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_ours_by_the_bot_or_the_user() {
+        let is = |test: Value, posted: Value| {
+            let answer: Answer = serde_json::from_value(test).expect("an answer");
+            let posted: Posted = serde_json::from_value(posted).expect("a message");
+            answer.account().map(|account| posted.is_by(&account))
+        };
+        let bot = json!({ "ok": true, "user_id": "U1", "bot_id": "B1" });
+        let user = json!({ "ok": true, "user_id": "U2" });
+        for (test, posted, ours) in [
+            (&bot, json!({ "user": "U1", "bot_id": "B1", "app_id": "A1" }), Some(true)),
+            // Under a name of its own a bot posts without a user; in another workspace of an organisation it is another bot.
+            (&bot, json!({ "subtype": "bot_message", "bot_id": "B1" }), Some(true)),
+            (&bot, json!({ "user": "U1", "bot_id": "B9" }), Some(true)),
+            (&bot, json!({ "user": "U9", "bot_id": "B9" }), Some(false)),
+            (&bot, json!({}), Some(false)),
+            (&user, json!({ "user": "U2", "bot_id": "B1" }), Some(true)),
+            (&user, json!({ "bot_id": "B1" }), Some(false)),
+            (&json!({ "ok": true, "bot_id": "" }), json!({ "bot_id": "" }), None),
+        ] {
+            assert_eq!(is(test.clone(), posted.clone()), ours, "{test} {posted}");
+        }
     }
 }

@@ -39,6 +39,11 @@ impl Caldav {
         self.state.lock().unwrap().values().map(|(text, _)| text.clone()).collect()
     }
 
+    /// Somebody deletes every object.
+    pub fn clear(&self) {
+        self.state.lock().unwrap().clear();
+    }
+
     /// Somebody writes to every object.
     pub fn touch(&self) {
         self.state.lock().unwrap().values_mut().for_each(|(_, times)| *times += 1);
@@ -70,22 +75,19 @@ async fn answer(
             StatusCode::PRECONDITION_FAILED.into_response()
         }
         "PUT" => {
-            state.insert(path, (body, 1));
-            StatusCode::CREATED.into_response()
+            let times = state.get(&path).map(|(_, times)| *times);
+            let matches = |tag: String| times.is_some_and(|times| tag == "*" || tag == etag(times));
+            if header("if-match").is_some_and(|tag| !matches(tag)) {
+                return StatusCode::PRECONDITION_FAILED.into_response();
+            }
+            state.insert(path, (body, times.unwrap_or_default() + 1));
+            times.map_or(StatusCode::CREATED, |_| StatusCode::NO_CONTENT).into_response()
         }
-        "DELETE" => match state.get(&path) {
-            None => StatusCode::NOT_FOUND.into_response(),
-            Some((_, times)) if header("if-match").is_some_and(|tag| tag != etag(*times)) => {
-                StatusCode::PRECONDITION_FAILED.into_response()
-            }
-            Some(_) => {
-                state.remove(&path);
-                StatusCode::NO_CONTENT.into_response()
-            }
-        },
         "REPORT" => {
             assert!(body.contains("free-busy-query") && header("depth").as_deref() == Some("1"), "{body}");
-            let inside = state.iter().filter(|(object, _)| object.starts_with(&path));
+            let inside = state.iter().filter(|(object, (text, _))| {
+                object.starts_with(&path) && !text.contains("\r\nSTATUS:CANCELLED\r\n")
+            });
             let busy = inside.map(|(_, (text, _))| {
                 let value =
                     |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();

@@ -47,9 +47,23 @@ pub struct Site {
 pub struct Issue {
     pub assignees: Vec<String>,
     pub labels: Vec<String>,
-    /// When, and what.
-    pub comments: Vec<(DateTime<Utc>, String)>,
+    pub comments: Vec<Comment>,
 }
+
+#[derive(Debug, Clone)]
+pub struct Comment {
+    pub at: DateTime<Utc>,
+    /// The login; of a bot with `[bot]`.
+    pub by: &'static str,
+    pub body: String,
+}
+
+/// The account of the token.
+pub const USER: &str = "breakdown-bot";
+/// The account of what the App writes.
+pub const BOT: &str = "breakdown[bot]";
+/// Everybody who has an account, with its id.
+const ACCOUNTS: [(&str, u64); 3] = [(USER, 1), (BOT, 41_898_282), ("mallory", 666)];
 
 impl Github {
     pub async fn start(clock: Arc<ManualClock>) -> Self {
@@ -68,6 +82,7 @@ impl Github {
             .route("/repos/{owner}/{repo}/issues/{number}/labels/{name}", delete(unlabel))
             .route("/repos/{owner}/{repo}/issues/{number}/comments", get(comments).post(comment))
             .route("/user", get(user))
+            .route("/users/{login}", get(known))
             .route("/app", get(app))
             .route("/app/installations/{id}", get(installed))
             .route("/app/installations/{id}/access_tokens", post(installation))
@@ -79,6 +94,13 @@ impl Github {
 
     pub fn issue(&self) -> Issue {
         self.state.lock().unwrap().issues["o/r/1"].clone()
+    }
+
+    /// Somebody comments.
+    pub fn comment(&self, by: &'static str, body: &str) {
+        let mut state = self.state.lock().unwrap();
+        let comment = Comment { at: state.clock.now(), by, body: body.to_owned() };
+        state.issues.get_mut("o/r/1").unwrap().comments.push(comment);
     }
 }
 
@@ -181,17 +203,34 @@ async fn comments(
     };
     let since: DateTime<Utc> = query["since"].parse().unwrap();
     let (size, page): (usize, usize) = (query["per_page"].parse().unwrap(), query["page"].parse().unwrap());
-    let all = issue.comments.iter().enumerate().filter(|(_, (at, _))| *at >= since);
+    let all = issue.comments.iter().enumerate().filter(|(_, one)| one.at >= since);
     let page = all.skip(size * (page - 1)).take(size).map(|(n, one)| written(n, one));
     (StatusCode::OK, Json(page.collect()))
 }
 
-fn written(n: usize, (at, body): &(DateTime<Utc>, String)) -> Value {
+fn written(n: usize, Comment { at, by, body }: &Comment) -> Value {
     let id = n + 1;
+    let app = by.strip_suffix("[bot]").map(|slug| json!({ "id": 1, "slug": slug, "name": "Breakdown" }));
     json!({
         "id": id, "body": body, "html_url": format!("https://github.com/o/r/issues/1#issuecomment-{id}"),
-        "user": { "login": "breakdown[bot]" }, "created_at": at, "updated_at": at,
+        "user": account(by), "performed_via_github_app": app, "author_association": "NONE",
+        "created_at": at, "updated_at": at,
     })
+}
+
+/// A user as GitHub shows one; nobody where the account is no more.
+fn account(login: &str) -> Value {
+    let id = ACCOUNTS.iter().find(|(known, _)| *known == login).map(|(_, id)| id);
+    let kind = if login.ends_with("[bot]") { "Bot" } else { "User" };
+    id.map_or(Value::Null, |id| json!({ "login": login, "id": id, "type": kind, "site_admin": false }))
+}
+
+async fn known(State(state): Shared, Path(login): Path<String>, headers: HeaderMap) -> Answer {
+    match (state.lock().unwrap().refuses(&headers), account(&login)) {
+        (Some(refused), _) => refused,
+        (None, Value::Null) => problem(404, "Not Found"),
+        (None, known) => (StatusCode::OK, Json(known)),
+    }
 }
 
 async fn comment(State(state): Shared, Path(of): Of, headers: HeaderMap, Json(asked): Json<Value>) -> Answer {
@@ -201,7 +240,8 @@ async fn comment(State(state): Shared, Path(of): Of, headers: HeaderMap, Json(as
         Ok(issue) => issue,
         Err(refused) => return refused,
     };
-    issue.comments.push((now, asked["body"].as_str().unwrap().to_owned()));
+    let by = if bearer(&headers).unwrap().starts_with("ghs_") { BOT } else { USER };
+    issue.comments.push(Comment { at: now, by, body: asked["body"].as_str().unwrap().to_owned() });
     let n = issue.comments.len() - 1;
     (StatusCode::CREATED, Json(written(n, &issue.comments[n])))
 }
@@ -231,7 +271,10 @@ async fn user(State(state): Shared, headers: HeaderMap) -> (HeaderMap, Answer) {
     if let Some(scopes) = &state.scopes {
         head.insert("x-oauth-scopes", scopes.parse().unwrap());
     }
-    (head, (StatusCode::OK, Json(json!({ "login": "breakdown-bot", "id": 1, "type": "User" }))))
+    if bearer(&headers).unwrap().starts_with("ghs_") {
+        return (head, problem(403, "Resource not accessible by integration"));
+    }
+    (head, (StatusCode::OK, Json(account(USER))))
 }
 
 async fn app(State(state): Shared, headers: HeaderMap) -> Answer {

@@ -38,8 +38,31 @@ pub struct Issue {
     pub assignee: Option<String>,
     pub labels: Vec<String>,
     pub status: String,
-    pub comments: Vec<Value>,
+    pub comments: Vec<Comment>,
     pub transitions_made: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct Comment {
+    /// The account; nobody where nobody signed in.
+    pub by: Option<&'static str>,
+    pub body: Value,
+}
+
+/// The account whose credential we have.
+pub const US: &str = "5b-bot";
+
+/// A user as Jira shows one: by accountId in Cloud; by key and name on Data Center, where a user may have been renamed.
+fn account(cloud: bool, account: &str) -> Value {
+    let mut user = json!({ "displayName": "Breakdown", "active": true, "timeZone": "Europe/Berlin" });
+    match cloud {
+        true => user["accountId"] = json!(account),
+        false => {
+            user["key"] = json!(format!("JIRAUSER-{account}"));
+            user["name"] = json!(account);
+        }
+    }
+    user
 }
 
 impl Jira {
@@ -70,6 +93,12 @@ impl Jira {
 
     pub fn issue(&self) -> Issue {
         self.state.lock().unwrap().issues["OPS-7"].clone()
+    }
+
+    /// Somebody comments.
+    pub fn comment(&self, by: Option<&'static str>, body: Value) {
+        let mut state = self.state.lock().unwrap();
+        state.issues.get_mut("OPS-7").unwrap().comments.push(Comment { by, body });
     }
 
     pub fn host(&self) -> &str {
@@ -113,9 +142,7 @@ async fn myself(State(state): Shared, Path(version): Path<String>, headers: Head
     if let Some(refused) = state.refuses(&version, &headers) {
         return refused;
     }
-    let mut me = json!({ "displayName": "Breakdown", "active": true, "timeZone": "Europe/Berlin" });
-    me[if state.cloud { "accountId" } else { "name" }] = json!("5b-bot");
-    Json(me).into_response()
+    Json(account(state.cloud, US)).into_response()
 }
 
 async fn permissions(
@@ -189,15 +216,24 @@ async fn comments(
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let mut state = state.lock().unwrap();
+    let cloud = state.cloud;
     let issue = issue!(state, headers, of);
     assert_eq!(query["orderBy"], "-created");
     let (from, size): (usize, usize) =
         (query["startAt"].parse().unwrap(), query["maxResults"].parse().unwrap());
     let total = issue.comments.len();
-    let all =
-        issue.comments.iter().enumerate().rev().map(|(n, body)| json!({ "id": n.to_string(), "body": body }));
+    let all = issue.comments.iter().enumerate().rev().map(|(n, one)| written(cloud, n, one));
     let page: Vec<Value> = all.skip(from).take(size).collect();
     Json(json!({ "startAt": from, "maxResults": size, "total": total, "comments": page })).into_response()
+}
+
+fn written(cloud: bool, n: usize, Comment { by, body }: &Comment) -> Value {
+    let mut shown = json!({ "id": n.to_string(), "body": body });
+    if let Some(by) = by {
+        shown["author"] = account(cloud, by);
+        shown["updateAuthor"] = account(cloud, by);
+    }
+    shown
 }
 
 async fn comment(
@@ -214,9 +250,9 @@ async fn comment(
     if !fits {
         return problem(400, "Comment body is not valid!");
     }
-    issue.comments.push(body.clone());
-    let id = (issue.comments.len() - 1).to_string();
-    (StatusCode::CREATED, Json(json!({ "id": id, "body": body }))).into_response()
+    issue.comments.push(Comment { by: Some(US), body: body.clone() });
+    let n = issue.comments.len() - 1;
+    (StatusCode::CREATED, Json(written(cloud, n, &issue.comments[n]))).into_response()
 }
 
 /// Transition, its name, the status it leads from, and to.

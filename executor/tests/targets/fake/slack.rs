@@ -36,6 +36,9 @@ pub struct Workspace {
     pub hooked: Vec<Value>,
 }
 
+/// The user that our bot is, and the bot.
+const BOT: (&str, &str) = ("U0BOT", "B0BOT");
+
 impl Slack {
     pub async fn start() -> Self {
         let state = Arc::new(Mutex::new(Workspace {
@@ -57,6 +60,13 @@ impl Slack {
         let way = Way::default();
         let base = way.serve(router).await;
         Self { way, base, state }
+    }
+
+    /// Somebody else, or some other app, posts in a channel.
+    pub fn post(&self, channel: &str, message: Value) {
+        let mut state = self.state.lock().unwrap();
+        let ts = format!("{}.{:06}", state.now, state.messages.len() + 1);
+        state.messages.push((channel.to_owned(), ts, message));
     }
 
     /// Channel and text of every message.
@@ -95,7 +105,7 @@ async fn test(State(state): Shared, headers: HeaderMap) -> (HeaderMap, Json<Valu
     head.insert("x-oauth-scopes", state.scopes.parse().unwrap());
     let who = json!({
         "ok": true, "url": "https://acme.slack.com/", "team": "Acme", "user": "breakdown",
-        "team_id": "T0ACME", "user_id": "U0BOT", "bot_id": "B0BOT",
+        "team_id": "T0ACME", "user_id": BOT.0, "bot_id": BOT.1, "is_enterprise_install": false,
     });
     (head, Json(who))
 }
@@ -113,7 +123,9 @@ async fn post_message(State(state): Shared, headers: HeaderMap, Json(message): J
         return no("invalid_blocks");
     }
     let ts = format!("{}.{:06}", state.now, state.messages.len() + 1);
-    state.messages.push((channel.clone(), ts.clone(), message.clone()));
+    let mut posted = message.clone();
+    (posted["user"], posted["bot_id"], posted["app_id"]) = (json!(BOT.0), json!(BOT.1), json!("A0BREAKDOWN"));
+    state.messages.push((channel.clone(), ts.clone(), posted));
     Json(
         json!({ "ok": true, "channel": channel, "ts": ts, "message": { "type": "message", "ts": ts, "text": message["text"] } }),
     )
@@ -139,6 +151,11 @@ async fn history(
         .filter(|(channel, ts, _)| *channel == query["channel"] && ts.parse::<f64>().unwrap() >= oldest)
         .map(|(_, ts, message)| {
             let mut shown = json!({ "type": "message", "ts": ts, "text": message["text"] });
+            for of in ["user", "bot_id", "app_id"] {
+                if !message[of].is_null() {
+                    shown[of] = message[of].clone();
+                }
+            }
             if query.get("include_all_metadata").is_some_and(|all| all == "true") {
                 shown["metadata"] = message["metadata"].clone();
             }
