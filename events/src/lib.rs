@@ -27,7 +27,7 @@ mod sanitize;
 pub mod schema;
 pub mod topic;
 
-pub use action::{Action, ActionKind, Resolved};
+pub use action::{Action, ActionKind, Earlier};
 pub use by_hand::Mistake;
 pub use control::Control;
 pub use dead_letter::{DeadLetter, MAX_ORIGINAL_BYTES, Origin, Original};

@@ -27,8 +27,8 @@ impl Risk {
             ActionKind::EscalateOwner => -300,
             ActionKind::ScheduleUnblocker => -200,
             ActionKind::PostNudge => -50,
-            // It takes back, and moves nothing on; what it took back stays counted.
-            ActionKind::Resolve | ActionKind::Other(_) => 0,
+            // They move nothing on; what they are about stays counted.
+            ActionKind::Acknowledge | ActionKind::Resolve | ActionKind::Other(_) => 0,
         })
     }
 }

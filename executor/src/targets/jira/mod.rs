@@ -174,7 +174,7 @@ impl Jira {
     fn says(&self, kind: &ActionKind) -> bool {
         match kind {
             ActionKind::PostNudge => true,
-            ActionKind::Resolve | ActionKind::Other(_) => false,
+            ActionKind::Acknowledge | ActionKind::Resolve | ActionKind::Other(_) => false,
             _ => self.config.comment,
         }
     }

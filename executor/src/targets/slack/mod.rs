@@ -165,7 +165,8 @@ impl Target for Slack {
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
-        ActionKind::KNOWN.contains(&kind.as_str())
+        // Whoever answered did so where people look; nobody needs to be told of it once more.
+        ActionKind::KNOWN.contains(&kind.as_str()) && *kind != ActionKind::Acknowledge
     }
 
     fn lane(&self, action: &Action) -> Option<String> {
