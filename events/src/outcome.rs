@@ -130,13 +130,17 @@ pub struct Carried {
     pub unsent: Vec<Unsent>,
 }
 
-/// A request that a dry run did not make. Its path is left out: it may be a secret.
+/// A request that a dry run did not make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unsent {
     /// `POST` and so on.
     pub method: String,
     /// The host, with its port where that is not the scheme's own.
     pub host: String,
+    /// The path below the address in the configuration, which is left out itself: it may be a secret. Absent where the request goes to
+    /// that very address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// The body; its length in words where it is long.
     pub body: Value,
 }

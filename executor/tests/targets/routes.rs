@@ -441,6 +441,9 @@ async fn a_dry_run_says_what_would_be_sent_and_to_whom_and_touches_nothing() {
     assert!(slack.unsent[0].body["text"].as_str().unwrap().contains("is needed now"));
     assert_eq!(pager.unsent[0].body["dedup_key"], "github:o/r#1");
     assert_eq!(hook.unsent[0].body["data"], action("a-1", "escalate_owner"));
+    // What the configuration says of a path may be a secret.
+    let paths = [slack, pager, hook].map(|carried| carried.unsent[0].path.as_deref());
+    assert_eq!(paths, [None, Some("/v2/enqueue"), None]);
     let told = serde_json::to_string(&outcome).unwrap();
     assert!(!told.contains("secret") && !told.contains(super::pd::TRIAGE), "{told}");
     assert!(team.world.dead_letters().is_empty());

@@ -203,14 +203,16 @@ impl Target for Caldav {
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let action = &attempt.action;
         if meeting::is_resolve(&action.action) {
-            let one = |_| self.api.unsent(Method::DELETE, ());
+            let object = |action_id| request::object(&self.calendar, &request::id(action_id));
+            let one = |action_id| self.api.unsent(Method::DELETE, &object(action_id), ());
             return Ok(meeting::resolved(action).map(one).into_iter().collect());
         }
         let (wanted, calendars) = self.wanted(attempt)?;
         let report = Method::from_bytes(b"REPORT").unwrap_or(Method::OPTIONS);
-        let asked = calendars.iter().map(|_| self.api.unsent(report.clone(), request::query(&wanted)));
+        let asked = calendars.iter().map(|url| self.api.unsent(report.clone(), url, request::query(&wanted)));
         let mut unsent: Vec<Unsent> = asked.collect();
-        unsent.push(self.api.unsent(Method::PUT, self.put(&wanted, attempt, Vec::new())?));
+        let object = request::object(&self.calendar, &request::id(&action.event_id));
+        unsent.push(self.api.unsent(Method::PUT, &object, self.put(&wanted, attempt, Vec::new())?));
         Ok(unsent)
     }
 

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 pub(crate) use config::Config;
 use events::{ActionKind, Unsent};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::ExposeSecret;
 
 use self::{
@@ -71,11 +71,15 @@ impl Google {
         Wanted::of(attempt, self.api.now(), self.horizon)
     }
 
-    /// A request about our calendar's events, or one of them.
-    fn events(&self, method: Method, id: Option<&str>) -> RequestBuilder {
+    fn events_url(&self, id: Option<&str>) -> Url {
         let mut path = vec!["calendars", &*self.calendar, "events"];
         path.extend(id);
-        let mut url = self.api.url(&path);
+        self.api.url(&path)
+    }
+
+    /// A request about our calendar's events, or one of them.
+    fn events(&self, method: Method, id: Option<&str>) -> RequestBuilder {
+        let mut url = self.events_url(id);
         if method != Method::GET {
             url.query_pairs_mut().append_pair("sendUpdates", self.send_updates);
         }
@@ -198,15 +202,18 @@ impl Target for Google {
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let action = &attempt.action;
         if meeting::is_resolve(&action.action) {
-            let one = |_| self.api.unsent(Method::DELETE, ());
+            let url = |action_id| self.events_url(Some(&request::id(action_id)));
+            let one = |action_id| self.api.unsent(Method::DELETE, &url(action_id), ());
             return Ok(meeting::resolved(action).map(one).into_iter().collect());
         }
         let wanted = self.wanted(attempt)?;
         let event = request::event(&wanted, &action.event_id, wanted.start(Vec::new())?);
         let calendars = wanted.calendars();
         let queries = request::queries(&wanted, &calendars).into_iter().map(|(_, query)| query);
-        let mut unsent: Vec<Unsent> = queries.map(|query| self.api.unsent(Method::POST, query)).collect();
-        unsent.push(self.api.unsent(Method::POST, event));
+        let free_busy = self.api.url(&["freeBusy"]);
+        let queries = queries.map(|query| self.api.unsent(Method::POST, &free_busy, query));
+        let mut unsent: Vec<Unsent> = queries.collect();
+        unsent.push(self.api.unsent(Method::POST, &self.events_url(None), event));
         Ok(unsent)
     }
 
