@@ -223,6 +223,9 @@ pub(crate) struct Issue {
     /// github:owner/repo#12 or jira:host/KEY-7
     #[arg(value_name = "REF")]
     pub(crate) issue_ref: String,
+    /// How many of the newest actions to show; without it 10, in JSON all
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) newest: Option<usize>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -92,7 +92,7 @@ async fn a_comment_acknowledges() {
     let (dir, serve) = paged().await;
     assert_eq!(known(dir.path()).await["acknowledged"], Value::Null);
     let answer = deliver(&serve, Provider::Github, "issue_comment", "d-2", "github-comment-ack.json").await;
-    assert_eq!(decided(dir.path(), 2).await, ["page", "thank"]);
+    assert_eq!(decided(dir.path(), 3).await, ["page", "page", "thank"]);
 
     let events = tail("issues", |command| command.arg("--data-dir").arg(dir.path())).await;
     let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
@@ -105,8 +105,19 @@ async fn a_comment_acknowledges() {
     let shown = &issue["acknowledged"];
     assert_eq!((&shown["by"], &shown["through"]), (&acknowledged["actor"], &"comment".into()));
     assert_eq!(shown["at"], acknowledged["updated_at"]);
-    assert!(shown["asked_at"].is_string() && shown["after"].is_string(), "{issue}");
-    assert_eq!(issue["actions"].as_array().unwrap().len(), 2);
+    assert!(shown["acted_at"].is_string() && shown["after"].is_string(), "{issue}");
+    // Nobody carries the acknowledgement here, which is no failure.
+    let actions = issue["actions"].as_array().unwrap();
+    let kinds: Vec<_> = actions.iter().map(|action| action["action"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["escalate_owner", "acknowledge", "post_nudge"]);
+    let outcomes = async || tail("outcomes", |command| command.arg("--data-dir").arg(dir.path())).await;
+    until("all have ended", async || outcomes().await.len() == 3).await;
+    let outcomes = outcomes().await;
+    let outcome = outcomes.iter().find(|outcome| outcome["action"] == "acknowledge").unwrap();
+    assert_eq!(
+        (&outcome["ack"], &outcome["attempts"], &outcome["error"]),
+        (&true.into(), &0.into(), &Value::Null)
+    );
 
     let mut command = breakdown();
     command
@@ -114,6 +125,7 @@ async fn a_comment_acknowledges() {
         .arg(dir.path());
     let (out, err, code) = run(&mut command).await;
     assert!(code == 0 && out.contains("`thank` fired: post_nudge for team:platform"), "{out}{err}");
+    assert!(out.contains("acknowledges escalate_owner of `page`"), "{out}");
     serve.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! The sample of `samples/targets`, all the way round: the real program with that configuration, fakes of GitHub, PagerDuty and
-//! Slack, and Radicale, a real CalDAV server. One webhook of a P0 bug, one of its end, and then the whole log again.
+//! Slack, and Radicale, a real CalDAV server. One webhook of a P0 bug, one of somebody's `/ack`, one of its end, and then the whole log
+//! again.
 //!
 //! `cargo test -p breakdown --test circle -- --nocapture` tells what stands in each tool.
 #![allow(
@@ -23,7 +24,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::DateTime;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use eventlog::ManualClock;
 use fake::{
     Way,
@@ -40,6 +41,13 @@ const ISSUE: &str = "acme/checkout/101";
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples")
+}
+
+/// The second that it is on the machine.
+#[allow(clippy::disallowed_methods)]
+fn machine_time() -> DateTime<Utc> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    DateTime::from_timestamp(now.as_secs().cast_signed(), 0).unwrap()
 }
 
 /// A real CalDAV server, which ends with the test.
@@ -106,7 +114,7 @@ struct Tools {
 
 /// What stands in every tool, to the letter, and how often each was called.
 #[derive(Debug, PartialEq)]
-struct Standing {
+struct Everything {
     issue: String,
     alerts: String,
     messages: Vec<(String, String, Value)>,
@@ -117,9 +125,7 @@ struct Standing {
 impl Tools {
     async fn start() -> Self {
         // The program's clock is the machine's; those of the tools go a little ahead of it.
-        #[allow(clippy::disallowed_methods)]
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let now = DateTime::from_timestamp(now.as_secs().cast_signed() + 60, 0).unwrap();
+        let now = machine_time() + TimeDelta::minutes(1);
         let github = Github::start(Arc::new(ManualClock::new(now))).await;
         {
             let mut site = github.state.lock().unwrap();
@@ -189,10 +195,10 @@ impl Tools {
         self.github.state.lock().unwrap().issues[ISSUE].clone()
     }
 
-    async fn standing(&self) -> Standing {
+    async fn everything(&self) -> Everything {
         let calls = |way: &Way| way.calls().len();
         let calendars = self.radicale.tags().await;
-        Standing {
+        Everything {
             issue: format!("{:?}", self.issue()),
             alerts: format!("{:?}", self.pagerduty.alerts()),
             messages: self.slack.state.lock().unwrap().messages.clone(),
@@ -254,8 +260,19 @@ impl Tools {
     }
 }
 
+/// The sample of an answer, given then: an old one could be a replay.
+fn answered(at: DateTime<Utc>) -> Value {
+    let sample = fs::read(samples().join("deliveries/github-comment-ack.json")).unwrap();
+    let mut answered: Value = serde_json::from_slice(&sample).unwrap();
+    let at = json!(at.to_rfc3339_opts(SecondsFormat::Secs, true));
+    (answered["comment"]["created_at"], answered["comment"]["updated_at"]) = (at.clone(), at.clone());
+    answered["issue"]["updated_at"] = at;
+    answered
+}
+
 /// The bug as GitHub tells of it when it is closed, with what we did to it.
-fn closed(opened: &Value) -> Value {
+fn closed(opened: &Value, at: DateTime<Utc>) -> Value {
+    let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let mut closed = opened.clone();
     closed["action"] = json!("closed");
     let mut label = closed["issue"]["labels"][0].clone();
@@ -265,24 +282,20 @@ fn closed(opened: &Value) -> Value {
     alice["login"] = json!("alice-w");
     closed["issue"]["assignee"] = alice.clone();
     closed["issue"]["assignees"] = json!([alice]);
-    for (key, value) in [
-        ("state", "closed"),
-        ("state_reason", "completed"),
-        ("closed_at", "2026-02-02T11:02:00Z"),
-        ("updated_at", "2026-02-02T11:02:00Z"),
-    ] {
+    for (key, value) in
+        [("state", "closed"), ("state_reason", "completed"), ("closed_at", &at), ("updated_at", &at)]
+    {
         closed["issue"][key] = json!(value);
     }
     closed
 }
 
 #[tokio::test]
-async fn a_p0_bug_is_assigned_paged_told_and_met_about_and_taken_back_and_a_replay_changes_nothing() {
+async fn a_p0_bug_is_assigned_paged_told_met_about_acknowledged_and_taken_back_and_a_replay_changes_nothing()
+{
     let tools = Tools::start().await;
     let opened = fs::read(samples().join("deliveries/github-issue-opened-p0.json")).unwrap();
     let opened: Value = serde_json::from_slice(&opened).unwrap();
-    let closed = closed(&opened);
-
     let serve = tools.serve("data").await;
     tools.deliver(&serve, "11111111-0000-4000-8000-000000000001", &opened).await;
     let outcomes = tools.outcomes(3).await;
@@ -302,9 +315,23 @@ async fn a_p0_bug_is_assigned_paged_told_and_met_about_and_taken_back_and_a_repl
     assert_eq!(meetings.len(), 1);
     assert!(meetings[0].contains("SUMMARY:Unblock: Card payments fail with 502 since the 09:10 deploy"));
 
-    tools.deliver(&serve, "11111111-0000-4000-8000-000000000002", &closed).await;
-    let outcomes = tools.outcomes(5).await;
-    tools.tell("Another: it was closed.").await;
+    let now = machine_time();
+    let answered = answered(now);
+    tools.deliver(&serve, "11111111-0000-4000-8000-000000000002", &answered).await;
+    tools.outcomes(4).await;
+    tools.tell("Another: somebody answered.").await;
+    let alerts = tools.pagerduty.alerts();
+    assert_eq!((alerts.len(), alerts[0].1.status, alerts[0].1.triggers), (1, "acknowledged", 1));
+    assert_eq!(
+        (tools.slack.texts().len(), tools.radicale.meetings().await.len()),
+        (1, 1),
+        "nobody else is told"
+    );
+
+    let closed = closed(&opened, now + TimeDelta::minutes(1));
+    tools.deliver(&serve, "11111111-0000-4000-8000-000000000003", &closed).await;
+    let outcomes = tools.outcomes(6).await;
+    tools.tell("A third: it was closed.").await;
     assert!(outcomes.iter().all(|outcome| outcome["ack"] == true), "{outcomes:#?}");
     let issue = tools.issue();
     assert_eq!((issue.assignees, issue.labels), (vec!["alice-w".to_owned()], Vec::new()));
@@ -312,29 +339,31 @@ async fn a_p0_bug_is_assigned_paged_told_and_met_about_and_taken_back_and_a_repl
     let meetings = tools.radicale.meetings().await;
     assert!(meetings.len() == 1 && meetings[0].contains("STATUS:CANCELLED\r\n"), "{meetings:?}");
     assert_eq!(tools.slack.texts().len(), 2, "the channel is told");
-    let before = tools.standing().await;
+    let before = tools.everything().await;
 
     // The same deliveries again, and the same payloads as other ones.
     for (id, payload) in [
         ("11111111-0000-4000-8000-000000000001", &opened),
-        ("11111111-0000-4000-8000-000000000002", &closed),
-        ("11111111-0000-4000-8000-000000000003", &opened),
-        ("11111111-0000-4000-8000-000000000004", &closed),
+        ("11111111-0000-4000-8000-000000000002", &answered),
+        ("11111111-0000-4000-8000-000000000003", &closed),
+        ("11111111-0000-4000-8000-000000000004", &opened),
+        ("11111111-0000-4000-8000-000000000005", &answered),
+        ("11111111-0000-4000-8000-000000000006", &closed),
     ] {
         tools.deliver(&serve, id, payload).await;
     }
     // One letter may be several events: that an issue moved on answers what was asked of it.
     let events = tools.on("issues", "data").await.len() as u64;
     tools.consumed("data", "gateway", "issues", events).await;
-    tools.consumed("data", "executor", "actions", 5).await;
-    assert_eq!(tools.standing().await, before);
-    tools.outcomes(5).await;
+    tools.consumed("data", "executor", "actions", 6).await;
+    assert_eq!(tools.everything().await, before);
+    tools.outcomes(6).await;
     serve.stop().await;
 
     // The whole log, by an executor that knows nothing of what it did; then by a gateway, too, that decides everything anew.
     let executor = ("executor", "executor-state");
     for (data, groups, actions) in
-        [("again", &[executor][..], 5), ("anew", &[executor, ("gateway", "gateway-state")][..], 10)]
+        [("again", &[executor][..], 6), ("anew", &[executor, ("gateway", "gateway-state")][..], 12)]
     {
         tools.copy(data, groups);
         let serve = tools.serve(data).await;
@@ -342,13 +371,13 @@ async fn a_p0_bug_is_assigned_paged_told_and_met_about_and_taken_back_and_a_repl
         tools.consumed(data, "executor", "actions", actions).await;
         let replayed = tools.on("actions", data).await;
         assert_eq!(replayed.len() as u64, actions);
-        assert_eq!(replayed[replayed.len() - 5..], replayed[..5], "the same log gives the same actions");
+        assert_eq!(replayed[replayed.len() - 6..], replayed[..6], "the same log gives the same actions");
         // Whatever is to be done is kept as pending in the step that consumes it.
         let kept = tools.on("executor-state", data).await;
-        assert!(kept.len() == 5 && kept.iter().all(|entry| entry["state"] == "done"), "{kept:#?}");
+        assert!(kept.len() == 6 && kept.iter().all(|entry| entry["state"] == "done"), "{kept:#?}");
         assert_eq!(tools.on("outcomes", data).await, outcomes, "nothing is done or said again");
         serve.stop().await;
-        assert_eq!(tools.standing().await, before);
+        assert_eq!(tools.everything().await, before);
         println!("\nThe whole log {data}: nothing differs in any of them.");
     }
 }

@@ -311,7 +311,7 @@ async fn a_start_says_what_goes_where_and_whom_it_would_not_reach() {
     let expected = [
         "audit (webhook): what others refuse",
         "chat (slack): escalate_owner, resolve  (dry run)",
-        "pager (pagerduty): escalate_owner, resolve  (dry run)",
+        "pager (pagerduty): escalate_owner, acknowledge, resolve  (dry run)",
     ];
     assert_eq!(targets, expected);
     serve.kill().await.unwrap();

@@ -12,6 +12,11 @@ impl ActionKind {
     pub fn leaves_open(&self) -> bool {
         matches!(self, Self::EscalateOwner | Self::ScheduleUnblocker)
     }
+
+    /// Whether it is about an [`Earlier`] action, and no rule says it.
+    pub fn follows_up(&self) -> bool {
+        matches!(self, Self::Acknowledge | Self::Resolve)
+    }
 }
 
 open_enum! {
@@ -25,6 +30,8 @@ open_enum! {
         ScheduleUnblocker = "schedule_unblocker",
         /// Call the target now.
         EscalateOwner = "escalate_owner",
+        /// Tell whoever was called by an earlier action that somebody has answered. No rule says it.
+        Acknowledge = "acknowledge",
         /// Take back what an earlier action left open: the issue is closed or deleted. No rule says it.
         Resolve = "resolve",
     }
@@ -61,29 +68,34 @@ pub struct Action {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluated_at: Option<DateTime<Utc>>,
     /// What the action needs besides: `title` (the issue's), and for a meeting `start_at`, `duration_min`
-    /// (minutes) and `participants`; `to` says whom it concerns as each tool knows them ([`Recipients`](crate::Recipients)). Of `resolve`,
-    /// `of` says what is taken back ([`Resolved`]).
+    /// (minutes) and `participants`; `to` says whom it concerns as each tool knows them ([`Recipients`](crate::Recipients)). Of `acknowledge`
+    /// and `resolve`, `of` says what they are about ([`Earlier`]).
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub params: Map<String, Value>,
 }
 
-/// What a `resolve` takes back: its `params.of`.
+/// The earlier action that an `acknowledge` or a `resolve` is about: its `params.of`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Resolved {
-    /// The earlier action's kind.
+pub struct Earlier {
+    /// Its kind.
     pub action: ActionKind,
-    /// The earlier action's id (`a-…`).
+    /// Its id (`a-…`).
     pub action_id: String,
 }
 
-impl Resolved {
+impl Earlier {
     /// Where an action carries it among its `params`.
     pub const PARAM: &'static str = "of";
 
-    /// That of `action`; `None` when it is no `resolve`, or says nothing that this version knows.
+    /// That of `action`; `None` when it [follows up](ActionKind::follows_up) none, or says nothing that this version knows.
     pub fn of(action: &Action) -> Option<Self> {
-        let of = action.params.get(Self::PARAM).filter(|_| action.action == ActionKind::Resolve)?;
+        let of = action.params.get(Self::PARAM).filter(|_| action.action.follows_up())?;
         Self::deserialize(of).ok()
+    }
+
+    /// What `action` takes back; `None` when it is no `resolve`.
+    pub fn taken_back_by(action: &Action) -> Option<Self> {
+        Self::of(action).filter(|_| action.action == ActionKind::Resolve)
     }
 }
 

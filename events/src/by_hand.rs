@@ -5,7 +5,13 @@ use std::{collections::BTreeSet, fmt, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
-use crate::{EventType, FieldChange, IssueEvent, MAX_ID_BYTES, Recorded, Unsound, clean_text};
+use crate::{
+    EventType, FieldChange, IssueEvent, MAX_ID_BYTES, Recorded, Source, Unsound, clean_text, is_issue_key,
+    is_issue_ref, is_repository,
+};
+
+/// The longest url, in bytes.
+const MAX_URL_BYTES: usize = 1024;
 
 /// Why something is not an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +45,8 @@ impl fmt::Display for Mistake {
 impl std::error::Error for Mistake {}
 
 impl IssueEvent {
-    /// Reads an event, and refuses what readers of the topic ignore or accept: unknown fields, unknown types, and names that are
-    /// empty or longer than 512 bytes.
+    /// Reads an event, and refuses what readers of the topic ignore or accept: unknown fields, unknown types, names that are
+    /// empty or longer than 512 bytes, and references and addresses that no issue of the provider can have.
     ///
     /// # Errors
     /// The first [`Mistake`].
@@ -67,11 +73,37 @@ impl IssueEvent {
             let message = format!("{:?} is no event type; there are {known}", clean_text(word));
             return Err(Mistake::at(&["type"], message));
         }
-        match event.check_ids() {
-            Err(Unsound::Id(field)) => {
-                Err(Mistake::at(&[field], format!("must have 1 to {MAX_ID_BYTES} bytes")))
+        if let Err(Unsound::Id(field)) = event.check_ids() {
+            return Err(Mistake::at(&[field], format!("must have 1 to {MAX_ID_BYTES} bytes")));
+        }
+        event.check_place()?;
+        Ok(event)
+    }
+
+    /// Whether it can be about an issue of its provider.
+    fn check_place(&self) -> Result<(), Mistake> {
+        if !is_issue_ref(self.source, &self.issue_ref) {
+            let form = match self.source {
+                Source::Github => "github:owner/repo#12, in lower case, or github:owner/repo/milestone/3",
+                Source::Jira => "jira:host/KEY-7, the host in lower case",
+            };
+            return Err(Mistake::at(&["issue_ref"], format!("no issue has this reference; write {form}")));
+        }
+        if self.repo.as_deref().is_some_and(|repo| !is_repository(repo)) {
+            return Err(Mistake::at(&["repo"], "no repository has this name; write owner/repo"));
+        }
+        if self.issue_key.as_deref().is_some_and(|key| !is_issue_key(key)) {
+            return Err(Mistake::at(&["issue_key"], "no issue has this key; write it as KEY-7"));
+        }
+        match self.url.value() {
+            Some(url) if !is_web_url(url) => {
+                let message = format!(
+                    "a person cannot open this; write https:// (or http://) and the rest without blanks, quotes, < > or a user's \
+                     name, in at most {MAX_URL_BYTES} bytes"
+                );
+                Err(Mistake::at(&["url"], message))
             }
-            _ => Ok(event),
+            _ => Ok(()),
         }
     }
 
@@ -79,6 +111,16 @@ impl IssueEvent {
     pub fn field_names() -> impl Iterator<Item = &'static str> {
         fields_of_event().iter().map(String::as_str)
     }
+}
+
+/// Whether it is one that a receiver would keep: http or https, nothing that could end a link or begin markup, nobody's name or password.
+fn is_web_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>\"'`\\".contains(&byte);
+    url.len() <= MAX_URL_BYTES
+        && url.bytes().all(is_plain)
+        && authority.is_some_and(|host| !host.is_empty() && !host.contains('@'))
 }
 
 fn refuse_unknown<'k>(
@@ -147,6 +189,27 @@ mod tests {
             let mistake = read(more).unwrap_err();
             assert_eq!(mistake.path.join("."), path);
             assert!(mistake.message.contains(says), "{mistake}");
+        }
+        for (more, path, says) in [
+            (json!({"issue_ref": "github:o/r #1"}), "issue_ref", "write github:owner/repo#12"),
+            (json!({"issue_ref": "github:o/r#1\u{7}"}), "issue_ref", "no issue has this reference"),
+            (json!({"source": "jira"}), "issue_ref", "write jira:host/KEY-7"),
+            (json!({"repo": "o r/r"}), "repo", "write owner/repo"),
+            (json!({"issue_key": "OPS 7"}), "issue_key", "write it as KEY-7"),
+            (json!({"url": "javascript:alert(1)"}), "url", "write https://"),
+            (json!({"url": "https://x/\u{1b}[2J"}), "url", "cannot open this"),
+            (json!({"url": "https://kim:secret@x/1"}), "url", "without blanks"),
+            (json!({"url": "https://"}), "url", "cannot open this"),
+            (json!({"url": format!("https://x/{}", "a".repeat(1024))}), "url", "at most 1024 bytes"),
+        ] {
+            let mistake = read(more).unwrap_err();
+            assert_eq!(mistake.path.join("."), path);
+            assert!(mistake.message.contains(says) && !mistake.message.contains("secret"), "{mistake}");
+        }
+        for url in
+            [json!("https://x.test/browse/OPS-7?a=b@c#d"), json!("http://127.0.0.1:8080/x"), Value::Null]
+        {
+            assert!(read(json!({ "url": url })).is_ok());
         }
         let nested = read(json!({"change": {"labels": {"add": []}}})).unwrap_err();
         assert_eq!(nested.to_string(), "change.labels: unknown field \"add\"");

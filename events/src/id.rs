@@ -78,6 +78,11 @@ pub fn resolve(cause: &str, issue_ref: &str, action_id: &str) -> String {
     action(cause, issue_ref, action_id, 0)
 }
 
+/// Id of an `acknowledge`: `a-…` over the same, of the action that is acknowledged.
+pub fn acknowledge(cause: &str, issue_ref: &str, action_id: &str) -> String {
+    action(cause, issue_ref, action_id, 1)
+}
+
 /// Id of a timer: `t-…` over the issue, the rule, what set it (`at` or `repeat`) and the instant it is due.
 pub fn timer(issue_ref: &str, rule: &str, kind: &str, due_at: DateTime<Utc>) -> String {
     let instant = due_at.timestamp_millis().to_be_bytes();

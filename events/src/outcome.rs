@@ -27,8 +27,8 @@ impl Risk {
             ActionKind::EscalateOwner => -300,
             ActionKind::ScheduleUnblocker => -200,
             ActionKind::PostNudge => -50,
-            // It takes back, and moves nothing on; what it took back stays counted.
-            ActionKind::Resolve | ActionKind::Other(_) => 0,
+            // They move nothing on; what they are about stays counted.
+            ActionKind::Acknowledge | ActionKind::Resolve | ActionKind::Other(_) => 0,
         })
     }
 }
@@ -130,13 +130,17 @@ pub struct Carried {
     pub unsent: Vec<Unsent>,
 }
 
-/// A request that a dry run did not make. Its path is left out: it may be a secret.
+/// A request that a dry run did not make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unsent {
     /// `POST` and so on.
     pub method: String,
     /// The host, with its port where that is not the scheme's own.
     pub host: String,
+    /// The path below the address in the configuration, which is left out itself: it may be a secret. Absent where the request goes to
+    /// that very address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// The body; its length in words where it is long.
     pub body: Value,
 }

@@ -87,9 +87,9 @@ prop_compose! {
 
 prop_compose! {
     fn carried()(by in ".*", ack: bool, attempts: u32, error in prop::option::of(".*"),
-        reference in prop::option::of(".*"), said in (".*", ".*", json()), dry: bool,
+        reference in prop::option::of(".*"), said in (".*", ".*", prop::option::of(".*"), json()), dry: bool,
     ) -> Carried {
-        let unsent = Unsent { method: said.0, host: said.1, body: said.2 };
+        let unsent = Unsent { method: said.0, host: said.1, path: said.2, body: said.3 };
         Carried { by, ack, attempts, error, reference, unsent: if dry { vec![unsent] } else { vec![] } }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{Carried, DeadLetter, Outcome, Risk, id};
+use events::{ActionKind, Carried, DeadLetter, Outcome, Risk, id};
 
 use crate::{
     Config, Verdict,
@@ -44,20 +44,32 @@ pub(crate) fn without_attempt(
         return Some(untouched(pending, "expired", now));
     }
     if pending.target.is_none() {
+        // Most tools know of no such thing, and whoever answered has answered all the same.
+        if pending.action.action == ActionKind::Acknowledge {
+            return Some(nothing_left(pending, now));
+        }
         return Some(failed(pending, partition, "no target carries this action", "rejected", now));
     }
     None
 }
 
-/// The end of a `resolve` of an action that left nothing anywhere.
+/// The end of an action that follows up one that left nothing anywhere, or nothing where anybody could be told.
 pub(crate) fn nothing_left(pending: &Pending, now: DateTime<Utc>) -> Ended {
     end(pending, Risk::of_done(&pending.action.action), true, now)
 }
 
-/// The end of a `resolve` of a page in whose place there is a later one: to take it back could take that one back.
+/// The end of an action that follows up a page in whose place there is a later one: what it does could befall that one.
 pub(crate) fn overtaken(pending: &Pending, now: DateTime<Utc>) -> Ended {
+    let what = if pending.action.action == ActionKind::Acknowledge { "acknowledged" } else { "taken back" };
     let mut ended = nothing_left(pending, now);
-    ended.outcome.error = Some("not taken back: a later page took its place".to_owned());
+    ended.outcome.error = Some(format!("not {what}: a later page took its place"));
+    ended
+}
+
+/// The end of an `acknowledge` of a page that is taken back.
+pub(crate) fn belated(pending: &Pending, now: DateTime<Utc>) -> Ended {
+    let mut ended = nothing_left(pending, now);
+    ended.outcome.error = Some("not acknowledged: the issue was closed meanwhile".to_owned());
     ended
 }
 
@@ -166,7 +178,7 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
             round: entry.round(),
             risk,
             left: ack || may_have_left(pending, false),
-            tie: Tie::of(pending).map(Box::new),
+            tie: Tie::lasting(pending).map(Box::new),
         },
         dead_letter: None,
         cause: action.cause.clone(),

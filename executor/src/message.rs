@@ -1,7 +1,7 @@
 //! What an action says to a person, in words: one line of plain text each, bounded, nothing invisible. Whatever a tool
 //! takes for markup is still in them; its target makes that inert.
 
-use events::{Action, ActionKind, Resolved};
+use events::{Action, ActionKind, Earlier};
 use serde_json::Value;
 
 use crate::plain_text::{one_line, web_url};
@@ -29,7 +29,7 @@ impl Message {
     /// `None` for an action of which there is nothing to say.
     pub(crate) fn of(action: &Action) -> Option<Self> {
         let to = one_line(&action.target, NAME_MAX);
-        let taken_back = Resolved::of(action).map(|of| of.action);
+        let taken_back = Earlier::of(action).map(|of| of.action);
         let what = match &action.action {
             ActionKind::AssignOwner => format!("{to} is to own this"),
             ActionKind::EscalateOwner => format!("{to} is needed now"),
@@ -39,7 +39,7 @@ impl Message {
                 format!("{to} need not meet any more")
             }
             ActionKind::Resolve => format!("{to} is needed no more"),
-            ActionKind::Other(_) => return None,
+            ActionKind::Acknowledge | ActionKind::Other(_) => return None,
         };
         let title = action.params.get("title").and_then(Value::as_str).unwrap_or_default();
         Some(Self {

@@ -7,13 +7,13 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{Action, ActionKind, Redrive, Resolved, Risk, id};
+use events::{Action, ActionKind, Earlier, Redrive, Risk, id};
 
 use crate::{
     ExecutorError, accept,
     pauses::{self, Pauses, Word},
     state::{Entry, Mark, Pending, Superseded},
-    ties::{Tie, Ties, closes},
+    ties::{Tie, Ties, page_of},
 };
 
 /// The most marks of done actions that are kept for one partition; past that the oldest leave early.
@@ -69,8 +69,8 @@ pub(crate) struct Partition {
     waiting: BTreeMap<usize, usize>,
     /// Of pending actions, and of done ones as far as they may have left something.
     ties: Ties,
-    /// Issues, and pending actions that take back a page of theirs.
-    closing: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Issues, and pending actions that take back or acknowledge a page of theirs.
+    following: BTreeSet<(Arc<str>, Arc<str>)>,
     done: HashMap<Arc<str>, Mark>,
     /// Done ids and their rounds in the order in which they ended; may still name some that are forgotten, or are at it again.
     done_order: VecDeque<(DateTime<Utc>, Arc<str>, u32)>,
@@ -157,8 +157,8 @@ impl Partition {
         }
     }
 
-    /// Whether an action waits for the end of another: it is to take back one that is still pending, or calls people while
-    /// what would take that back again has not ended.
+    /// Whether an action waits for the end of another: it follows up one that is still pending, or calls people while
+    /// what would take that back again, or acknowledge it, has not ended.
     pub(crate) fn waits_for_another(&self, pending: &Pending) -> bool {
         if pending.action.action == ActionKind::EscalateOwner {
             return pending.action.issue_ref.as_deref().is_some_and(|issue| self.has_overtaken(issue));
@@ -166,15 +166,15 @@ impl Partition {
         if self.is_overtaken(pending) {
             return false;
         }
-        let of = Resolved::of(&pending.action);
+        let of = Earlier::of(&pending.action);
         let earlier = of.and_then(|of| self.pending.get(of.action_id.as_str()));
         // Nothing is to wait for itself, or for what waits for it.
-        earlier.is_some_and(|earlier| earlier.action.action != ActionKind::Resolve)
+        earlier.is_some_and(|earlier| !earlier.action.action.follows_up())
     }
 
-    /// Those that take an action back, and may have waited for its end.
+    /// Those that follow an action up, and may have waited for its end.
     pub(crate) fn waiting_for(&self, id: &Arc<str>) -> Vec<Arc<str>> {
-        self.ties.takers(id).cloned().collect()
+        self.ties.followers(id).cloned().collect()
     }
 
     /// Whether something takes an action back, or has.
@@ -182,16 +182,22 @@ impl Partition {
         self.ties.takers(id).next().is_some()
     }
 
-    /// Whether an action is to take back a page in whose place there is a later one.
+    /// Whether an action is to acknowledge what is taken back, or has been.
+    pub(crate) fn is_belated(&self, pending: &Pending) -> bool {
+        let of = Earlier::of(&pending.action).filter(|_| pending.action.action == ActionKind::Acknowledge);
+        of.is_some_and(|of| self.is_taken_back(&of.action_id))
+    }
+
+    /// Whether an action is to take back or acknowledge a page in whose place there is a later one.
     pub(crate) fn is_overtaken(&self, pending: &Pending) -> bool {
         self.ties.is_overtaken(pending)
     }
 
-    /// Whether a pending action is, of those that take back the issue's pages.
+    /// Whether a pending action is, of those that follow up the issue's pages.
     pub(crate) fn has_overtaken(&self, issue: &str) -> bool {
-        let from = self.closing.range((Arc::from(issue), Arc::from(""))..);
-        let mut closing = from.take_while(|(of, _)| **of == *issue);
-        closing.any(|(_, id)| self.pending.get(id).is_some_and(|resolve| self.is_overtaken(resolve)))
+        let from = self.following.range((Arc::from(issue), Arc::from(""))..);
+        let mut following = from.take_while(|(of, _)| **of == *issue);
+        following.any(|(_, id)| self.pending.get(id).is_some_and(|follower| self.is_overtaken(follower)))
     }
 
     /// Whether an action that is pending no more may have left something, as far as is known.
@@ -199,9 +205,9 @@ impl Partition {
         self.done.get(id).is_none_or(|mark| mark.left)
     }
 
-    /// Whether an action is to take back another that is known to have left nothing.
+    /// Whether an action is to follow up another that is known to have left nothing.
     pub(crate) fn has_nothing_left(&self, pending: &Pending) -> bool {
-        let of = Resolved::of(&pending.action);
+        let of = Earlier::of(&pending.action);
         of.and_then(|of| self.done.get(of.action_id.as_str())).is_some_and(|mark| !mark.left)
     }
 
@@ -211,8 +217,8 @@ impl Partition {
         if let Some(tie) = Tie::of(&pending) {
             self.ties.bind(&id, &tie);
         }
-        if let Some((issue, _)) = closes(&pending) {
-            self.closing.insert((issue.into(), id.clone()));
+        if let Some((issue, _)) = page_of(&pending) {
+            self.following.insert((issue.into(), id.clone()));
         }
         if let Some(target) = self.counted(&pending) {
             *self.waiting.entry(target).or_default() += 1;
@@ -237,8 +243,8 @@ impl Partition {
         if let Some(tie) = pending.as_ref().and_then(Tie::of) {
             self.ties.unbind(id, &tie);
         }
-        if let Some((issue, _)) = pending.as_ref().and_then(closes) {
-            self.closing.remove(&(issue.into(), id.into()));
+        if let Some((issue, _)) = pending.as_ref().and_then(page_of) {
+            self.following.remove(&(issue.into(), id.into()));
         }
         let target = pending.and_then(|pending| self.counted(&pending));
         if let Some(count) = target.and_then(|target| self.waiting.get_mut(&target)) {

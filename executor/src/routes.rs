@@ -1,10 +1,13 @@
 //! Which targets carry an action: the first route of the configuration that fits, else the first target that carries actions
 //! of its kind and is named by no route.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use eventlog::Clock;
-use events::{Action, ActionKind, Carried, Resolved};
+use events::{Action, ActionKind, Carried, Earlier};
 use serde::Deserialize;
 
 use crate::{
@@ -19,7 +22,8 @@ use crate::{
 pub struct Route {
     /// The project of the actions; left out, every project.
     pub project: Option<String>,
-    /// Their kind, e.g. `escalate_owner`. What takes them back (`resolve`) follows them.
+    /// Their kind, e.g. `escalate_owner`. What takes them back (`resolve`) or
+    /// acknowledges them follows them.
     pub action: String,
     /// The names of the targets, each of which carries the action; all at the same time.
     pub targets: Vec<String>,
@@ -63,10 +67,10 @@ pub(crate) struct Carrier {
 /// All carriers, and which is whose.
 pub(crate) struct Routes {
     /// First each target by itself, then one for each route, in their order; then, of routes not all of whose targets can take back what
-    /// they did, one for those that can.
+    /// they did, or acknowledge it, one for those that can.
     carriers: Vec<Carrier>,
-    /// Of each route the carrier that takes back what the route's carrier did; none where no target of it can.
-    resolving: Vec<Option<usize>>,
+    /// Of each route, by their kind, who carries the actions that follow up its own; none where no target of it can.
+    following: Vec<BTreeMap<ActionKind, usize>>,
     routes: Vec<Route>,
     targets: Vec<Arc<dyn Target>>,
     /// Targets that a route names: nothing else gets there.
@@ -89,7 +93,7 @@ impl Routes {
             carriers.push(Carrier { name: target.name(), stack, legs: vec![place], route: None });
         }
         let mut named = BTreeSet::new();
-        let mut together = |route: usize, legs: Vec<usize>, otherwise: &[usize], alone: &[Carrier]| {
+        let mut joined = |route: usize, legs: Vec<usize>, otherwise: &[usize], alone: &[Carrier]| {
             let stacks = |legs: &[usize]| -> Legs {
                 legs.iter().map(|leg| (alone[*leg].name, alone[*leg].stack.clone())).collect()
             };
@@ -102,28 +106,35 @@ impl Routes {
             names.iter().filter_map(|name| targets.iter().position(|it| it.name() == name)).collect()
         };
         for (place, route) in config.routes.iter().enumerate() {
-            let carrier = together(place, places(&route.targets), &places(&route.otherwise), &carriers);
+            let carrier = joined(place, places(&route.targets), &places(&route.otherwise), &carriers);
             carriers.push(carrier);
         }
-        let mut resolving = Vec::new();
+        let mut following = Vec::new();
         for (place, route) in config.routes.iter().enumerate() {
-            let all = &carriers[targets.len() + place].legs;
-            let can = |leg: &&usize| targets[**leg].carries(&ActionKind::Resolve);
-            let legs: Vec<usize> = all.iter().filter(can).copied().collect();
-            resolving.push(match legs.len() {
-                0 => None,
-                // Who is told of a refusal would be told of another action's.
-                some if some == all.len() && route.otherwise.is_empty() => Some(targets.len() + place),
-                _ => {
-                    let carrier = together(place, legs, &[], &carriers);
-                    carriers.push(carrier);
-                    Some(carriers.len() - 1)
+            let mut by_kind = BTreeMap::new();
+            for kind in follow_ups(&route.action.as_str().into()) {
+                let own = targets.len() + place;
+                let can = |leg: &&usize| targets[**leg].carries(&kind);
+                let legs: Vec<usize> = carriers[own].legs.iter().filter(can).copied().collect();
+                if legs.is_empty() {
+                    continue;
                 }
-            });
+                // Who is told of a refusal would be told of another action's.
+                let whole = Some(own).filter(|own| carriers[*own].legs == legs && route.otherwise.is_empty());
+                let same =
+                    || by_kind.values().copied().find(|carrier: &usize| carriers[*carrier].legs == legs);
+                let carrier = whole.or_else(same).unwrap_or_else(|| {
+                    let carrier = joined(place, legs, &[], &carriers);
+                    carriers.push(carrier);
+                    carriers.len() - 1
+                });
+                by_kind.insert(kind, carrier);
+            }
+            following.push(by_kind);
         }
         Ok(Self {
             carriers,
-            resolving,
+            following,
             routes: config.routes.clone(),
             targets,
             named,
@@ -131,27 +142,26 @@ impl Routes {
         })
     }
 
-    /// The index of the carrier of an action. What is to be taken back goes where it went, to those of the targets that can.
+    /// The index of the carrier of an action. What follows up an earlier one goes where that went, to those of the targets that can.
     pub(crate) fn carrier_of(&self, action: &Action) -> Option<usize> {
-        let resolved = Resolved::of(action).map(|of| of.action);
-        if resolved.is_none() && action.action == ActionKind::Resolve {
+        let earlier = Earlier::of(action).map(|of| of.action);
+        if earlier.is_none() && action.action.follows_up() {
             return None;
         }
-        let kind = resolved.as_ref().unwrap_or(&action.action);
+        let kind = earlier.as_ref().unwrap_or(&action.action);
         let fits = |route: &Route| {
             route.action == kind.as_str()
                 && route.project.as_ref().is_none_or(|project| *project == action.project_id)
         };
         if let Some(route) = self.routes.iter().position(fits) {
-            return match resolved {
-                Some(_) => self.resolving[route],
+            return match earlier {
+                Some(_) => self.following[route].get(&action.action).copied(),
                 None => Some(self.targets.len() + route),
             };
         }
-        let free = |target: &Arc<dyn Target>| {
-            !self.named.contains(target.name()) && target.carries(kind) && target.carries(&action.action)
-        };
-        self.targets.iter().position(free)
+        let free = |target: &Arc<dyn Target>| !self.named.contains(target.name()) && target.carries(kind);
+        let free = self.targets.iter().position(free);
+        free.filter(|place| self.targets[*place].carries(&action.action))
     }
 
     /// The carrier of a pending action, where it is to be a dry run.
@@ -191,7 +201,7 @@ impl Routes {
 }
 
 /// The kinds of action that can reach a target: those of the routes that name it (`post_nudge` where they do so under `otherwise`), or
-/// of a target that is on none, those that no route takes in every project; and what takes them back.
+/// of a target that is on none, those that no route takes in every project; and what acknowledges or takes them back.
 pub fn reaching(target: &dyn Target, routes: &[Route]) -> Vec<ActionKind> {
     let is_in = |names: &[String]| names.iter().any(|name| name == target.name());
     let mut kinds: Vec<ActionKind> = Vec::new();
@@ -212,13 +222,19 @@ pub fn reaching(target: &dyn Target, routes: &[Route]) -> Vec<ActionKind> {
                 |kind: &str| routes.iter().any(|route| route.project.is_none() && route.action == kind);
             let free =
                 ActionKind::KNOWN.iter().filter(|kind| !taken(kind)).map(|kind| ActionKind::from(*kind));
-            kinds.extend(free.filter(|kind| *kind != ActionKind::Resolve && target.carries(kind)));
+            kinds.extend(free.filter(|kind| !kind.follows_up() && target.carries(kind)));
         }
     }
-    if kinds.iter().any(ActionKind::leaves_open) && target.carries(&ActionKind::Resolve) {
-        kinds.push(ActionKind::Resolve);
-    }
+    let following: BTreeSet<ActionKind> =
+        kinds.iter().filter(|kind| kind.leaves_open()).flat_map(follow_ups).collect();
+    kinds.extend(following.into_iter().filter(|kind| target.carries(kind)));
     kinds
+}
+
+/// What may follow up an action of a kind.
+fn follow_ups(kind: &ActionKind) -> impl Iterator<Item = ActionKind> + use<> {
+    let acknowledge = (*kind == ActionKind::EscalateOwner).then_some(ActionKind::Acknowledge);
+    acknowledge.into_iter().chain([ActionKind::Resolve])
 }
 
 /// Whether every route leads to targets that there are and that carry its action, and every target of the configuration is
@@ -228,10 +244,8 @@ pub(crate) fn check(routes: &[Route], targets: &[Arc<dyn Target>]) -> Result<(),
         let refuse = |what: String| {
             Err(ExecutorError::Config(format!("routes: number {} ({}): {what}", place + 1, route.action)))
         };
-        if route.action == ActionKind::Resolve.as_str() {
-            return refuse(
-                "it goes where the action went that it takes back; take the route away".to_owned(),
-            );
+        if ActionKind::from(route.action.as_str()).follows_up() {
+            return refuse("it goes where the action went that it is about; take the route away".to_owned());
         }
         if route.targets.is_empty() {
             return refuse("targets is empty; name those that carry the action".to_owned());

@@ -15,7 +15,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{Auditor, Clock, Log, LogError, Polled, Record, Subscription};
-use events::{Action, ActionKind, Recorded, Resolved, topic};
+use events::{Action, ActionKind, Earlier, Recorded, topic};
 use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
@@ -307,7 +307,7 @@ impl Executor {
                 }
             }
             // Held only once the step is made: a redrive in the same batch is to know.
-            taken_back.extend(Resolved::of(&pending.action).map(|of| (partition, of.action_id)));
+            taken_back.extend(Earlier::taken_back_by(&pending.action).map(|of| (partition, of.action_id)));
             let is_back = held.is_taken_back(&id) || taken_back.contains(&(partition, id.to_string()));
             let end = match pending.entry.redrive {
                 Some(_) if pending.action.action.leaves_open() && is_back => {
@@ -351,6 +351,9 @@ impl Executor {
             }
             if held.is_overtaken(pending) {
                 return Some(conclude::overtaken(pending, now));
+            }
+            if held.is_belated(pending) {
+                return Some(conclude::belated(pending, now));
             }
         }
         conclude::without_attempt(pending, partition, now, &self.config).or_else(|| {
@@ -470,8 +473,8 @@ impl Executor {
                 overtaken.insert(partition);
             }
             held.finish(id.clone(), now, mark);
-            for resolve in held.waiting_for(&id) {
-                self.park(partition, &resolve);
+            for follower in held.waiting_for(&id) {
+                self.park(partition, &follower);
             }
         }
         overtaken.into_iter().for_each(|partition| self.make_way(partition));
@@ -537,9 +540,14 @@ impl Executor {
         let paused = self.progress.pauses(self.held.values().flat_map(|held| held.pauses().paused()));
         metrics::gauge!("breakdown_paused_projects").set(paused as f64);
         metrics::gauge!("breakdown_held_back").set(held_back as f64);
+        // Several carriers may go to the same targets.
+        let mut waiting: BTreeMap<&'static str, usize> = BTreeMap::new();
         for (index, carrier) in self.routes.iter().enumerate() {
-            let waiting: usize = self.held.values().filter_map(|held| held.waiting().get(&index)).sum();
-            metrics::gauge!("breakdown_pending", "target" => carrier.name).set(waiting as f64);
+            *waiting.entry(carrier.name).or_default() +=
+                self.held.values().filter_map(|held| held.waiting().get(&index)).sum::<usize>();
+        }
+        for (name, waiting) in waiting {
+            metrics::gauge!("breakdown_pending", "target" => name).set(waiting as f64);
         }
     }
 

@@ -13,10 +13,10 @@ use crate::partition::Partition;
 
 /// Which policies decide, for the partitions that this process holds.
 #[derive(Debug, Default)]
-pub struct InForce(RwLock<Standing>);
+pub struct InForce(RwLock<Deciding>);
 
 #[derive(Debug, Default)]
-struct Standing {
+struct Deciding {
     policy: BTreeMap<u32, String>,
     shadow: BTreeMap<u32, String>,
     given_up: Option<GivenUp>,
@@ -50,19 +50,19 @@ impl InForce {
     }
 
     pub(crate) fn publish(&self, number: u32, held: &Partition) {
-        self.change(|standing| {
-            standing.policy.insert(number, held.production.ruleset.hash().to_owned());
+        self.change(|deciding| {
+            deciding.policy.insert(number, held.production.ruleset.hash().to_owned());
             match &held.shadow {
-                Some(shadow) => standing.shadow.insert(number, shadow.ruleset.hash().to_owned()),
-                None => standing.shadow.remove(&number),
+                Some(shadow) => deciding.shadow.insert(number, shadow.ruleset.hash().to_owned()),
+                None => deciding.shadow.remove(&number),
             };
         });
     }
 
     pub(crate) fn forget(&self, number: u32) {
-        self.change(|standing| {
-            standing.policy.remove(&number);
-            standing.shadow.remove(&number);
+        self.change(|deciding| {
+            deciding.policy.remove(&number);
+            deciding.shadow.remove(&number);
         });
     }
 
@@ -74,11 +74,11 @@ impl InForce {
     }
 
     /// The series of a hash that decides some partition is 1, that of one that decides none any more 0.
-    fn change(&self, change: impl FnOnce(&mut Standing)) {
-        let mut standing = self.write();
-        let before = [&standing.policy, &standing.shadow].map(by_hash);
-        change(&mut standing);
-        let after = [&standing.policy, &standing.shadow].map(by_hash);
+    fn change(&self, change: impl FnOnce(&mut Deciding)) {
+        let mut deciding = self.write();
+        let before = [&deciding.policy, &deciding.shadow].map(by_hash);
+        change(&mut deciding);
+        let after = [&deciding.policy, &deciding.shadow].map(by_hash);
         let names = ["breakdown_policy_info", "breakdown_shadow_policy_info"];
         for ((name, before), after) in names.into_iter().zip(before).zip(after) {
             for gone in before.keys().filter(|hash| !after.contains_key(*hash)) {
@@ -91,11 +91,11 @@ impl InForce {
     }
 
     // A panic while the lock was held cannot leave the maps half written: each entry is replaced whole.
-    fn read(&self) -> RwLockReadGuard<'_, Standing> {
+    fn read(&self) -> RwLockReadGuard<'_, Deciding> {
         self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Standing> {
+    fn write(&self) -> RwLockWriteGuard<'_, Deciding> {
         self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

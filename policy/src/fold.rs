@@ -8,7 +8,7 @@ use events::{IssueEvent, Outcome};
 
 use crate::{
     Decision, Input, Ruleset, State, decide,
-    decide::{decide_news, learn},
+    decide::{News, decide_news},
     expire,
 };
 
@@ -65,7 +65,7 @@ pub(crate) fn hear<E, const N: usize>(
     let input = Input::Event { event, payload_hash };
     let mut news = None;
     for (place, (state, ruleset)) in states.into_iter().enumerate() {
-        let news = news.get_or_insert_with(|| learn(state, event, payload_hash, now));
+        let news = news.get_or_insert_with(|| News::of(state, event, payload_hash, now));
         let decision = decide_news(state, news, now, ruleset);
         sink(place, Decided { before: state, input, decision: &decision })?;
         state.apply(decision);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{Action, ActionKind, EventType, IssueEvent, Said, Source};
+use events::{Action, EventType, IssueEvent, Said, Source};
 use policy::{
     Repeats, Ruleset, State,
     backtest::{Both, Counts, Replay, Report},
@@ -339,8 +339,8 @@ proptest! {
             prop_assert_eq!(count, report.rules.values().map(|rule| counts(&rule.counts)[by]).sum::<u64>());
             prop_assert_eq!(count, report.projects.values().map(|project| counts(project)[by]).sum::<u64>());
         }
-        // To take something back asks nothing of anybody.
-        let asked = new.iter().filter(|action| action.action != ActionKind::Resolve).count() as u64;
+        // To acknowledge or take back asks nothing of anybody.
+        let asked = new.iter().filter(|action| !action.action.follows_up()).count() as u64;
         prop_assert_eq!(report.targets.values().map(|load| load.actions().candidate).sum::<u64>(), asked);
     }
 

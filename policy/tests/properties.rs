@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{Action, ActionKind, EventType, FieldChange, IssueEvent, Outcome, Risk, Said, Source};
+use events::{Action, ActionKind, Earlier, EventType, FieldChange, IssueEvent, Outcome, Risk, Said, Source};
 use policy::{Facts, Input, Note, Repeats, Ruleset, State, decide, expire, fire_timers, load, switch_policy};
 use proptest::prelude::*;
 
@@ -288,6 +288,52 @@ proptest! {
         }
     }
 
+    /// A page is acknowledged once at most, and before it is taken back. What counts as an answer is no older than the last page, and then none
+    /// is left without.
+    #[test]
+    fn answers_are_told_to_the_pages_before_them(mut history in histories()) {
+        for (number, (_, step)) in history.iter_mut().enumerate() {
+            if let Step::Event(event, hash) = step {
+                event.event_id = format!("e{number}");
+                *hash = None;
+            }
+        }
+        let mut run = Run::new(true);
+        history.iter().for_each(|step| run.step(step));
+        let mut pages = BTreeMap::<String, BTreeMap<&str, bool>>::new();
+        let mut asked_at = BTreeMap::new();
+        for (actions, notes) in &run.said {
+            for action in actions {
+                let issue_ref = action.issue_ref.clone().unwrap();
+                let open = pages.entry(issue_ref.clone()).or_default();
+                match (&action.action, Earlier::of(action)) {
+                    (ActionKind::EscalateOwner, _) => {
+                        asked_at.insert(issue_ref, action.evaluated_at.unwrap());
+                        open.insert(&action.event_id, false);
+                    }
+                    (ActionKind::Acknowledge, Some(of)) => {
+                        let page = open.get_mut(of.action_id.as_str());
+                        let before = page.map(|is_acknowledged| std::mem::replace(is_acknowledged, true));
+                        prop_assert_eq!(before, Some(false), "{:?}", action);
+                    }
+                    (ActionKind::Resolve, Some(of)) => _ = open.remove(of.action_id.as_str()),
+                    _ => {}
+                }
+            }
+            for note in notes {
+                if let Note::Unresolvable { issue_ref, action_id, .. } = note {
+                    pages.get_mut(issue_ref).unwrap().remove(action_id.as_str());
+                }
+            }
+        }
+        for (_, issue_ref, issue) in run.state.issues() {
+            let Some(answer) = issue.acknowledged() else { continue };
+            prop_assert!(asked_at.get(issue_ref).is_none_or(|asked_at| answer.at >= *asked_at));
+            let open = pages.remove(issue_ref).unwrap_or_default();
+            prop_assert!(open.values().all(|is_acknowledged| *is_acknowledged), "{issue_ref}: {open:?}");
+        }
+    }
+
     #[test]
     fn forgetting_changes_no_decision(history in histories()) {
         let (mut forgets, mut remembers) = (Run::new(true), Run::new(false));
@@ -326,7 +372,7 @@ proptest! {
         };
         let ((ours, decision), (theirs, _)) = (after(true), after(false));
         // What was left open is taken back whoever closes.
-        for action in decision.actions.iter().filter(|action| action.action != ActionKind::Resolve) {
+        for action in decision.actions.iter().filter(|action| !action.action.follows_up()) {
             prop_assert_eq!(action.rule.as_deref(), Some("ours"));
         }
         for (project, issue_ref, issue) in theirs.issues() {

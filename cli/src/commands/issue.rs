@@ -20,6 +20,9 @@ use crate::{
     pauses::Pauses,
 };
 
+/// How many actions a person is shown.
+const NEWEST: usize = 10;
+
 /// Prints facts, deciding rule, timers, actions, outcomes. Reads the log only, so it works beside a server.
 pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Failure> {
     let log = logs::open(settings, Access::Read).await?;
@@ -43,8 +46,11 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
     .await?;
     let mut pending = pending(&*log).await?;
     let paused_at = Pauses::read(&*log).await?.paused_at(&project);
+    let newest = args.newest.unwrap_or(if args.json { usize::MAX } else { NEWEST });
+    let (all, earlier) = (actions.len(), actions.len().saturating_sub(newest));
     let actions: Vec<_> = actions
         .into_iter()
+        .skip(earlier)
         .map(|action| {
             let outcomes = outcomes.remove(&action.event_id).unwrap_or_default();
             let mut shown = json!({"action": action, "outcomes": outcomes});
@@ -54,12 +60,18 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
             shown
         })
         .collect();
-    let whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": paused_at,
+    let mut whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": paused_at,
         "acknowledged": issue.and_then(policy::Issue::acknowledged).map(answer), "state": issue, "actions": actions});
+    if earlier > 0 {
+        whole["earlier_actions"] = earlier.into();
+    }
     if args.json {
         say!("{}", inert_json(&whole));
-    } else {
-        say!("{}", indented(&whole, 0).trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!("{}", indented(&whole, 0).trim_end());
+    if earlier > 0 {
+        say!("\nthe newest {newest} of {all} actions; all of them: -n {all}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -97,14 +97,16 @@ impl Api {
         self.client.request(method, url)
     }
 
-    /// A request with this body, for a dry run.
-    pub(crate) fn unsent(&self, method: Method, body: impl Serialize) -> Unsent {
+    /// A request to `url`, which lies below the base, with this body, for a dry run.
+    pub(crate) fn unsent(&self, method: Method, url: &Url, body: impl Serialize) -> Unsent {
         let body = serde_json::to_value(body).unwrap_or_default();
         let length = body.to_string().len();
         let body = if length > UNSENT_MAX { format!("{length} bytes of JSON").into() } else { body };
         let port = self.base.port().map_or(String::new(), |port| format!(":{port}"));
         let host = format!("{}{port}", self.base.host_str().unwrap_or_default());
-        Unsent { method: method.to_string(), host, body }
+        let below = url.path().strip_prefix(self.base.path().trim_end_matches('/'));
+        let path = below.filter(|below| below.len() > 1).map(ToOwned::to_owned);
+        Unsent { method: method.to_string(), host, path, body }
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

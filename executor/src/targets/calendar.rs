@@ -173,10 +173,15 @@ impl Target for Calendar {
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let action = &attempt.action;
         if meeting::is_resolve(&action.action) {
-            let one = |_| self.api.unsent(Method::DELETE, ());
+            // Which one it is would have to be asked.
+            let one = |_| self.api.unsent(Method::DELETE, &self.api.url(&["meetings", "…"]), ());
             return Ok(meeting::resolved(action).map(one).into_iter().collect());
         }
-        Ok(vec![self.api.unsent(Method::POST, meeting(action, attempt.asked_at)?)])
+        Ok(vec![self.api.unsent(
+            Method::POST,
+            &self.api.url(&["meetings"]),
+            meeting(action, attempt.asked_at)?,
+        )])
     }
 
     async fn introduce(&self, _: &[ActionKind]) -> Introduction {

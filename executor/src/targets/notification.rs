@@ -69,7 +69,7 @@ impl Target for Notification {
     }
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
-        Ok(vec![self.api.unsent(Method::POST, nudge(&attempt.action)?)])
+        Ok(vec![self.api.unsent(Method::POST, &self.api.url(&["nudges"]), nudge(&attempt.action)?)])
     }
 
     async fn introduce(&self, _: &[ActionKind]) -> Introduction {

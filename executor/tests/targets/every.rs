@@ -306,7 +306,12 @@ async fn a_rehearsal_says_what_an_attempt_sends_and_sends_nothing() {
         let unsent = target.rehearse(&executor::Attempt { action: Arc::new(action), asked_at }).unwrap();
         assert!(subject.way.seen().is_empty(), "{}", subject.name);
         assert!(done(&attempt(&target, &subject.action).await));
-        let sent = subject.way.seen().into_iter().filter(|seen| seen.method != "GET");
+        let sent: Vec<_> = subject.way.seen().into_iter().filter(|seen| seen.method != "GET").collect();
+        for (one, seen) in unsent.iter().zip(&sent) {
+            let base = one.path.as_deref().map(|path| seen.path.strip_suffix(path));
+            assert_ne!(base, Some(None), "{}: {one:?} {seen:?}", subject.name);
+        }
+        let sent = sent.into_iter();
         let sent: Vec<(String, Value)> = sent.map(|seen| (seen.method.to_string(), seen.told())).collect();
         let mut said: Vec<(String, Value)> = unsent.into_iter().map(|one| (one.method, one.body)).collect();
         if subject.name == "pagerduty" {

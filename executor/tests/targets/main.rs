@@ -1,6 +1,7 @@
 //! Each target and a fake of the API behind it: conversations, and one suite that all of them hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, dead_code)]
 
+mod acknowledges;
 mod caldav;
 mod calendar;
 mod every;

@@ -12,23 +12,23 @@ use super::{
     world::World,
 };
 
-struct Team {
-    world: World,
-    slack: Slack,
-    pagerduty: Pagerduty,
-    receiver: Receiver,
+pub struct Team {
+    pub world: World,
+    pub slack: Slack,
+    pub pagerduty: Pagerduty,
+    pub receiver: Receiver,
     /// An incoming webhook of Slack's: it posts again whenever it is called.
     hook: tempfile::NamedTempFile,
 }
 
-fn route(project: Option<&str>, action: &str, targets: &[&str]) -> Route {
+pub fn route(project: Option<&str>, action: &str, targets: &[&str]) -> Route {
     let targets = targets.iter().map(|name| (*name).to_owned()).collect();
     let (project, otherwise) = (project.map(ToOwned::to_owned), Vec::new());
     Route { project, action: action.to_owned(), targets, otherwise, mode: Mode::Live }
 }
 
 impl Team {
-    async fn new(routes: Vec<Route>) -> Self {
+    pub async fn new(routes: Vec<Route>) -> Self {
         let mut world = World::new().await;
         world.config.limits.attempt_timeout = Duration::from_secs(2);
         world.config.routes = routes;
@@ -64,11 +64,11 @@ impl Team {
         executor::open(&named, &self.world.config, &environment, &clock)
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         self.world.start_with(self.targets().unwrap());
     }
 
-    fn posted(&self) -> usize {
+    pub fn posted(&self) -> usize {
         self.slack.state.lock().unwrap().hooked.len()
     }
 }
@@ -290,7 +290,8 @@ async fn a_route_that_leads_nowhere_is_refused() {
         ("launch_rocket", &["pager"], "pager does not carry this action"),
         ("schedule_unblocker", &["notification"], "notification does not carry"),
         ("post_nudge", &["hook", "hook"], "hook is named twice"),
-        ("resolve", &["hook"], "it goes where the action went that it takes back"),
+        ("resolve", &["hook"], "it goes where the action went that it is about"),
+        ("acknowledge", &["pager"], "it goes where the action went that it is about"),
     ] {
         let team = Team::new(vec![route(None, action, targets)]).await;
         let error = team.targets().err().unwrap().to_string();
@@ -312,6 +313,7 @@ async fn what_reaches_a_target_is_what_its_routes_bring_and_a_nudge_where_others
     let routes = vec![
         Route { otherwise, ..route(None, "schedule_unblocker", &["hook"]) },
         route(Some("alpha"), "assign_owner", &["slack"]),
+        route(None, "escalate_owner", &["pager"]),
     ];
     let team = Team::new(routes.clone()).await;
     let targets = team.targets().unwrap();
@@ -322,10 +324,11 @@ async fn what_reaches_a_target_is_what_its_routes_bring_and_a_nudge_where_others
     };
     assert_eq!(reaching("slack"), ["post_nudge", "assign_owner"]);
     assert_eq!(reaching("hook"), ["schedule_unblocker", "resolve"]);
+    assert_eq!(reaching("pager"), ["escalate_owner", "acknowledge", "resolve"]);
 }
 
 /// What takes an earlier action back, as the gateway writes it.
-fn resolve(id: &str, of: &str, kind: &str) -> Value {
+pub fn resolve(id: &str, of: &str, kind: &str) -> Value {
     let mut resolve = action(id, "resolve");
     resolve["rationale"] = json!("The issue is closed");
     resolve["params"]["of"] = json!({ "action": kind, "action_id": of });
@@ -438,6 +441,9 @@ async fn a_dry_run_says_what_would_be_sent_and_to_whom_and_touches_nothing() {
     assert!(slack.unsent[0].body["text"].as_str().unwrap().contains("is needed now"));
     assert_eq!(pager.unsent[0].body["dedup_key"], "github:o/r#1");
     assert_eq!(hook.unsent[0].body["data"], action("a-1", "escalate_owner"));
+    // What the configuration says of a path may be a secret.
+    let paths = [slack, pager, hook].map(|carried| carried.unsent[0].path.as_deref());
+    assert_eq!(paths, [None, Some("/v2/enqueue"), None]);
     let told = serde_json::to_string(&outcome).unwrap();
     assert!(!told.contains("secret") && !told.contains(super::pd::TRIAGE), "{told}");
     assert!(team.world.dead_letters().is_empty());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use events::{Action, ActionKind};
+use events::Action;
 use serde::{Serialize, Serializer};
 
 use super::pair::Pair;
@@ -347,8 +347,8 @@ impl Report {
             (pair.current, Both { current: 1, candidate: 0 }),
             (pair.candidate, Both { current: 0, candidate: 1 }),
         ] {
-            // To take something back asks nothing of anybody.
-            if let Some(action) = action.filter(|action| action.action != ActionKind::Resolve) {
+            // To acknowledge or take back asks nothing of anybody.
+            if let Some(action) = action.filter(|action| !action.action.follows_up()) {
                 *load_of(&mut self.targets, &action.target).days.entry(day).or_default() += by;
             }
         }

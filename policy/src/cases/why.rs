@@ -132,9 +132,15 @@ impl<'a> Why<'a> {
                 self.ruleset.actions_per_issue,
                 in_words(*until)
             ),
+            Note::EarlyAnswer { issue_ref, at, since } => format!(
+                "the answer of {} does not count: {issue_ref} was escalated or reopened after that, at {}",
+                in_words(*at),
+                in_words(*since)
+            ),
             Note::Unresolvable { rule, issue_ref, .. } => {
                 format!(
-                    "the oldest of more than sixteen escalations and meetings for {issue_ref}, by `{rule}`, will not be resolved"
+                    "the oldest of more than sixteen escalations and meetings for {issue_ref}, by `{rule}`, will not be acknowledged \
+                     or resolved"
                 )
             }
             Note::Missed { rule, issue_ref, count } => {
@@ -185,6 +191,12 @@ impl<'a> Why<'a> {
                 if expected.action == Some(ActionKind::Resolve) {
                     self.add(
                         "what escalations and meetings left open is resolved when the issue closes, once"
+                            .to_owned(),
+                    );
+                } else if expected.action == Some(ActionKind::Acknowledge) {
+                    self.add(
+                        "an escalation is acknowledged when a person answers (`issue_acknowledged`), once; not when that was said at \
+                         PagerDuty (`by: pagerduty`) and all escalations are for one target"
                             .to_owned(),
                     );
                 } else if let (true, Some(action)) = (rules.is_empty(), &expected.action) {

@@ -5,14 +5,14 @@ use events::IssueEvent;
 
 use super::{
     Decision, Work,
-    news::{Answer, Hearers, News, Told, learn},
+    news::{AnswerNews, Hearers, IssueNews, News},
     within_calendar,
 };
-use crate::{Ruleset, State, state::clean};
+use crate::{Ruleset, State};
 
 /// Decides an event: what it tells, and what the rules make of it.
 pub(super) fn take(work: &mut Work<'_>, event: &IssueEvent, payload_hash: Option<&str>) {
-    let mut news = learn(work.state, event, payload_hash, work.now);
+    let mut news = News::of(work.state, event, payload_hash, work.now);
     hear(work, &mut news);
 }
 
@@ -31,18 +31,15 @@ pub(crate) fn decide_news(
 fn hear(work: &mut Work<'_>, news: &mut News<'_>) {
     work.decision.notes.append(&mut news.notes);
     work.decision.changes.append(std::mem::take(&mut news.changes));
-    for Told { issue_ref, facts, latest, deleted, hearers, answer } in &news.issues {
+    for IssueNews { issue_ref, facts, latest, deleted, hearers, answer } in &news.issues {
         let mut subject = work.subject(&news.event.project_id, issue_ref);
         subject.issue.facts = facts.clone();
         subject.issue.latest = latest.clone();
         subject.issue.deleted = *deleted;
         match *answer {
-            Answer::Unsaid => {}
-            Answer::Over { at } => subject.issue.reopen(at),
-            Answer::Given { at } => {
-                let (by, through) = (news.event.actor.as_deref(), news.event.by.as_ref());
-                subject.issue.acknowledge(at, by.map(clean), through.map(|by| clean(by.as_str())));
-            }
+            AnswerNews::Unsaid => {}
+            AnswerNews::Over { at } => subject.issue.reopen(at),
+            AnswerNews::Given { at } => work.acknowledge(&mut subject, news.event, at),
         }
         work.resolve(&mut subject, &news.event.event_id);
         match hearers {

@@ -37,7 +37,7 @@
 //! ours come back as an event and fire again, it ends there. The hour begins with the first action after the one before, by the instants of
 //! decisions. What goes beyond is not made, noted, and not made up for later. Its rule counts as having fired: it decides the issue, and its
 //! cooldown and repeats count from then; otherwise it would fire again with the next event, and what is to be slowed down would not be. A
-//! `resolve` is not counted and not held back: there is at most one for each action.
+//! `resolve` or `acknowledge` is not counted and not held back: there is at most one for each action.
 //!
 //! # Resolving
 //! What an escalation or a meeting left open is taken back when the issue closes or is deleted, whatever rules say: one `resolve` for each
@@ -48,7 +48,12 @@
 //! # Answers
 //! An `issue_acknowledged` says that a person answered: [`Issue::acknowledged`], the first since the issue was opened, reopened or last
 //! escalated by a rule. Reopening and `escalate_owner` ask anew. Rules of the same decision still see the answer before.
-//! One that is older than seven days cannot be told from a replay, and says nothing.
+//! One that is older than seven days cannot be told from a replay, and says nothing; one that was given before the issue was reopened or
+//! escalated, whenever it comes, is none to that. Providers count seconds, so an answer of the very second of an escalation counts.
+//!
+//! With an answer each page (`escalate_owner`) that is open is acknowledged, once: an `acknowledge` for each, decided as a `resolve` is.
+//! A later page is a page of its own. An answer that was given to the page itself, at PagerDuty, needs none, unless the open pages
+//! are not all for the same target: then it may have been any of them.
 //!
 //! # Milestones
 //! A `milestone_updated` moves the due date of the open issues that follow the milestone, and is an event for each of them.
@@ -57,6 +62,7 @@
 //! The first target that resolves is taken. `assign_owner` to a team picks the member with the fewest open issues that we assigned
 //! in the project, then the one whom we assigned one to longest ago (never: before all), then file order.
 
+mod acknowledge;
 mod action;
 mod cap;
 mod changes;
@@ -76,7 +82,7 @@ use chrono::{DateTime, Utc};
 pub(crate) use event::decide_news;
 use events::{Action, IssueEvent, Outcome};
 pub use expire::expire;
-pub(crate) use news::learn;
+pub(crate) use news::News;
 pub use sight::Occasion;
 pub(crate) use sight::{Sight, Watch, watch};
 pub use switch::switch_policy;
@@ -184,7 +190,16 @@ pub enum Note {
         /// Whether it is the first of the hour.
         is_first: bool,
     },
-    /// More actions may have left something open than are remembered: this one will not be resolved.
+    /// A person's answer was given before people were last asked: it does not count.
+    EarlyAnswer {
+        /// The issue.
+        issue_ref: String,
+        /// When it was given.
+        at: DateTime<Utc>,
+        /// Since when an answer is asked for: when the issue was last escalated or reopened.
+        since: DateTime<Utc>,
+    },
+    /// More actions may have left something open than are remembered: this one will not be acknowledged or resolved.
     Unresolvable {
         /// Its rule.
         rule: String,
@@ -225,6 +240,7 @@ impl Note {
             Self::Duplicate { .. }
             | Self::Stale { .. }
             | Self::Deleted { .. }
+            | Self::EarlyAnswer { .. }
             | Self::MoreConditionErrors { .. } => None,
         }
     }
@@ -239,6 +255,7 @@ impl Note {
             Self::Suppressed { .. } => "suppressed",
             Self::Unresolved { .. } => "unresolved",
             Self::Capped { .. } => "capped",
+            Self::EarlyAnswer { .. } => "early_answer",
             Self::Unresolvable { .. } => "unresolvable",
             Self::Missed { .. } => "missed",
             Self::Obsolete { .. } => "obsolete",
@@ -259,7 +276,7 @@ pub fn decide(state: &State, input: Input<'_>, now: DateTime<Utc>, ruleset: &Rul
     let now = within_calendar(now);
     match input {
         Input::Event { event, payload_hash } => {
-            decide_news(state, &mut learn(state, event, payload_hash, now), now, ruleset)
+            decide_news(state, &mut News::of(state, event, payload_hash, now), now, ruleset)
         }
         Input::Timer(timer) => timer::decide(state, timer, now, ruleset),
         Input::Outcome(outcome) => outcome::decide(state, outcome, now),

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::{Changes, Note, expire::is_forgotten, within_calendar};
 use crate::{
     Entry, Facts, Issue, Key, Milestone, Seen, Shared, State,
-    state::{Latest, SEEN_AFTER, Standing, as_of, merge, move_due},
+    state::{Latest, Recency, SEEN_AFTER, as_of, merge, move_due},
 };
 
 /// What an event tells: the part of a decision in which no rule has a say. States that took in the same events, each under a
@@ -20,24 +20,24 @@ pub(crate) struct News<'a> {
     /// What there is to say about the event.
     pub(super) notes: Vec<Note>,
     /// The issues that it is about.
-    pub(super) issues: Vec<Told>,
+    pub(super) issues: Vec<IssueNews>,
 }
 
 /// What an event tells of one issue.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct IssueNews {
     pub(super) issue_ref: SmolStr,
     /// The facts after it.
     pub(super) facts: Shared<Facts>,
     pub(super) latest: Latest,
     pub(super) deleted: bool,
     pub(super) hearers: Hearers,
-    pub(super) answer: Answer,
+    pub(super) answer: AnswerNews,
 }
 
 /// What an event says of whether people have answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum AnswerNews {
     /// Nothing.
     Unsaid,
     /// They did, then.
@@ -57,32 +57,32 @@ pub(super) enum Hearers {
     Nobody,
 }
 
-/// Takes an event's news from a state, as of `now` or the state's clock, whichever is later.
-pub(crate) fn learn<'a>(
-    state: &State,
-    event: &'a IssueEvent,
-    payload_hash: Option<&str>,
-    now: DateTime<Utc>,
-) -> News<'a> {
-    let now = state.not_before(within_calendar(now));
-    let mut news = News { event, changes: Changes::default(), notes: Vec::new(), issues: Vec::new() };
-    // A record's header can hold anything; a hash is short.
-    let payload_hash = payload_hash.filter(|hash| hash.len() <= 128);
-    if let Some(first) = state.seen(&event.project_id, &event.event_id, payload_hash, now) {
-        news.notes.push(Note::Duplicate { of: first.into() });
-        return news;
+impl<'a> News<'a> {
+    /// Takes an event's news from a state, as of `now` or the state's clock, whichever is later.
+    pub(crate) fn of(
+        state: &State,
+        event: &'a IssueEvent,
+        payload_hash: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let now = state.not_before(within_calendar(now));
+        let mut news = Self { event, changes: Changes::default(), notes: Vec::new(), issues: Vec::new() };
+        // A record's header can hold anything; a hash is short.
+        let payload_hash = payload_hash.filter(|hash| hash.len() <= 128);
+        if let Some(first) = state.seen(&event.project_id, &event.event_id, payload_hash, now) {
+            news.notes.push(Note::Duplicate { of: first.into() });
+            return news;
+        }
+        let seen = Seen { at: now, payload_hash: payload_hash.map(SmolStr::from) };
+        news.changes.set(Key::seen(&event.project_id, &event.event_id), Some(Entry::Seen(seen)));
+        if event.event_type == EventType::MilestoneUpdated {
+            news.of_milestone(state, payload_hash, now);
+        } else {
+            news.of_issue(state, payload_hash, now);
+        }
+        news
     }
-    let seen = Seen { at: now, payload_hash: payload_hash.map(SmolStr::from) };
-    news.changes.set(Key::seen(&event.project_id, &event.event_id), Some(Entry::Seen(seen)));
-    if event.event_type == EventType::MilestoneUpdated {
-        news.of_milestone(state, payload_hash, now);
-    } else {
-        news.of_issue(state, payload_hash, now);
-    }
-    news
-}
 
-impl News<'_> {
     fn of_issue(&mut self, state: &State, payload_hash: Option<&str>, now: DateTime<Utc>) {
         let event = self.event;
         let (issue_ref, mut issue) = known(state, &event.project_id, &event.issue_ref, now);
@@ -99,16 +99,16 @@ impl News<'_> {
         });
         let before = event.swept.then(|| issue.facts.clone());
         let was_closed = !issue.is_open();
-        let mut standing = merge(&mut issue, event, payload_hash, milestone, now);
+        let mut recency = merge(&mut issue, event, payload_hash, milestone, now);
         if event.event_type == EventType::IssueDeleted {
             // Nothing can come after it, whatever its stamp says.
-            standing = Standing::Current;
+            recency = Recency::Current;
             issue.deleted = true;
             issue.facts.state = Said::Value(IssueState::Closed);
         }
-        let hearers = match standing {
-            Standing::Current => Hearers::All,
-            Standing::Late => {
+        let hearers = match recency {
+            Recency::Current => Hearers::All,
+            Recency::Late => {
                 self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
                 match as_of(event, now).is_some_and(|at| at + SEEN_AFTER > now) {
                     true => Hearers::Momentary,
@@ -117,23 +117,23 @@ impl News<'_> {
             }
         };
         let at = as_of(event, now);
-        let (mut hearers, mut answer) = (hearers, Answer::Unsaid);
+        let (mut hearers, mut answer) = (hearers, AnswerNews::Unsaid);
         if event.event_type == EventType::IssueAcknowledged {
             // It is never older than what is known, so its age alone tells it from a replay.
             if at.is_some_and(|at| at + SEEN_AFTER <= now) {
                 self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
                 hearers = Hearers::Nobody;
             } else if !event.by_us {
-                answer = Answer::Given { at: at.unwrap_or(now) };
+                answer = AnswerNews::Given { at: at.unwrap_or(now) };
             }
         } else if issue.is_open()
-            && (was_closed || event.event_type == EventType::IssueReopened && standing == Standing::Current)
+            && (was_closed || event.event_type == EventType::IssueReopened && recency == Recency::Current)
         {
-            answer = Answer::Over { at };
+            answer = AnswerNews::Over { at };
         }
         // A state that was found, not sent, is an event only by what it says that was not known.
         let repeats =
-            before.is_some_and(|before| standing == Standing::Late || says_the_same(&before, &issue.facts));
+            before.is_some_and(|before| recency == Recency::Late || says_the_same(&before, &issue.facts));
         self.tell(issue_ref, issue, if repeats { Hearers::Nobody } else { hearers }, answer);
     }
 
@@ -162,14 +162,14 @@ impl News<'_> {
         for issue_ref in state.milestone_issues(&event.project_id, &event.issue_ref) {
             let (issue_ref, mut issue) = known(state, &event.project_id, issue_ref, now);
             if move_due(&mut issue, &event.due_at, at) {
-                self.tell(issue_ref, issue, Hearers::All, Answer::Unsaid);
+                self.tell(issue_ref, issue, Hearers::All, AnswerNews::Unsaid);
             }
         }
     }
 
-    fn tell(&mut self, issue_ref: SmolStr, issue: Issue, hearers: Hearers, answer: Answer) {
+    fn tell(&mut self, issue_ref: SmolStr, issue: Issue, hearers: Hearers, answer: AnswerNews) {
         let Issue { facts, latest, deleted, .. } = issue;
-        self.issues.push(Told { issue_ref, facts, latest, deleted, hearers, answer });
+        self.issues.push(IssueNews { issue_ref, facts, latest, deleted, hearers, answer });
     }
 }
 

@@ -11,7 +11,7 @@ impl Work<'_> {
     /// they wait for their turn.
     pub(super) fn schedule(&self, subject: &mut Subject<'_>, spent: Option<&Timer>) {
         if std::mem::take(&mut subject.escalated) {
-            subject.issue.ask_again();
+            subject.issue.ask_again(self.now);
         }
         let mut timers = Vec::new();
         let pending = |due_at: DateTime<Utc>, rule: &Rule, kind: TimerKind| {

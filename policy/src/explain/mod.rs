@@ -25,7 +25,7 @@ mod text;
 mod tree;
 
 use chrono::{DateTime, Utc};
-use events::{Action, ActionKind, IssueEvent, Resolved};
+use events::{Action, ActionKind, Earlier, IssueEvent};
 use serde::Serialize;
 
 use self::standing::Round;
@@ -355,7 +355,7 @@ pub fn explain(
         explanation.remarks.push(remark.into());
     }
     explanation.remarks.extend(decision.notes.iter().filter_map(remark));
-    explanation.remarks.extend(decision.actions.iter().filter_map(taken_back));
+    explanation.remarks.extend(decision.actions.iter().filter_map(followed_up));
     let round = |sight| Round { state, ruleset, sight, decision: &decision, focus };
     explanation.issues = sights.iter().map(|sight| of_issue(&round(sight), &case)).collect();
     explanation
@@ -397,8 +397,13 @@ fn remark(note: &Note) -> Option<String> {
                 "the rule was not looked at: {count} of the repeats of `{rule}`, this one first, gave way to a later one"
             )
         }
+        Note::EarlyAnswer { at, since, .. } => format!(
+            "the answer does not count: it was given at {}, and the issue was escalated or reopened after that, at {}",
+            shown::time(*at),
+            shown::time(*since)
+        ),
         Note::Unresolvable { rule, action_id, .. } => format!(
-            "an earlier action of `{rule}` ({}) will not be resolved when the issue closes: the latest sixteen are",
+            "an earlier action of `{rule}` ({}) will not be acknowledged or resolved: the latest sixteen are",
             shown::cut(action_id)
         ),
         Note::Obsolete { rule, .. } => format!(
@@ -413,10 +418,15 @@ fn remark(note: &Note) -> Option<String> {
 }
 
 /// What an action says of an earlier one.
-fn taken_back(action: &Action) -> Option<String> {
-    let of = Resolved::of(action)?;
+fn followed_up(action: &Action) -> Option<String> {
+    let of = Earlier::of(action)?;
+    let (why, does) = match action.action {
+        ActionKind::Acknowledge => ("somebody answered", "acknowledges"),
+        _ => ("the issue is no longer open", "takes back"),
+    };
     Some(format!(
-        "the issue is no longer open: resolve for {} ({}) takes back {} of `{}` ({})",
+        "{why}: {} for {} ({}) {does} {} of `{}` ({})",
+        action.action,
         shown::bare(&action.target),
         action.event_id,
         of.action,

@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use events::ActionKind;
-
 use super::{
     Became, Before, FiredAction, Focus, NotAsked, OfRule, SetTimer,
     change::{self, Goal},
@@ -147,8 +145,8 @@ impl<'d> Heard<'d> {
     fn gather(sight: &Sight, decision: &'d Decision) -> Self {
         let mut heard = Self::default();
         let of_issue = |issue_ref: &str| issue_ref == sight.issue_ref;
-        // That an earlier action is taken back is nothing that its rule does.
-        for action in decision.actions.iter().filter(|action| action.action != ActionKind::Resolve) {
+        // That an earlier action is acknowledged or taken back is nothing that its rule does.
+        for action in decision.actions.iter().filter(|action| !action.action.follows_up()) {
             let (Some(rule), true) =
                 (action.rule.as_deref(), action.issue_ref.as_deref().is_some_and(of_issue))
             else {

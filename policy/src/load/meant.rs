@@ -2,7 +2,7 @@
 
 use crate::diagnostic::closest;
 
-/// The actions that a rule can say: all but `resolve`.
+/// The actions that a rule can say: all but `acknowledge` and `resolve`.
 pub(super) const ACTIONS: [&str; 4] = ["assign_owner", "post_nudge", "schedule_unblocker", "escalate_owner"];
 
 /// The forms of a target.

@@ -139,6 +139,9 @@ fn read_action(node: &Node, shared: &mut Shared<'_>, report: &mut Report<'_>) ->
                 "it is decided by itself, when an issue closes, for what escalations and meetings left open"
                     .to_owned()
             }
+            _ if word == ActionKind::Acknowledge.as_str() => {
+                "it is decided by itself, when a person answers, for the escalations before".to_owned()
+            }
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("there are {}", meant::ACTIONS.join(", ")),
         };

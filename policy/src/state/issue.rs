@@ -1,6 +1,6 @@
 //! What is known of one issue.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use events::{IssueState, Said, Source, id, issue_ref_of_milestone};
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,8 @@ pub struct Issue {
     /// How many actions were made for it in the hour at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acted: Option<Acted>,
-    /// Our actions while it was open that may have left something open, oldest first, at most sixteen: what is resolved when it closes.
+    /// Our actions while it was open that may have left something open, oldest first, at most sixteen: what is acknowledged
+    /// when somebody answers, and resolved when it closes.
     #[serde(rename = "to_resolve", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) open: Shared<Vec<OpenAction>>,
     /// How people answered.
@@ -167,13 +168,13 @@ impl Acted {
     }
 }
 
-/// How people answered, as far as an answer is looked for.
+/// Whether people answered, and since when they are asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Answer {
-    /// As of when the issue was last reopened: an answer that was given before is none.
+    /// When the issue was last reopened or escalated: an answer that was given before is none to that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reopened_at: Option<DateTime<Utc>>,
+    asked_since: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledged: Option<Acknowledged>,
 }
@@ -191,13 +192,13 @@ pub struct Acknowledged {
     pub through: Option<SmolStr>,
     /// When a rule had last made an action for the issue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_at: Option<DateTime<Utc>>,
+    pub acted_at: Option<DateTime<Utc>>,
 }
 
 impl Acknowledged {
     /// How long people took to answer what was last done; none where nothing was, or the provider's clock is behind ours.
     pub fn after(&self) -> Option<TimeDelta> {
-        self.asked_at.map(|asked_at| self.at - asked_at).filter(|after| *after >= TimeDelta::zero())
+        self.acted_at.map(|acted_at| self.at - acted_at).filter(|after| *after >= TimeDelta::zero())
     }
 }
 
@@ -289,25 +290,35 @@ impl Issue {
         self.answer.as_ref()?.acknowledged.as_ref()
     }
 
-    /// Takes an answer in: the first one counts, unless it was given before the issue was reopened.
+    /// Since when an answer counts; one that was given before is none. Always, where nothing is said.
+    pub(crate) fn asked_since(&self) -> Option<DateTime<Utc>> {
+        self.answer.as_ref()?.asked_since
+    }
+
+    /// Takes an answer in that counts: the first one is the answer.
     pub(crate) fn acknowledge(&mut self, at: DateTime<Utc>, by: Option<SmolStr>, through: Option<SmolStr>) {
         let answer = self.answer.get_or_insert_default();
-        if answer.acknowledged.is_none() && answer.reopened_at.is_none_or(|reopened_at| at >= reopened_at) {
-            let asked_at = self.fired.values().filter_map(|firing| firing.fired_at).max();
-            answer.acknowledged = Some(Acknowledged { at, by, through, asked_at });
+        if answer.acknowledged.is_none() {
+            let acted_at = self.fired.values().filter_map(|firing| firing.fired_at).max();
+            answer.acknowledged = Some(Acknowledged { at, by, through, acted_at });
         }
-        self.keep_answer();
     }
 
     /// The issue was opened again, as of then: whatever was answered is over.
     pub(crate) fn reopen(&mut self, at: Option<DateTime<Utc>>) {
-        self.answer = Some(Box::new(Answer { reopened_at: at, acknowledged: None }));
-        self.keep_answer();
+        self.ask_since(at);
     }
 
-    /// People are called anew: an earlier answer is none to that.
-    pub(crate) fn ask_again(&mut self) {
-        self.set_acknowledged(None);
+    /// People are called anew, at `now`: an earlier answer is none to that. Providers say when one was given to the second.
+    pub(crate) fn ask_again(&mut self, now: DateTime<Utc>) {
+        self.ask_since(Some(now.trunc_subsecs(0)));
+    }
+
+    fn ask_since(&mut self, since: Option<DateTime<Utc>>) {
+        let answer = self.answer.get_or_insert_default();
+        answer.asked_since = answer.asked_since.max(since);
+        answer.acknowledged = None;
+        self.keep_answer();
     }
 
     pub(crate) fn set_acknowledged(&mut self, acknowledged: Option<Acknowledged>) {
@@ -374,6 +385,6 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }

@@ -12,9 +12,9 @@ use super::{Facts, Issue, Latest, MAX_LIST, MAX_LIST_BYTES, Milestone, Shared};
 /// How far ahead of the log's time a provider's clock is believed.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
 
-/// How an event stands to what was known of its issue.
+/// Whether an event is younger than what was known of its issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Recency {
     /// Younger, of the same instant, or the first.
     Current,
     /// Older by `updated_at`.
@@ -35,7 +35,7 @@ pub(crate) fn merge(
     payload_hash: Option<&str>,
     milestone: Option<&Milestone>,
     now: DateTime<Utc>,
-) -> Standing {
+) -> Recency {
     // When somebody answered is not when the issue was changed.
     let changes = event.event_type != EventType::IssueAcknowledged;
     let at = as_of(event, now).filter(|_| changes);
@@ -87,7 +87,7 @@ pub(crate) fn merge(
     if at.is_none() || at == issue.facts.updated_at {
         issue.latest.note(&event.event_id, payload_hash);
     }
-    if order == Ordering::Less { Standing::Late } else { Standing::Current }
+    if order == Ordering::Less { Recency::Late } else { Recency::Current }
 }
 
 /// Whether a milestone's event is news to an issue, and if so the issue's new due date.

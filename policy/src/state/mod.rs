@@ -36,7 +36,7 @@ pub(crate) use issue::{IssueTimer, MAX_LIST, MAX_LIST_BYTES};
 use key::KeyRef;
 pub use key::{Key, Kind};
 pub(crate) use latest::Latest;
-pub(crate) use merge::{Standing, as_of, clean, merge, move_due};
+pub(crate) use merge::{Recency, as_of, clean, merge, move_due};
 pub(crate) use open::OpenAction;
 pub(crate) use project::{CLOSED_AFTER, MAX_CONTRIBUTIONS, SEEN_AFTER};
 pub use project::{Contribution, Member, Milestone, Project, Seen};

@@ -11,7 +11,7 @@ pub(crate) const MAX_OPEN: usize = 16;
 /// Of how many people it is remembered how tools knew them; a larger team is looked up again.
 const MAX_KEPT: usize = 10;
 
-/// An action that may have left something open, as `resolve` will speak of it.
+/// An action that may have left something open, as `acknowledge` and `resolve` will speak of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OpenAction {
     /// Its id.
@@ -25,6 +25,9 @@ pub(crate) struct OpenAction {
     /// Whom it concerned, as tools knew them then: what is open is open there, whatever the policy says since. None of a large team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<Box<Recipients>>,
+    /// Of a page: somebody has answered since.
+    #[serde(default, skip_serializing_if = "super::issue::is_false")]
+    pub(crate) acknowledged: bool,
 }
 
 impl OpenAction {

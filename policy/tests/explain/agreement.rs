@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use events::{ActionKind, EventType, IssueEvent, Said, Source};
+use events::{EventType, IssueEvent, Said, Source};
 use policy::{
     Decision, Input, Note, Repeats, State, decide, explain,
     explain::{Became, Case, Focus, LastEvent, NotAsked, Occasion, OfIssue, Verdict},
@@ -18,8 +18,8 @@ fn agrees(of_issue: &OfIssue, decision: &Decision) {
     let fired: Vec<_> = decision
         .actions
         .iter()
-        // What is taken back is nothing that a rule does; the remarks tell of it.
-        .filter(|action| action.action != ActionKind::Resolve)
+        // What is acknowledged or taken back is nothing that a rule does; the remarks tell of it.
+        .filter(|action| !action.action.follows_up())
         .filter(|action| concerns(action.issue_ref.as_deref().unwrap()))
         .map(|action| (action.rule.clone().unwrap(), action.event_id.clone(), action.target.clone()))
         .collect();
@@ -133,6 +133,11 @@ fn follow(history: &[(i64, IssueEvent)]) -> usize {
             assert_eq!(explanation.now.max(now), decided.before.clock().unwrap_or(now).max(now));
             let rules: usize = explanation.issues.iter().map(|issue| issue.rules.len()).sum();
             assert_eq!(rules, explanation.issues.len() * RULESET.rules().count(), "every rule");
+            let told = |words| explanation.remarks.iter().filter(|remark| remark.contains(words)).count();
+            assert_eq!(
+                told("takes back") + told("acknowledges"),
+                decided.decision.actions.iter().filter(|action| action.action.follows_up()).count()
+            );
             for issue in &explanation.issues {
                 agrees(issue, decided.decision);
                 let mut after = State::clone(decided.before);
@@ -152,12 +157,8 @@ fn follow(history: &[(i64, IssueEvent)]) -> usize {
                 }
             }
             if explanation.issues.is_empty() && explanation.more_issues == 0 {
-                let taken_back = decided.decision.actions.iter();
-                assert!(taken_back.clone().all(|action| action.action == ActionKind::Resolve));
-                assert_eq!(
-                    taken_back.count(),
-                    explanation.remarks.iter().filter(|remark| remark.contains("takes back")).count()
-                );
+                let mut unasked = decided.decision.actions.iter();
+                assert!(unasked.all(|action| action.action.follows_up()));
                 let is_milestone = matches!(decided.input,
                     Input::Event { event, .. } if event.event_type == EventType::MilestoneUpdated);
                 let is_stale = |note: &Note| matches!(note, Note::Stale { .. });

@@ -1,7 +1,7 @@
 //! Each change that is named does what it says.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{ActionKind, EventType, IssueEvent, IssueState, Said};
+use events::{EventType, IssueEvent, IssueState, Said};
 use policy::{
     Changes, Decision, Entry, Explanation, Facts, Input, Issue, Key, Kind, Repeats, State, Timer, decide,
     explain,
@@ -242,7 +242,7 @@ fn known_otherwise(state: &State, issue_ref: &str, mut other: impl FnMut(&mut Fa
 fn is_so(goal: Goal, rule: &str, issue_ref: &str, state: &State, decision: Decision) -> bool {
     match goal {
         Goal::Fire | Goal::NotFire => decision.actions.iter().any(|action| {
-            let by_it = action.rule.as_deref() == Some(rule) && action.action != ActionKind::Resolve;
+            let by_it = action.rule.as_deref() == Some(rule) && !action.action.follows_up();
             by_it && action.issue_ref.as_deref() == Some(issue_ref)
         }),
         Goal::NotDecide => {

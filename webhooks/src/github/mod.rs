@@ -7,7 +7,6 @@ mod normalise;
 mod payload;
 mod priority;
 
-pub(crate) use normalise::is_repository;
 use payload::Payload;
 
 use crate::{

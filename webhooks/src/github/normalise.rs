@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use events::{
-    EventType, IssueEvent, IssueState, Said, Source, clean_text, id, issue_ref_of_github,
+    EventType, IssueEvent, IssueState, Said, Source, clean_text, id, is_repository, issue_ref_of_github,
     issue_ref_of_milestone,
 };
 
@@ -21,9 +21,6 @@ use crate::{
     instant,
     json::Field,
 };
-
-/// Longest `owner/repo`, in bytes: GitHub allows 39 and 100 characters.
-const MAX_REPOSITORY_BYTES: usize = 200;
 
 /// `issues`.
 pub(super) fn issue(delivery: &Delivery<'_>, payload: &Payload<'_>) -> Result<Reading, Unreadable> {
@@ -108,15 +105,6 @@ impl Place {
         event.delivery_id = delivery.id.map(str::to_owned);
         event
     }
-}
-
-/// Whether it is `owner/repo`.
-pub(crate) fn is_repository(name: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    };
-    name.len() <= MAX_REPOSITORY_BYTES
-        && name.split_once('/').is_some_and(|(owner, repo)| part(owner) && part(repo))
 }
 
 fn of_issue(

@@ -5,7 +5,6 @@ mod changelog;
 mod normalise;
 mod payload;
 
-pub(crate) use normalise::is_key;
 use payload::Payload;
 
 use crate::{

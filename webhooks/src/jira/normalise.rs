@@ -1,7 +1,9 @@
 //! What Jira's payloads mean.
 
 use chrono::{DateTime, Utc};
-use events::{EventType, IssueEvent, IssueState, Said, Source, clean_text, id, issue_ref_of_jira};
+use events::{
+    EventType, IssueEvent, IssueState, Said, Source, clean_text, id, is_issue_key, issue_ref_of_jira,
+};
 
 use super::{
     changelog,
@@ -15,9 +17,6 @@ use crate::{
     instant,
     json::Field,
 };
-
-/// Longest issue key, in bytes. A project's key has at most 255 characters on Data Center.
-const MAX_KEY_BYTES: usize = 300;
 
 /// `jira:issue_created`, `_updated` and `_deleted`.
 pub(super) fn issue(delivery: &Delivery<'_>, payload: &Payload<'_>) -> Result<Reading, Unreadable> {
@@ -77,7 +76,7 @@ fn of_issue(
     issue: &Issue<'_>,
     event_type: EventType,
 ) -> Result<Reading, Unreadable> {
-    let key = issue.key.text().filter(|key| is_key(key));
+    let key = issue.key.text().filter(|key| is_issue_key(key));
     let key = key.ok_or(Unreadable::because("issue.key is missing or is no issue key"))?;
     let address =
         issue.address.text().or_else(|| payload.comment.get().and_then(|comment| comment.address.text()));
@@ -125,17 +124,6 @@ fn of_issue(
     };
     let answer = answer(&event, aside, &delivery.config.answers);
     Ok(Reading::Event(Box::new(Told { event, answer })))
-}
-
-/// Whether it is `KEY-7`.
-pub(crate) fn is_key(key: &str) -> bool {
-    key.len() <= MAX_KEY_BYTES
-        && key.rsplit_once('-').is_some_and(|(project, number)| {
-            project.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-                && project.starts_with(|c: char| c.is_ascii_alphabetic())
-                && !number.is_empty()
-                && number.bytes().all(|b| b.is_ascii_digit())
-        })
 }
 
 /// Where a person reads the issue: the site's own address, also below a path, is what comes before `/rest/`.

@@ -1,12 +1,15 @@
 //! What PagerDuty's payloads mean.
 
-use events::{AcknowledgedBy, EventType, IssueEvent, Source, id, issue_ref_of_github, issue_ref_of_jira};
+use events::{
+    AcknowledgedBy, EventType, IssueEvent, Source, id, is_issue_key, is_repository, issue_ref_of_github,
+    issue_ref_of_jira,
+};
 
 use super::payload::Event;
 use crate::{
     Projects, clean,
     delivery::{Delivery, Reading, Told, Unreadable},
-    github, instant, jira,
+    instant,
     receive::is_name,
 };
 
@@ -50,12 +53,12 @@ impl<'k> Issue<'k> {
         let (issue, written) = match incident_key.split_once(':')? {
             ("github", rest) => {
                 let (repository, number) = rest.rsplit_once('#')?;
-                let number = number.parse().ok().filter(|_| github::is_repository(repository))?;
+                let number = number.parse().ok().filter(|_| is_repository(repository))?;
                 (Self::Github { repository, number }, issue_ref_of_github(repository, number))
             }
             ("jira", rest) => {
                 let (host, key) = rest.rsplit_once('/')?;
-                let host = clean::host(&format!("https://{host}/")).filter(|_| jira::is_key(key))?;
+                let host = clean::host(&format!("https://{host}/")).filter(|_| is_issue_key(key))?;
                 (Self::Jira { key }, issue_ref_of_jira(&host, key))
             }
             _ => return None,

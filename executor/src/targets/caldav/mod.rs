@@ -183,13 +183,14 @@ impl Calendars for Caldav {
         attempt: &Attempt,
         start: DateTime<Utc>,
     ) -> Vec<Unsent> {
-        let asked = calendars.iter().map(|_| self.api.unsent(report(), request::query(wanted)));
-        let put = self.api.unsent(Method::PUT, self.meeting(wanted, attempt, start));
+        let asked = calendars.iter().map(|url| self.api.unsent(report(), url, request::query(wanted)));
+        let place = self.place(&attempt.action.event_id);
+        let put = self.api.unsent(Method::PUT, &place, self.meeting(wanted, attempt, start));
         asked.chain([put]).collect()
     }
 
-    fn uncancelled(&self) -> Unsent {
-        self.api.unsent(Method::PUT, "STATUS:CANCELLED")
+    fn uncancelled(&self, action_id: &str) -> Unsent {
+        self.api.unsent(Method::PUT, &self.place(action_id), "STATUS:CANCELLED")
     }
 
     async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {

@@ -220,25 +220,30 @@ impl Target for Github {
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let action = &attempt.action;
-        Issue::of(action).ok_or("the action is about no issue of GitHub")?;
+        let issue = Issue::of(action).ok_or("the action is about no issue of GitHub")?;
+        let url = |rest: &[&str]| self.api.url(&issue.path(rest));
         let mut unsent = Vec::new();
         match (&action.action, &self.label) {
             (ActionKind::AssignOwner, _) => {
                 let logins = logins(&Recipients::of(action).unwrap_or_default()).0;
-                unsent.push(self.api.unsent(Method::POST, json!({ "assignees": logins })));
+                unsent.push(self.api.unsent(
+                    Method::POST,
+                    &url(&["assignees"]),
+                    json!({ "assignees": logins }),
+                ));
             }
             (ActionKind::EscalateOwner, Some(label)) => {
-                unsent.push(self.api.unsent(Method::POST, json!({ "labels": [label] })));
+                unsent.push(self.api.unsent(Method::POST, &url(&["labels"]), json!({ "labels": [label] })));
             }
             (ActionKind::Resolve, label) => {
-                let unsent = |label| self.api.unsent(Method::DELETE, json!({ "label": label }));
+                let unsent = |label: &String| self.api.unsent(Method::DELETE, &url(&["labels", label]), ());
                 return Ok(label.iter().map(unsent).collect());
             }
             _ => {}
         }
         if self.comment || action.action == ActionKind::PostNudge {
             let body = request::comment(action).ok_or("there is nothing to say")?;
-            unsent.push(self.api.unsent(Method::POST, json!({ "body": body })));
+            unsent.push(self.api.unsent(Method::POST, &url(&["comments"]), json!({ "body": body })));
         }
         Ok(unsent)
     }

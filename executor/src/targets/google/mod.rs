@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 pub(crate) use config::Config;
 use events::{ActionKind, Unsent};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::ExposeSecret;
 
 use self::{
@@ -57,11 +57,16 @@ impl Google {
         Verdict::Reject { reason: format!("{}: {reason}", self.api.name) }
     }
 
-    /// A request about our calendar's events, or one of them.
-    fn events(&self, method: Method, id: Option<&str>) -> RequestBuilder {
+    /// The place of our calendar's events, or of one of them.
+    fn place(&self, id: Option<&str>) -> Url {
         let mut path = vec!["calendars", &*self.calendar, "events"];
         path.extend(id);
-        let mut url = self.api.url(&path);
+        self.api.url(&path)
+    }
+
+    /// A request about our calendar's events, or one of them.
+    fn events(&self, method: Method, id: Option<&str>) -> RequestBuilder {
+        let mut url = self.place(id);
         if method != Method::GET {
             url.query_pairs_mut().append_pair("sendUpdates", self.send_updates);
         }
@@ -161,13 +166,14 @@ impl Calendars for Google {
         start: DateTime<Utc>,
     ) -> Vec<Unsent> {
         let queries = request::queries(wanted, calendars).into_iter();
-        let asked = queries.map(|(_, query)| self.api.unsent(Method::POST, query));
+        let free_busy = self.api.url(&["freeBusy"]);
+        let asked = queries.map(|(_, query)| self.api.unsent(Method::POST, &free_busy, query));
         let event = request::event(wanted, &attempt.action.event_id, start);
-        asked.chain([self.api.unsent(Method::POST, event)]).collect()
+        asked.chain([self.api.unsent(Method::POST, &self.place(None), event)]).collect()
     }
 
-    fn uncancelled(&self) -> Unsent {
-        self.api.unsent(Method::DELETE, ())
+    fn uncancelled(&self, action_id: &str) -> Unsent {
+        self.api.unsent(Method::DELETE, &self.place(Some(&request::id(action_id))), ())
     }
 
     async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict> {

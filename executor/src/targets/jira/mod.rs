@@ -186,7 +186,7 @@ impl Jira {
     fn says(&self, kind: &ActionKind) -> bool {
         match kind {
             ActionKind::PostNudge => true,
-            ActionKind::Resolve | ActionKind::Other(_) => false,
+            ActionKind::Acknowledge | ActionKind::Resolve | ActionKind::Other(_) => false,
             _ => self.config.comment,
         }
     }
@@ -243,7 +243,8 @@ impl Target for Jira {
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let action = &attempt.action;
-        request::key(action, &self.host).ok_or("the action is about no issue of this site")?;
+        let key = request::key(action, &self.host).ok_or("the action is about no issue of this site")?;
+        let url = |rest: &[&str]| self.url(&key, rest);
         let (mut unsent, label) = (Vec::new(), &self.config.label);
         match action.action {
             ActionKind::AssignOwner => {
@@ -251,18 +252,23 @@ impl Target for Jira {
                 let account =
                     accounts.first().ok_or("nobody whom this concerns has an account in the policy")?;
                 let assignee = request::assignee(self.config.edition, account);
-                unsent.push(self.api.unsent(Method::PUT, assignee));
+                unsent.push(self.api.unsent(Method::PUT, &url(&["assignee"]), assignee));
             }
-            ActionKind::EscalateOwner => unsent.push(self.api.unsent(Method::PUT, labels("add", label))),
-            ActionKind::Resolve => unsent.push(self.api.unsent(Method::PUT, labels("remove", label))),
+            ActionKind::EscalateOwner => {
+                unsent.push(self.api.unsent(Method::PUT, &url(&[]), labels("add", label)));
+            }
+            ActionKind::Resolve => {
+                unsent.push(self.api.unsent(Method::PUT, &url(&[]), labels("remove", label)));
+            }
             _ => {}
         }
         if let Some(name) = self.config.transitions.get(action.action.as_str()) {
-            unsent.push(self.api.unsent(Method::POST, json!({ "transition": { "name": name } })));
+            let body = json!({ "transition": { "name": name } });
+            unsent.push(self.api.unsent(Method::POST, &url(&["transitions"]), body));
         }
         if self.says(&action.action) {
             let body = request::comment(self.config.edition, action).ok_or("there is nothing to say")?;
-            unsent.push(self.api.unsent(Method::POST, json!({ "body": body })));
+            unsent.push(self.api.unsent(Method::POST, &url(&["comment"]), json!({ "body": body })));
         }
         Ok(unsent)
     }

@@ -46,8 +46,8 @@ pub(in crate::targets) trait Calendars: Send + Sync + 'static {
         start: DateTime<Utc>,
     ) -> Vec<Unsent>;
 
-    /// What would be sent to cancel one.
-    fn uncancelled(&self) -> Unsent;
+    /// What would be sent to cancel an action's meeting.
+    fn uncancelled(&self, action_id: &str) -> Unsent;
 
     async fn introduced(&self, kinds: &[ActionKind]) -> Result<Introduction, Verdict>;
 }
@@ -149,7 +149,8 @@ impl<C: Calendars> Target for Meetings<C> {
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         if is_resolve(&attempt.action.action) {
-            return Ok(resolved(&attempt.action).map(|_| self.calendars.uncancelled()).into_iter().collect());
+            let one = |action_id: &str| self.calendars.uncancelled(action_id);
+            return Ok(resolved(&attempt.action).map(one).into_iter().collect());
         }
         let (wanted, to_be_free) = self.wanted(attempt)?;
         let start = wanted.start(Vec::new())?;

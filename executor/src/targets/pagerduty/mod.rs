@@ -14,7 +14,7 @@ use async_trait::async_trait;
 pub(crate) use config::Config;
 use events::{Action, ActionKind, Recipients, Unsent};
 pub(crate) use request::service;
-use reqwest::Method;
+use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Opening;
@@ -45,6 +45,10 @@ impl Pagerduty {
         Ok(Self { api, services, service: config.service.clone() })
     }
 
+    fn enqueue(&self) -> Url {
+        self.api.url(&["v2", "enqueue"])
+    }
+
     /// The service's routing key, and the alert's name.
     fn addressed(&self, action: &Action) -> Result<(&SecretString, String), &'static str> {
         let to = Recipients::of(action).unwrap_or_default();
@@ -71,7 +75,7 @@ impl Target for Pagerduty {
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let (_, dedup_key) = self.addressed(&attempt.action)?;
         let event = request::event(&attempt.action, "…", dedup_key).ok_or(NO_EVENT)?;
-        Ok(vec![self.api.unsent(Method::POST, event)])
+        Ok(vec![self.api.unsent(Method::POST, &self.enqueue(), event)])
     }
 
     async fn introduce(&self, _: &[ActionKind]) -> Introduction {
@@ -85,8 +89,7 @@ impl Target for Pagerduty {
         });
         match event {
             Ok(event) => {
-                let url = self.api.url(&["v2", "enqueue"]);
-                match self.api.send(self.api.request(Method::POST, url).json(&event)).await {
+                match self.api.send(self.api.request(Method::POST, self.enqueue()).json(&event)).await {
                     Ok(reply) => response::verdict(reply).await,
                     Err(verdict) => verdict,
                 }

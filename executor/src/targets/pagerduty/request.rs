@@ -40,8 +40,9 @@ struct Payload {
 /// What an action is to PagerDuty.
 pub(super) fn event_action(kind: &ActionKind) -> Option<&'static str> {
     match kind {
+        ActionKind::Acknowledge => Some("acknowledge"),
         ActionKind::Resolve => Some("resolve"),
-        ActionKind::Other(word) => (word == "acknowledge").then_some("acknowledge"),
+        ActionKind::Other(_) => None,
         _ => Some("trigger"),
     }
 }

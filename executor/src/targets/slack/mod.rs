@@ -170,7 +170,8 @@ impl Target for Slack {
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
-        ActionKind::KNOWN.contains(&kind.as_str())
+        // Whoever answered did so where people look; nobody needs to be told of it once more.
+        ActionKind::KNOWN.contains(&kind.as_str()) && *kind != ActionKind::Acknowledge
     }
 
     fn lane(&self, action: &Action) -> Option<String> {
@@ -187,13 +188,14 @@ impl Target for Slack {
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let text = request::text(&attempt.action).ok_or("this action is no message")?;
         let id = &attempt.action.event_id;
-        let post = |channel| self.api.unsent(Method::POST, Post::new(channel, &text, id));
+        let post = |url, channel| self.api.unsent(Method::POST, &url, Post::new(channel, &text, id));
         if matches!(self.way, Way::Hook) {
-            return Ok(vec![post(None)]);
+            return Ok(vec![post(self.api.base(), None)]);
         }
+        let url = self.api.url(&["chat.postMessage"]);
         match self.addresses(&attempt.action).as_slice() {
             [] => Err(NOBODY.to_owned()),
-            addresses => Ok(addresses.iter().map(|address| post(Some(address.id()))).collect()),
+            addresses => Ok(addresses.iter().map(|address| post(url.clone(), Some(address.id()))).collect()),
         }
     }
 

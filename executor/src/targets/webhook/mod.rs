@@ -57,7 +57,11 @@ impl Target for Webhook {
     }
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
-        Ok(vec![self.api.unsent(Method::POST, Payload::new(&attempt.action, attempt.asked_at))])
+        Ok(vec![self.api.unsent(
+            Method::POST,
+            &self.api.base(),
+            Payload::new(&attempt.action, attempt.asked_at),
+        )])
     }
 
     /// Whatever is sent there is a webhook to whoever takes it: nothing is.

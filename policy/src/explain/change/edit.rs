@@ -221,7 +221,7 @@ fn owned(text: &str) -> Option<SmolStr> {
 fn set_fact(sight: &mut Sight, field: Field, new: &New) -> Option<()> {
     if matches!(field, Field::AcknowledgedAt | Field::AcknowledgedBy) {
         let known = sight.issue.acknowledged().cloned();
-        let nobody = || Acknowledged { at: sight.now, by: None, through: None, asked_at: None };
+        let nobody = || Acknowledged { at: sight.now, by: None, through: None, acted_at: None };
         let acknowledged = match (field, new) {
             (Field::AcknowledgedAt, New::Null) => None,
             (Field::AcknowledgedAt, New::Time(at)) => {

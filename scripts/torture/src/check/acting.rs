@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::{Action, ActionKind, Outcome, Resolved, id};
+use events::{Action, ActionKind, Earlier, Outcome, id};
 
 use super::repeated;
 use crate::evidence::{Evidence, Placed};
@@ -63,7 +63,7 @@ pub(super) fn missing_effect(evidence: &Evidence) -> Vec<String> {
         .actions
         .iter()
         .filter(|placed| done.contains(placed.value.event_id.as_str()))
-        .filter_map(|placed| Resolved::of(&placed.value))
+        .filter_map(|placed| Earlier::taken_back_by(&placed.value))
         .filter(|of| of.action == ActionKind::ScheduleUnblocker)
         .map(|of| of.action_id)
         .collect();
@@ -71,8 +71,8 @@ pub(super) fn missing_effect(evidence: &Evidence) -> Vec<String> {
     for outcome in outcomes(evidence).filter(|outcome| outcome.ack) {
         let id = outcome.action_id.as_deref().unwrap_or_default();
         match (made.get(id), outcome.reference.as_deref()) {
-            // A meeting is taken away, and nothing made.
-            (None, _) if outcome.action == Some(ActionKind::Resolve) => {}
+            // A meeting is taken away, and nothing made; of an answer the calendar and notification API is not told.
+            (None, _) if outcome.action.as_ref().is_some_and(ActionKind::follows_up) => {}
             (None, _) if taken_back.contains(id) => {}
             (None, _) => missing.push(format!("nothing was made for {id}")),
             (Some(made), Some(told)) if *made != told => {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::{Action, ActionKind, Resolved};
+use events::{Action, Earlier};
 
 use super::repeated;
 use crate::{
@@ -33,9 +33,9 @@ pub(super) fn counted_twice(evidence: &Evidence) -> Vec<String> {
         evidence.actions.iter().map(|placed| (placed.value.event_id.as_str(), &placed.value)).collect();
     let named = actions.into_values().map(|action| {
         let rule = rule(action);
-        // A letter that closes takes back all that a rule left open, each once.
-        if let Some(of) = Resolved::of(action) {
-            return format!("{} is taken back", of.action_id);
+        // A letter that closes takes back all that a rule left open, and one that answers acknowledges it: each once.
+        if let Some(of) = Earlier::of(action) {
+            return format!("{} {}", action.action, of.action_id);
         }
         match action.cause.as_deref().and_then(|cause| letters.get(cause)) {
             Some(letter) if rule != "waiting" => format!("letter {letter}: {rule} {}", action.action),
@@ -92,8 +92,8 @@ pub(super) fn unexpected_action(evidence: &Evidence) -> Vec<String> {
             }
             Some(_) => {}
         }
-        // What is taken back is the fold's to say.
-        if !FORETOLD.contains(&rule(action)) || action.action == ActionKind::Resolve {
+        // What is acknowledged or taken back is the fold's to say.
+        if !FORETOLD.contains(&rule(action)) || action.action.follows_up() {
             continue;
         }
         let letter = action.cause.as_deref().and_then(|cause| letters.get(cause));

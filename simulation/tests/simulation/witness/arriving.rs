@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::TimeDelta;
 use eventlog::{Position, Record};
-use events::{Action, ActionKind, topic};
+use events::{Action, topic};
 
 use super::{Copy, Finding, at, finding, json};
 use crate::letters::{Kind, Letter, project_id};
@@ -91,8 +91,8 @@ impl Arriving {
             let cause = action.cause.as_deref().unwrap_or_default();
             let rule = action.rule.clone().unwrap_or_default();
             let issue = action.issue_ref.as_deref().unwrap_or_default();
-            // What is taken back is taken back once: its id says what it is.
-            if action.action == ActionKind::Resolve {
+            // What is taken back or acknowledged is so once: its id says what it is.
+            if action.action.follows_up() {
                 continue;
             }
             let place =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::{GroupOffset, Record};
-use events::{Action, ActionKind, DeadLetter, Outcome, Redrive, Resolved, Risk, id, topic};
+use events::{Action, ActionKind, DeadLetter, Earlier, Outcome, Redrive, Risk, id, topic};
 use executor::Attempt;
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ pub(super) struct Executing {
 
 /// What is made for an action: no other action makes the same.
 fn thing(action: &Action) -> String {
-    let of = Resolved::of(action).map(|of| of.action_id);
+    let of = Earlier::of(action).map(|of| of.action_id);
     let Action { cause, issue_ref, rule, action, target, .. } = action;
     format!("{cause:?} {issue_ref:?} {rule:?} {action} {target} {of:?}")
 }
@@ -158,8 +158,9 @@ impl Executing {
                 ));
             }
             let effect = self.effects.get(&id).map(|(_, made)| made);
-            // Of an action that left nothing there is nothing to take back.
-            let called = outcome.attempts != Some(0) || outcome.action != Some(ActionKind::Resolve);
+            // Of an action that left nothing there is nothing to take back or to acknowledge.
+            let follows_up = outcome.action.as_ref().is_some_and(ActionKind::follows_up);
+            let called = outcome.attempts != Some(0) || !follows_up;
             if outcome.ack && called && (effect.is_none() || effect != outcome.reference.as_ref()) {
                 let reference = &outcome.reference;
                 found.push(finding(
