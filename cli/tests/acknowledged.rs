@@ -106,6 +106,20 @@ async fn a_comment_acknowledges() {
     assert_eq!((&shown["by"], &shown["through"]), (&acknowledged["actor"], &"comment".into()));
     assert_eq!(shown["at"], acknowledged["updated_at"]);
     assert!(shown["acted_at"].is_string() && shown["after"].is_string(), "{issue}");
+    // The newest are shown, and how to see the others.
+    let newest = async |arguments: &[&str]| {
+        let mut command = breakdown();
+        command.args(["issue", ISSUE, "--data-dir"]).arg(dir.path()).args(arguments);
+        let (out, err, code) = run(&mut command).await;
+        assert_eq!(code, 0, "{err}");
+        out
+    };
+    let out = newest(&["-n", "1"]).await;
+    assert!(out.ends_with("\nthe newest 1 of 3 actions; all of them: -n 3\n"), "{out}");
+    assert!(out.contains("Somebody has") && !out.contains("Nobody has answered yet"), "{out}");
+    let some: Value = serde_json::from_str(&newest(&["-n", "2", "--json"]).await).unwrap();
+    assert_eq!((&some["earlier_actions"], some["actions"].as_array().unwrap().len()), (&1.into(), 2));
+    assert!(!newest(&[]).await.contains("the newest"), "there are not so many");
     // Nobody carries the acknowledgement here, which is no failure.
     let actions = issue["actions"].as_array().unwrap();
     let kinds: Vec<_> = actions.iter().map(|action| action["action"].as_str().unwrap()).collect();

@@ -84,8 +84,8 @@ impl IssueEvent {
     fn check_place(&self) -> Result<(), Mistake> {
         if !is_issue_ref(self.source, &self.issue_ref) {
             let form = match self.source {
-                Source::Github => "github:owner/repo#12, in lower case, or github:owner/repo/milestone/3",
-                Source::Jira => "jira:host/KEY-7, the host in lower case",
+                Source::Github => "github:owner/repo#12 or github:owner/repo/milestone/3",
+                Source::Jira => "jira:host/KEY-7",
             };
             return Err(Mistake::at(&["issue_ref"], format!("no issue has this reference; write {form}")));
         }

@@ -1,4 +1,4 @@
-//! Kills, steps that fail, partitions that go elsewhere: each test is one conversation.
+//! What is killed, fenced, or cannot write, at the worst moment.
 
 use std::time::Duration;
 
@@ -187,19 +187,4 @@ async fn a_revoked_partition_is_left_to_its_next_holder() {
     );
     world.settle().await;
     assert_eq!(world.mock.nudges().len(), 1);
-}
-
-#[tokio::test]
-async fn a_parked_retry_outlives_a_restart() {
-    let mut world = World::started().await;
-    world.mock.inject(Fault::status(429).retry_after("120"));
-    world.publish(&action("a-1", "post_nudge")).await;
-    let due = world.parked_until("a-1").await;
-    world.kill().await;
-    world.start();
-    world.settle().await;
-    assert!(world.mock.nudges().is_empty(), "it still waits");
-    world.clock.advance(due - world.clock.now());
-    let outcomes = world.outcomes_of(2).await;
-    assert_eq!(gist(&outcomes[1]), (true, -50, Some(2), None));
 }

@@ -158,9 +158,10 @@ impl Executing {
                 ));
             }
             let effect = self.effects.get(&id).map(|(_, made)| made);
-            // Of an action that left nothing there is nothing to take back or to acknowledge.
+            // Of an action that left nothing there is nothing to take back or to acknowledge; where a later one took its place, or it was
+            // taken back, the outcome says so.
             let follows_up = outcome.action.as_ref().is_some_and(ActionKind::follows_up);
-            let called = outcome.attempts != Some(0) || !follows_up;
+            let called = !follows_up || outcome.attempts != Some(0) && outcome.error.is_none();
             if outcome.ack && called && (effect.is_none() || effect != outcome.reference.as_ref()) {
                 let reference = &outcome.reference;
                 found.push(finding(
