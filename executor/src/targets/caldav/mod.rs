@@ -26,7 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 use self::response::Found;
 use super::{
     Opening,
-    meeting::{self, Period, Turns, Wanted},
+    meeting::{self, Period, Wanted},
 };
 use crate::{
     Attempt, ExecutorError, Introduction, Target, Verdict,
@@ -46,7 +46,6 @@ pub(crate) struct Caldav {
     calendar: Url,
     organizer: Option<String>,
     horizon: TimeDelta,
-    turns: Turns,
 }
 
 impl Caldav {
@@ -65,15 +64,7 @@ impl Caldav {
             return Err(opening.refuse("organizer", "write a mail address"));
         }
         let password = opening.secret("password", &config.password)?;
-        Ok(Self {
-            api,
-            user: config.user.clone(),
-            password,
-            calendar,
-            organizer,
-            horizon,
-            turns: Turns::default(),
-        })
+        Ok(Self { api, user: config.user.clone(), password, calendar, organizer, horizon })
     }
 
     fn reject(&self, reason: &str) -> Verdict {
@@ -147,7 +138,6 @@ impl Caldav {
         if self.find(&url, action_id).await?.is_some() {
             return done;
         }
-        let _turn = self.turns.take(&calendars.iter().map(Url::as_str).collect::<Vec<_>>()).await;
         let asked = stream::iter(calendars.into_iter().map(|calendar| self.busy(&wanted, calendar)));
         let busy: Vec<Vec<Period>> = asked.buffered(AT_ONCE).try_collect().await?;
         let meeting = self.put(&wanted, attempt, busy.concat()).map_err(|reason| self.reject(&reason))?;
@@ -197,6 +187,11 @@ impl Target for Caldav {
 
     fn carries(&self, kind: &ActionKind) -> bool {
         meeting::carries(kind)
+    }
+
+    fn alone_at(&self, attempt: &Attempt) -> Vec<String> {
+        let wanted = self.wanted(attempt).ok().filter(|_| !meeting::is_resolve(&attempt.action.action));
+        wanted.into_iter().flat_map(|(_, calendars)| calendars).map(String::from).collect()
     }
 
     /// As if everybody were free: who is not is for the server to say.

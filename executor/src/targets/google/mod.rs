@@ -23,7 +23,7 @@ use self::{
 };
 use super::{
     Opening,
-    meeting::{self, Period, Turns, Wanted},
+    meeting::{self, Period, Wanted},
 };
 use crate::{
     Attempt, ExecutorError, Introduction, Target, Verdict,
@@ -40,7 +40,6 @@ pub(crate) struct Google {
     calendar: String,
     send_updates: &'static str,
     horizon: TimeDelta,
-    turns: Turns,
 }
 
 impl Google {
@@ -53,14 +52,7 @@ impl Google {
             return Err(opening.refuse("calendar", "write the calendar's id, or primary"));
         }
         let api = opening.api("base", &config.base, config.allow_private)?;
-        Ok(Self {
-            api,
-            token,
-            calendar,
-            send_updates: config.send_updates.word(),
-            horizon,
-            turns: Turns::default(),
-        })
+        Ok(Self { api, token, calendar, send_updates: config.send_updates.word(), horizon })
     }
 
     fn reject(&self, reason: &str) -> Verdict {
@@ -137,7 +129,6 @@ impl Google {
             let reference = self.own(event, action_id)?.reference();
             return Ok(Verdict::Done { reference: Some(reference) });
         }
-        let _turn = self.turns.take(&wanted.calendars()).await;
         let start = wanted.start(self.busy(&wanted).await?).map_err(|reason| self.reject(&reason))?;
         let event = request::event(&wanted, action_id, start);
         let reply = self.ask(self.events(Method::POST, None).json(&event)).await?;
@@ -192,6 +183,11 @@ impl Target for Google {
 
     fn carries(&self, kind: &ActionKind) -> bool {
         meeting::carries(kind)
+    }
+
+    fn alone_at(&self, attempt: &Attempt) -> Vec<String> {
+        let wanted = self.wanted(attempt).ok().filter(|_| !meeting::is_resolve(&attempt.action.action));
+        wanted.iter().flat_map(|wanted| wanted.calendars()).map(str::to_owned).collect()
     }
 
     /// As if everybody were free: who is not is for the calendar to say.

@@ -2,14 +2,13 @@
 
 mod hours;
 mod slot;
-mod turns;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use events::{Action, ActionKind, Recipients};
 use serde_json::Value;
 
 use self::hours::Hours;
-pub(super) use self::{slot::Period, turns::Turns};
+pub(super) use self::slot::Period;
 use crate::{Attempt, message::Message, plain_text::one_line};
 
 const TITLE_MAX: usize = 256;
