@@ -97,6 +97,8 @@ seed("records", "executor-state\na-1\n" + compact({"state": "pending", "accepted
     "asked_at": "2026-03-02T09:59:00Z", "offset": 7, "attempts": 3, "parkings": 1,
     "next_attempt_at": "2026-03-02T10:00:05.250Z", "record": compact(action)})
     + "\nexecutor-state\na-1\n" + compact({"state": "done", "finished_at": "2026-03-02T10:00:01Z"}) + "\nexecutor-state\na-1\n")
+seed("records", "executor-state\ndeferred a-1\n" + compact({"state": "deferred", "offset": 7, "round": 1, "by": "notification",
+    "project_id": "alpha", "action": "resolve", "takes_back": "a-0"}) + "\nexecutor-state\ndeferred a-1\n")
 seed("records", "dead-letters\n\n" + compact({"event_id": "d-1", "origin": {"kind": "record", "topic": "issues", "partition": 0,
     "offset": 1}, "reason": "unreadable", "detail": "x", "at": "2026-02-02T10:00:00Z",
     "original": {"encoding": "base64", "data": "e30="}, "original_length": 2, "original_sha256": "00"}))

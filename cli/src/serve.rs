@@ -254,6 +254,11 @@ pub(crate) fn executor_config(
         calendar_allow_private: settings.calendar_allow_private || settings.calendar_api_base.is_none(),
         proxy: proxy.transpose()?,
         routes: settings.routes.clone(),
+        own_limits: settings
+            .targets
+            .iter()
+            .map(|(name, target)| (name.clone(), target.limits().clone()))
+            .collect(),
         ..executor::Config::new(base)
     })
 }

@@ -144,7 +144,7 @@ async fn all_projects_before_anything_runs() {
     world.held_back(&serve, 1).await;
     assert_eq!(
         world.json(&serve, "/health").await["effects"],
-        json!({"all_paused": true, "paused_by_name": 1, "held_back": 1})
+        json!({"all_paused": true, "paused_by_name": 1, "held_back": 1, "deferred": 0})
     );
     // Nothing had an outcome yet, so there is no risk to show; the log knows it all the same.
     let (out, ..) = world.run(&["topics", "--json"]).await;

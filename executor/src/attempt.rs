@@ -1,15 +1,24 @@
 //! One attempt, in a task of its own.
 
-use tokio::task::JoinError;
+use tokio::{
+    sync::mpsc::UnboundedSender,
+    task::{self, JoinError},
+};
 use tower::{Service, ServiceExt};
 
 use crate::{
     Verdict,
-    stack::{Call, Report, Stack},
+    stack::{Call, EndedLeg, Report, Stack},
 };
 
-/// Makes one attempt; `None` where it was called off before it called a target, and so never began.
-pub(crate) async fn attempt(mut stack: Stack, call: Call) -> Option<Report> {
+/// Makes one attempt, in a task; `None` where it was called off before it called a target, and so never began. Of several targets each
+/// that has ended is told.
+pub(crate) async fn attempt(
+    mut stack: Stack,
+    mut call: Call,
+    legs: UnboundedSender<EndedLeg>,
+) -> Option<Report> {
+    call.tell = Some((task::id(), legs));
     let called_off = call.called_off.clone();
     let ready = tokio::select! {
         biased;

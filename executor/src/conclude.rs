@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{ActionKind, Carried, DeadLetter, Outcome, Risk, id};
+use events::{ActionKind, Carried, DeadLetter, Origin, Outcome, Risk, id, topic};
 
 use crate::{
     Config, Verdict,
+    deferred::Deferred,
     stack::{Report, spread},
-    state::{Mark, Pending, PendingEntry},
+    state::{Mark, Pending, PendingEntry, Superseded},
     ties::Tie,
 };
 
@@ -183,6 +184,43 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
         dead_letter: None,
         cause: action.cause.clone(),
         issue: action.issue_ref.clone(),
+    }
+}
+
+/// The end of a deferred action whose record is kept no longer: nobody knows what it was to do. `before` is the outcome that this one
+/// replaces, `left` whether its earlier rounds may have left something.
+pub(crate) fn gone(
+    (partition, id): (u32, &str),
+    deferred: &Deferred,
+    before: Option<Superseded>,
+    left: bool,
+    now: DateTime<Utc>,
+) -> Ended {
+    let (project, round) = (&deferred.about.project, deferred.round);
+    let error = "its record was removed from actions before its target had room for it; retention is too short, or too small";
+    let origin = Origin::Record { topic: topic::ACTIONS.to_owned(), partition, offset: deferred.offset };
+    let letter = DeadLetter::new(origin, Some(project.clone()), "gone", error, now, b"");
+    let tie = deferred.takes_back.as_ref().map(|of| Box::new(Tie::TakesBack(of.to_string())));
+    Ended {
+        outcome: Outcome {
+            event_id: id::outcome(id, round),
+            project_id: project.clone(),
+            risk_delta: Risk(Risk::FAILED.0 - before.as_ref().map_or(0, |before| before.risk.0)),
+            ack: false,
+            action_id: Some(id.to_owned()),
+            action: Some(deferred.about.kind.as_str().into()),
+            target: None,
+            attempts: Some(0),
+            error: Some(error.to_owned()),
+            at: Some(now),
+            reference: None,
+            supersedes: before.map(|before| before.outcome),
+            carried: Vec::new(),
+        },
+        mark: Mark { round, risk: Risk::FAILED, left, tie },
+        dead_letter: Some(Box::new(DeadLetter { round, ..letter })),
+        cause: None,
+        issue: None,
     }
 }
 

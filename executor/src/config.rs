@@ -1,8 +1,9 @@
 //! What can be set.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use reqwest::Url;
+use serde::Deserialize;
 
 use crate::{Route, http::Place};
 
@@ -26,10 +27,13 @@ pub struct Config {
     pub expire_after: Duration,
     /// How long it is remembered that an action is done (7 days).
     pub remember_for: Duration,
-    /// Pending actions of one partition for one target at which no more of its actions are read (1,000); it goes on at half. Those of
-    /// paused projects do not count. Also the attempts of one partition at one target that run or wait for a permit; the rest of a
+    /// Pending actions of one partition for one target, or for the targets of one route together (1,000). Those beyond are deferred, and
+    /// taken up once half of these have ended. Those of paused projects do not count. Also the attempts of one partition at one target that run or wait for a permit; the rest of a
     /// backlog follows as they end.
     pub pending_max: usize,
+    /// Deferred actions of one partition for one target at which no more of the partition's actions are read (100,000), whatever target
+    /// they are for; it goes on at half. Each takes some 150 bytes of memory, and its record on `actions`.
+    pub deferred_max: usize,
     /// Actions of paused projects of one partition at which no more of its actions are read (10,000), whichever project they are of; it
     /// goes on at half. They are kept in memory.
     pub held_back_max: usize,
@@ -43,6 +47,8 @@ pub struct Config {
     pub drain_within: Duration,
     /// Limits of each target's stack.
     pub limits: Limits,
+    /// What targets of these names have instead.
+    pub own_limits: BTreeMap<String, OwnLimits>,
 }
 
 impl Config {
@@ -58,12 +64,22 @@ impl Config {
             expire_after: Duration::from_secs(24 * 3600),
             remember_for: Duration::from_secs(7 * 24 * 3600),
             pending_max: 1000,
+            deferred_max: 100_000,
             held_back_max: 10_000,
             batch_max: 500,
             idle_wait: Duration::from_millis(500),
             step_wait: Duration::from_millis(500),
             drain_within: Duration::from_secs(10),
             limits: Limits::default(),
+            own_limits: BTreeMap::new(),
+        }
+    }
+
+    /// The limits of the stack of the target of this name.
+    pub(crate) fn limits_of(&self, target: &str) -> Limits {
+        match self.own_limits.get(target) {
+            Some(own) => own.over(&self.limits),
+            None => self.limits.clone(),
         }
     }
 
@@ -102,6 +118,47 @@ pub struct Limits {
     pub breaker_open: Duration,
 }
 
+/// Limits of one target that its table `[targets.NAME]` sets under `limits`; what is left out is as for every target ([`Limits`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnLimits {
+    /// Attempts in flight at once: 1 to 256.
+    pub concurrency: Option<u32>,
+    /// Attempts a second: 1 to 10,000. An attempt may be several requests.
+    pub per_second: Option<u32>,
+    /// How long one attempt may take, in seconds: 1 to 60.
+    pub timeout_seconds: Option<u32>,
+}
+
+impl OwnLimits {
+    const CONCURRENCY: RangeInclusive<u32> = 1..=256;
+    const PER_SECOND: RangeInclusive<u32> = 1..=10_000;
+    // A few of them in a row end before an action is given up.
+    const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=60;
+
+    /// The key of the first that cannot be, and what to write instead.
+    pub(crate) fn unfit(&self) -> Option<(&'static str, String)> {
+        let all = [
+            ("limits.concurrency", self.concurrency, Self::CONCURRENCY),
+            ("limits.per_second", self.per_second, Self::PER_SECOND),
+            ("limits.timeout_seconds", self.timeout_seconds, Self::TIMEOUT_SECONDS),
+        ];
+        let mut unfit =
+            all.into_iter().filter(|(_, said, range)| said.is_some_and(|said| !range.contains(&said)));
+        unfit.next().map(|(key, _, range)| (key, format!("write {} to {}", range.start(), range.end())))
+    }
+
+    fn over(&self, limits: &Limits) -> Limits {
+        let timeout = self.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        Limits {
+            attempt_timeout: timeout.unwrap_or(limits.attempt_timeout),
+            concurrency: self.concurrency.map_or(limits.concurrency, |permits| permits as usize),
+            per_second: self.per_second.and_then(NonZeroU32::new).unwrap_or(limits.per_second),
+            ..limits.clone()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -116,5 +173,31 @@ impl Default for Limits {
             breaker_failures: 10,
             breaker_open: Duration::from_secs(30),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_target_does_not_set_is_as_for_all() {
+        let mut config = Config::new("http://h/".parse().expect("a url"));
+        let own = OwnLimits { concurrency: Some(2), per_second: None, timeout_seconds: Some(30) };
+        config.own_limits.insert("pager".to_owned(), own);
+        let [own, all] = ["pager", "chat"].map(|name| config.limits_of(name));
+        assert_eq!((own.concurrency, own.attempt_timeout), (2, Duration::from_secs(30)));
+        assert_eq!((own.per_second, own.breaker_failures), (all.per_second, all.breaker_failures));
+        assert_eq!((all.concurrency, all.attempt_timeout), (16, Duration::from_secs(10)));
+        let slow = OwnLimits { per_second: Some(3), ..OwnLimits::default() };
+        assert_eq!(slow.over(&all).per_second.get(), 3);
+        for (limits, key) in [
+            (OwnLimits { concurrency: Some(257), ..OwnLimits::default() }, "limits.concurrency"),
+            (OwnLimits { per_second: Some(0), ..OwnLimits::default() }, "limits.per_second"),
+            (OwnLimits { timeout_seconds: Some(0), ..OwnLimits::default() }, "limits.timeout_seconds"),
+        ] {
+            assert_eq!(limits.unfit().map(|(key, _)| key), Some(key));
+        }
+        assert_eq!(slow.unfit(), None);
     }
 }

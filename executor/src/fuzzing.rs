@@ -12,7 +12,7 @@ use crate::{ExecutorError, accept, partition::Partition, pauses};
 pub fn restored(changelog: &[Record]) -> Result<usize, ExecutorError> {
     let mut partition = Partition::default();
     for record in changelog {
-        partition.restore(record, target)?;
+        partition.restore(record, target, |by| (by == "notification").then_some(0))?;
     }
     Ok(partition.pending().len())
 }

@@ -26,14 +26,17 @@
 //! - Attempts are tasks that know nothing of the log; one loop owns all state, and memory changes only after a step was
 //!   committed. When a partition is revoked its actions leave memory and their attempts are dropped.
 //! - Targets share nothing: each has its own connections, permits, rate and breaker, so a slow one holds up no
-//!   other. When [`Config::pending_max`] actions of a partition wait for one target, its actions are read no further.
+//!   other. When [`Config::pending_max`] actions of a partition wait for one target, those that follow for it are deferred: step one keeps where
+//!   they stand, and goes on with the others'. They are read again, in their order, as those before them end; what is accepted then is
+//!   judged as if it had just come. Of a route with several targets all of them count as one.
 //!
 //! What stands in `executor-state` is private and described in `state.rs`.
 //!
 //! Metrics: `breakdown_attempts_total{target,verdict}` and `breakdown_attempt_seconds{target}` (calls that reached the
-//! target's code), `breakdown_pending{target}`, `breakdown_paused_projects` (pauses by name, and one of all), `breakdown_held_back`
+//! target's code), `breakdown_breaker_state{target}`, `breakdown_breaker_openings_total{target}`, `breakdown_breaker_rejections_total{target}`,
+//! `breakdown_parked_retries_total{target}`, `breakdown_pending{target}`, `breakdown_paused_projects` (pauses by name, and one of all), `breakdown_held_back`
 //! (what those hold, which `breakdown_pending` is without),
-//! `breakdown_outcomes_total{action,ack}`,
+//! `breakdown_deferred{target}`, `breakdown_outcomes_total{action,ack}`,
 //! `breakdown_duplicate_actions_total`, `breakdown_executor_dead_letters_total{reason}`, `breakdown_stalled_retries`,
 //! `breakdown_stalled_retries_total`. What they mean: [`describe_metrics`].
 
@@ -42,6 +45,7 @@ mod attempt;
 mod conclude;
 mod config;
 mod credential;
+mod deferred;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -64,8 +68,9 @@ mod target;
 mod targets;
 mod ties;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, OwnLimits};
 pub use credential::{Credential, Environment};
+pub use deferred::deferred_key;
 pub use error::ExecutorError;
 pub use http::http_client;
 pub use introduction::{Address, Introduction, Whereabouts};

@@ -11,8 +11,9 @@ use events::{Action, ActionKind, Earlier, Redrive, Risk, id};
 
 use crate::{
     ExecutorError, accept,
+    deferred::{self, Deferrals},
     pauses::{self, Pauses, Word},
-    state::{Entry, Mark, Pending, Superseded},
+    state::{DeferredEntry, Entry, Mark, Pending, Superseded},
     ties::{Tie, Ties, page_of},
 };
 
@@ -33,6 +34,9 @@ pub(crate) enum Met {
 pub enum Standing {
     /// It is to be carried out.
     Pending,
+    /// It is to be taken up later: its target has too many pending. Said under [`crate::deferred_key`], beside what is said of the action's
+    /// earlier rounds.
+    Deferred,
     /// It has its outcome.
     Done,
     /// It is known no more.
@@ -45,11 +49,12 @@ pub enum Standing {
 /// [`ExecutorError::State`] when the record is not one that this version wrote.
 pub fn standing(record: &Record) -> Result<Standing, ExecutorError> {
     let mut partition = Partition::default();
-    partition.restore(record, |_| None)?;
-    Ok(match (partition.pending.is_empty(), partition.done.is_empty()) {
-        (false, _) => Standing::Pending,
-        (true, false) => Standing::Done,
-        (true, true) => Standing::Forgotten,
+    partition.restore(record, |_| None, |_| None)?;
+    Ok(match &partition {
+        Partition { pending, .. } if !pending.is_empty() => Standing::Pending,
+        Partition { deferrals, .. } if deferrals.len() > 0 => Standing::Deferred,
+        Partition { done, .. } if !done.is_empty() => Standing::Done,
+        _ => Standing::Forgotten,
     })
 }
 
@@ -62,12 +67,13 @@ pub fn read_action(record: &Record) -> Result<Arc<Action>, String> {
     read.map(|pending| pending.action).map_err(|letter| letter.detail)
 }
 
-/// Invariants: no id is both pending and done; `waiting[t]` counts the pending actions of target `t` that are not held back.
+/// Invariants: no id is both pending and done, or both pending and deferred; `waiting[t]` counts the pending actions of target `t` that are not held back.
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
     pending: BTreeMap<Arc<str>, Pending>,
     waiting: BTreeMap<usize, usize>,
-    /// Of pending actions, and of done ones as far as they may have left something.
+    deferrals: Deferrals,
+    /// Of pending actions, of done ones as far as they may have left something, and of deferred ones that take back.
     ties: Ties,
     /// Issues, and pending actions that take back or acknowledge a page of theirs.
     following: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -79,6 +85,8 @@ pub(crate) struct Partition {
     pub(crate) informed: bool,
     /// Whether no more of its actions are read for now.
     pub(crate) full: bool,
+    /// Whether nothing is heard on `control` yet, since its outcomes were asked first.
+    pub(crate) halted: bool,
 }
 
 impl Partition {
@@ -88,7 +96,12 @@ impl Partition {
 
     /// Whether no action is known.
     pub(crate) fn knows_nothing(&self) -> bool {
-        self.pending.is_empty() && self.done.is_empty()
+        self.pending.is_empty() && self.done.is_empty() && self.deferrals.len() == 0
+    }
+
+    /// The actions that are taken up later.
+    pub(crate) fn deferrals(&self) -> &Deferrals {
+        &self.deferrals
     }
 
     /// Pending actions by target, without those that are held back.
@@ -136,7 +149,7 @@ impl Partition {
         }
     }
 
-    /// What a record of this action is, `redriven` or not.
+    /// What a record of this action is, `redriven` or not; one that is deferred is known by [`Self::deferrals`].
     pub(crate) fn meet(&self, id: &str, redriven: Option<&Redrive>) -> Met {
         let round = redriven.map_or(0, |redrive| redrive.round);
         if self.pending.contains_key(id) {
@@ -253,6 +266,22 @@ impl Partition {
         self.unmark(id);
     }
 
+    /// The action is to be taken up later, behind those of this carrier.
+    pub(crate) fn defer(&mut self, id: Arc<str>, carrier: Option<usize>, entry: &DeferredEntry) {
+        self.take_up(&id);
+        if let Some(of) = &entry.takes_back {
+            self.ties.bind(&id, &Tie::TakesBack(of.clone()));
+        }
+        self.deferrals.put(id, carrier, entry);
+    }
+
+    /// The action is deferred no more.
+    pub(crate) fn take_up(&mut self, id: &str) {
+        if let Some(of) = self.deferrals.remove(id).and_then(|deferred| deferred.takes_back) {
+            self.ties.unbind(id, &Tie::TakesBack(of.to_string()));
+        }
+    }
+
     fn unmark(&mut self, id: &str) {
         if let Some(tie) = self.done.remove(id).and_then(|mark| mark.tie) {
             self.ties.unbind(id, &tie);
@@ -303,7 +332,7 @@ impl Partition {
         self.done.get(id).is_some_and(|mark| mark.round == round)
     }
 
-    /// Takes in one record of the changelog; `target` says which target carries an action.
+    /// Takes in one record of the changelog; `target` says which carries an action, `named` which has a name.
     ///
     /// # Errors
     /// [`ExecutorError::State`] when the record is not one that this version wrote.
@@ -311,6 +340,7 @@ impl Partition {
         &mut self,
         record: &Record,
         target: impl Fn(&Action) -> Option<usize>,
+        named: impl Fn(&str) -> Option<usize>,
     ) -> Result<(), ExecutorError> {
         let unreadable = |error: String| ExecutorError::State {
             partition: record.partition,
@@ -323,22 +353,24 @@ impl Partition {
         };
         let id =
             std::str::from_utf8(&record.key).map_err(|_| unreadable("its key is not UTF-8".to_owned()))?;
-        let project = pauses::project_of(id);
+        let (project, deferred) = (pauses::project_of(id), deferred::id_of(id));
         let Some(value) = &record.value else {
-            match project {
-                Some(project) => self.disregard(project),
-                None => self.forget(id),
+            match (project, deferred) {
+                (Some(project), _) => self.disregard(project),
+                (None, Some(id)) => self.take_up(id),
+                (None, None) => self.forget(id),
             }
             return Ok(());
         };
         let entry = serde_json::from_slice(value).map_err(|error| no_json("it is no entry", error))?;
-        match (entry, project) {
-            (Entry::Paused { at }, Some(project)) => self.heed(project, Word::Paused(at)),
-            (Entry::Resumed { at }, Some(project)) => self.heed(project, Word::Resumed(at)),
-            (Entry::Done { finished_at, round, risk, left, tie }, None) => {
+        match (entry, project, deferred) {
+            (Entry::Paused { at }, Some(project), _) => self.heed(project, Word::Paused(at)),
+            (Entry::Resumed { at }, Some(project), _) => self.heed(project, Word::Resumed(at)),
+            (Entry::Deferred(entry), None, Some(id)) => self.defer(id.into(), named(&entry.by), &entry),
+            (Entry::Done { finished_at, round, risk, left, tie }, None, None) => {
                 self.finish(id.into(), finished_at, Mark { round, risk, left, tie });
             }
-            (Entry::Pending(entry), None) => {
+            (Entry::Pending(entry), None, None) => {
                 let action: Action = serde_json::from_str(&entry.record)
                     .map_err(|error| no_json("it keeps no action", error))?;
                 if action.event_id != id {

@@ -25,6 +25,7 @@ pub struct Progress {
     pending: AtomicU64,
     stalled: Mutex<Stalled>,
     held_back: AtomicU64,
+    deferred: AtomicU64,
     paused: RwLock<BTreeMap<String, DateTime<Utc>>>,
     told: Mutex<Told>,
 }
@@ -39,7 +40,7 @@ impl Progress {
         }
     }
 
-    /// The partitions that this process holds or restores. Those of which too many actions wait for a target are paused.
+    /// The partitions that this process holds or restores. Those of which too many actions are deferred or held back are paused.
     pub fn holding(&self) -> &Holding {
         &self.holding
     }
@@ -66,6 +67,11 @@ impl Progress {
         self.held_back.load(Relaxed)
     }
 
+    /// How many actions are to be taken up later, besides those that are pending: their target has too many of them.
+    pub fn deferred(&self) -> u64 {
+        self.deferred.load(Relaxed)
+    }
+
     /// Which projects are paused in them, and since when; under the empty name all projects.
     pub fn paused(&self) -> BTreeMap<String, DateTime<Utc>> {
         self.paused.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
@@ -75,7 +81,8 @@ impl Progress {
         self.moved_at.store(now.timestamp_millis(), Relaxed);
     }
 
-    pub(crate) fn waits(&self, pending: usize, held_back: usize) {
+    pub(crate) fn waits(&self, pending: usize, held_back: usize, deferred: usize) {
+        self.deferred.store(deferred as u64, Relaxed);
         self.held_back.store(held_back as u64, Relaxed);
         self.pending.store(pending as u64, Relaxed);
     }

@@ -89,7 +89,7 @@ impl Routes {
         check(&config.routes, &targets)?;
         let mut carriers: Vec<Carrier> = Vec::new();
         for (place, target) in targets.iter().enumerate() {
-            let stack = stack::around(target.clone(), &config.limits, clock.clone());
+            let stack = stack::around(target.clone(), &config.limits_of(target.name()), clock.clone());
             carriers.push(Carrier { name: target.name(), stack, legs: vec![place], route: None });
         }
         let mut named = BTreeSet::new();
@@ -189,6 +189,11 @@ impl Routes {
             Carried { by, ack: false, attempts: 0, error: Some(error), reference: None, unsent }
         };
         Some(carrier.legs.iter().filter_map(|leg| self.targets.get(*leg)).map(carried).collect())
+    }
+
+    /// The index of the carrier of this name; of several the first.
+    pub(crate) fn named(&self, name: &str) -> Option<usize> {
+        self.carriers.iter().position(|carrier| carrier.name == name)
     }
 
     pub(crate) fn get(&self, carrier: usize) -> Option<&Carrier> {

@@ -1,34 +1,41 @@
 //! The loop: it owns all state, takes turns between the log and the attempts, and makes the steps.
 
+mod accepting;
 mod audit;
 mod join;
+mod legs;
 mod parking;
 mod prune;
 mod recall;
+mod rereading;
 mod waiting;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eventlog::{Auditor, Clock, Log, LogError, Polled, Record, Subscription};
-use events::{Action, ActionKind, Earlier, Recorded, topic};
+use eventlog::{Auditor, Clock, Log, LogError, Polled, Subscription};
+use events::{Action, ActionKind, topic};
 use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::parking::Parking;
+use self::{
+    legs::Legs,
+    parking::Parking,
+    recall::{Recalled, Recalling},
+    rereading::{Reread, Rereading},
+};
 use crate::{
-    Attempt, Config, ExecutorError, Progress, Target, accept,
+    Attempt, Config, ExecutorError, Progress, Target,
     attempt::{attempt, broken_off},
     conclude::{self, Conclusion, Ended},
-    partition::{Met, Partition},
-    pauses,
+    partition::Partition,
     routes::Routes,
     stack::{Call, Report},
     stalls,
@@ -85,8 +92,10 @@ pub async fn run_with(
         subscription,
         held: BTreeMap::new(),
         restoring: BTreeMap::new(),
-        recalling: BTreeSet::new(),
+        recalling: Recalling::default(),
         parking,
+        rereading: Rereading::default(),
+        legs: Legs::new(),
         attempts: JoinSet::new(),
         running: HashMap::new(),
         draining: CancellationToken::new(),
@@ -112,8 +121,10 @@ struct Executor {
     held: BTreeMap<u32, Partition>,
     restoring: BTreeMap<u32, Partition>,
     /// Of `restoring`, those that are restored whole, and know of no action.
-    recalling: BTreeSet<u32>,
+    recalling: Recalling,
     parking: Parking,
+    rereading: Rereading,
+    legs: Legs,
     /// `None` from an attempt that was called off before it began.
     attempts: JoinSet<Option<Report>>,
     running: HashMap<Id, Running>,
@@ -140,6 +151,8 @@ struct Running {
     called_off: CancellationToken,
     /// When it first had a permit.
     begun_at: Arc<OnceLock<DateTime<Utc>>>,
+    /// Calls of it that a step has counted, with legs that ended.
+    counted: u32,
     abort: AbortHandle,
 }
 
@@ -149,6 +162,8 @@ type Finished = Result<(Id, Option<Report>), JoinError>;
 enum Woken {
     Polled(Result<Polled, LogError>),
     Finished(Finished),
+    Reread(Result<(Id, Reread), JoinError>),
+    Recalled(Result<(Id, Recalled), JoinError>),
 }
 
 impl Executor {
@@ -164,7 +179,7 @@ impl Executor {
                 }
             }
             self.audit();
-            if !self.recall(&shutdown).await? {
+            if !self.recall().await? {
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => break,
@@ -172,8 +187,10 @@ impl Executor {
                 }
             }
             self.learn().await?;
+            self.keep_legs().await?;
             self.start_due().await?;
             self.prune().await?;
+            self.reread();
             self.balance().await;
             self.report();
             let (max, wait) = (self.config.batch_max, self.wait());
@@ -184,12 +201,16 @@ impl Executor {
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => break,
+                    Some(recalled) = self.recalling.next() => Woken::Recalled(recalled),
+                    Some(read) = self.rereading.next() => Woken::Reread(read),
                     Some(finished) = self.attempts.join_next_with_id() => Woken::Finished(finished),
                     polled = self.subscription.poll(max, wait) => Woken::Polled(polled),
                 }
             };
-            logs_turn = matches!(woken, Woken::Finished(_));
+            logs_turn = !matches!(woken, Woken::Polled(_));
             match woken {
+                Woken::Recalled(recalled) => self.remember(recalled).await?,
+                Woken::Reread(read) => self.take_up(read).await?,
                 Woken::Finished(first) => {
                     self.finish(first).await?;
                 }
@@ -219,7 +240,7 @@ impl Executor {
         let due_in = |at: DateTime<Utc>| (at - self.clock.now()).to_std().unwrap_or_default();
         let due_in = self.parking.next_at().map(due_in);
         let longest = if self.quiet { self.config.idle_wait } else { self.config.idle_wait.min(SOON) };
-        due_in.map_or(longest, |wait| wait.min(longest))
+        due_in.into_iter().chain(self.legs.next_in()).fold(longest, Duration::min)
     }
 
     async fn take(&mut self, polled: Polled) -> Result<(), ExecutorError> {
@@ -230,8 +251,9 @@ impl Executor {
             Polled::Restoring { partition, records } => {
                 let restored = self.restoring.entry(partition).or_default();
                 let target = |action: &Action| self.routes.carrier_of(action);
+                let named = |name: &str| self.routes.named(name);
                 for record in &records {
-                    restored.restore(record, target)?;
+                    restored.restore(record, target, named)?;
                 }
             }
             Polled::Assigned { partition } => self.take_hold(partition),
@@ -245,7 +267,7 @@ impl Executor {
     async fn rest(&mut self) -> Result<(), ExecutorError> {
         let now = self.clock.now();
         match self.failed_at {
-            None => self.progress.moved(now),
+            None if self.recalling.is_over() => self.progress.moved(now),
             // Attempts that run will make a step of their own.
             Some(_) if !self.held.is_empty() && self.running.is_empty() => {
                 let mut draft = Draft::default();
@@ -256,90 +278,8 @@ impl Executor {
             Some(failed_at) if self.held.is_empty() && now - failed_at > REJOINS_WITHIN => {
                 self.progress.moved(now);
             }
-            Some(_) => {}
+            _ => {}
         }
-        Ok(())
-    }
-
-    /// Step one for all that was polled.
-    async fn accept(&mut self, records: &[Record]) -> Result<(), ExecutorError> {
-        let now = self.clock.now();
-        let mut draft = Draft::default();
-        let (mut accepted, mut ended, mut met) = (Vec::new(), Vec::new(), HashSet::new());
-        let (mut dead, mut duplicates, mut words) = (Vec::new(), 0, BTreeMap::new());
-        let mut taken_back = HashSet::new();
-        for record in records {
-            let partition = record.partition;
-            let Some(held) = self.held.get(&partition) else { continue };
-            draft.decide_for(partition);
-            if record.topic == topic::CONTROL {
-                match pauses::read(record, now) {
-                    Ok(control) => {
-                        words.insert(
-                            (partition, control.project_id().to_owned()),
-                            (control, record.timestamp),
-                        );
-                    }
-                    Err(letter) => {
-                        draft.say(letter.to_message())?;
-                        dead.push(letter);
-                    }
-                }
-                continue;
-            }
-            let target = |action: &Action| self.routes.carrier_of(action);
-            let mut pending = match accept::read(record, now, target) {
-                Ok(pending) => pending,
-                Err(letter) => {
-                    draft.say(letter.to_message())?;
-                    dead.push(letter);
-                    continue;
-                }
-            };
-            let id: Arc<str> = pending.action.event_id.as_str().into();
-            match held.meet(&id, pending.entry.redrive.as_ref()) {
-                Met::New(supersedes) if met.insert((partition, id.clone())) => {
-                    pending.entry.supersedes = supersedes;
-                }
-                _ => {
-                    duplicates += 1;
-                    continue;
-                }
-            }
-            // Held only once the step is made: a redrive in the same batch is to know.
-            taken_back.extend(Earlier::taken_back_by(&pending.action).map(|of| (partition, of.action_id)));
-            let is_back = held.is_taken_back(&id) || taken_back.contains(&(partition, id.to_string()));
-            let end = match pending.entry.redrive {
-                Some(_) if pending.action.action.leaves_open() && is_back => {
-                    Some(conclude::taken_back(&pending, partition, held.may_have_left(&id), now))
-                }
-                _ => self.without_attempt(&pending, partition, now),
-            };
-            match end {
-                Some(end) => {
-                    draft.end(partition, &id, &end, now)?;
-                    ended.push((partition, id, end));
-                }
-                None => {
-                    draft.keep(partition, &id, &Entry::Pending(pending.entry.clone()))?;
-                    accepted.push((partition, id, pending));
-                }
-            }
-        }
-        let words = self.news(words, &mut draft)?;
-        // Before the step: once it is made, whoever said it takes it for heard.
-        self.call_off(&words);
-        if !self.commit(draft).await? {
-            return Ok(());
-        }
-        self.heed(words);
-        metrics::counter!("breakdown_duplicate_actions_total").increment(duplicates);
-        for letter in dead {
-            tracing::warn!(reason = letter.reason, detail = letter.detail, "a record is a dead letter");
-            count_dead_letter(&letter.reason);
-        }
-        self.put(accepted);
-        self.end(ended, now);
         Ok(())
     }
 
@@ -381,10 +321,11 @@ impl Executor {
                 let called_off = self.draining.child_token();
                 let call = Call::new(Attempt { action, asked_at }, legs, called_off.clone());
                 let begun_at = call.begun_at.clone();
-                let abort = self.attempts.spawn(attempt(carrier.stack.clone(), call));
+                let abort = self.attempts.spawn(attempt(carrier.stack.clone(), call, self.legs.to.clone()));
                 self.parking.begin((partition, Some(index)));
                 let task = abort.id();
-                let running = Running { partition, carrier: index, id, called_off, begun_at, abort };
+                let running =
+                    Running { partition, carrier: index, id, called_off, begun_at, counted: 0, abort };
                 self.running.insert(task, running);
             }
         }
@@ -406,13 +347,14 @@ impl Executor {
                 Err(error) => (error.id(), broken_off(&error)),
             };
             // Unknown: an attempt for a partition that was lost. Its next holder makes it again.
-            if let Some(Running { partition, carrier, id, .. }) = self.running.remove(&task)
+            if let Some(Running { partition, carrier, id, counted, .. }) = self.running.remove(&task)
                 && let Some(held) = self.held.get(&partition)
                 && let Some(pending) = held.pending().get(&id)
             {
                 self.parking.end((partition, Some(carrier)));
                 let end = report.map(|report| {
                     let times = (held.tried_since(pending, report.made > 0, now), now);
+                    let report = Report { made: report.made.saturating_sub(counted), ..report };
                     conclude::after_attempt(pending, partition, report, times, &self.config)
                 });
                 match end {
@@ -421,6 +363,8 @@ impl Executor {
                         ended.push((partition, id, end));
                     }
                     Some(Conclusion::Parked(pending)) => {
+                        let target = self.routes.get(carrier).map_or("", |carrier| carrier.name);
+                        metrics::counter!("breakdown_parked_retries_total", "target" => target).increment(1);
                         draft.keep(partition, &id, &Entry::Pending(pending.entry.clone()))?;
                         parked.push((partition, id, pending));
                     }
@@ -511,12 +455,19 @@ impl Executor {
         }
     }
 
-    /// Holds back partitions of which too many actions wait for one target, or for their project to go on; and lets them go on at
-    /// half of that. What is said on `control` is heard all the same.
+    /// Holds back partitions of which too many actions are deferred behind one target, or wait for their project to go on; and lets them go
+    /// on at half of that. What is said on `control` is heard all the same.
     async fn balance(&mut self) {
         for (&partition, held) in &mut self.held {
-            let waiting = held.waiting().values().copied().max().unwrap_or_default();
-            let counts = [(waiting, self.config.pending_max), (held.held_back(), self.config.held_back_max)];
+            if held.halted {
+                match self.subscription.pause(topic::CONTROL, partition, false).await {
+                    Ok(()) => held.halted = false,
+                    Err(error) => tracing::warn!(%error, partition, "a partition cannot be let go on yet"),
+                }
+            }
+            let deferred = held.deferrals().lanes().map(|(_, count)| count).max().unwrap_or_default();
+            let counts =
+                [(deferred, self.config.deferred_max), (held.held_back(), self.config.held_back_max)];
             let full =
                 counts.iter().any(|(count, max)| if held.full { *count > max / 2 } else { count >= max });
             if full == held.full {
@@ -536,18 +487,21 @@ impl Executor {
     fn report(&self) {
         let pending = self.held.values().map(|held| held.pending().len()).sum();
         let held_back = self.held.values().map(Partition::held_back).sum();
-        self.progress.waits(pending, held_back);
+        let deferred = self.held.values().map(|held| held.deferrals().len()).sum();
+        self.progress.waits(pending, held_back, deferred);
         let paused = self.progress.pauses(self.held.values().flat_map(|held| held.pauses().paused()));
         metrics::gauge!("breakdown_paused_projects").set(paused as f64);
         metrics::gauge!("breakdown_held_back").set(held_back as f64);
-        // Several carriers may go to the same targets.
-        let mut waiting: BTreeMap<&'static str, usize> = BTreeMap::new();
+        // Several routes may lead to the same targets.
+        let mut by_name: BTreeMap<&'static str, [usize; 2]> = BTreeMap::new();
         for (index, carrier) in self.routes.iter().enumerate() {
-            *waiting.entry(carrier.name).or_default() +=
-                self.held.values().filter_map(|held| held.waiting().get(&index)).sum::<usize>();
+            let [waiting, deferred] = by_name.entry(carrier.name).or_default();
+            *waiting += self.held.values().filter_map(|held| held.waiting().get(&index)).sum::<usize>();
+            *deferred += self.held.values().map(|held| held.deferrals().of(Some(index))).sum::<usize>();
         }
-        for (name, waiting) in waiting {
-            metrics::gauge!("breakdown_pending", "target" => name).set(waiting as f64);
+        for (target, [waiting, deferred]) in by_name {
+            metrics::gauge!("breakdown_pending", "target" => target).set(waiting as f64);
+            metrics::gauge!("breakdown_deferred", "target" => target).set(deferred as f64);
         }
     }
 
@@ -555,8 +509,9 @@ impl Executor {
     fn lose(&mut self, partition: u32) {
         self.held.remove(&partition);
         self.restoring.remove(&partition);
-        self.recalling.remove(&partition);
+        self.recalling.lose(partition);
         self.parking.lose(partition);
+        self.rereading.lose(partition);
         self.running.retain(|_, running| {
             let keep = running.partition != partition;
             if !keep {

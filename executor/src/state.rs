@@ -8,6 +8,10 @@
 //!   (`page`: `issue`, `offset`, `decided_at`) or took an action back (`takes_back`: its id). Kept for seven days, so that the same action standing on the log again is recognised; then
 //!   deleted.
 //!
+//! Key = `deferred ` and an action's id; value = `{"state": "deferred", "offset", "round", "by", "project_id", "action", "takes_back"}`: the action
+//! is to be carried out, and is read again from `actions` at that offset once the carrier `by` has room; `round` where it was redriven,
+//! `takes_back` the id of what it is to take back. Deleted in the step that takes it up.
+//!
 //! Key = `control ` and a project, or nothing for all; value = `{"state": "paused", "at"}` or `{"state": "resumed", "at"}`.
 //!
 //! Instants are RFC 3339.
@@ -15,7 +19,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use events::{Action, Carried, Origin, Redrive, Risk, topic};
+use events::{Action, ActionKind, Carried, Origin, Redrive, Risk, topic};
 use serde::{Deserialize, Serialize};
 
 use crate::ties::Tie;
@@ -37,6 +41,7 @@ pub(crate) enum Entry {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tie: Option<Box<Tie>>,
     },
+    Deferred(DeferredEntry),
     Paused {
         at: DateTime<Utc>,
     },
@@ -128,6 +133,24 @@ pub(crate) struct PendingEntry {
     pub(crate) record: String,
 }
 
+/// An action that is taken up later, as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeferredEntry {
+    /// Offset of the action's record.
+    pub(crate) offset: u64,
+    /// How often it was redriven.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) round: u32,
+    /// The name of the carrier behind whose actions it waits.
+    pub(crate) by: String,
+    /// What an outcome says of it where its record is kept no longer.
+    pub(crate) project_id: String,
+    pub(crate) action: ActionKind,
+    /// The action that it is to take back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) takes_back: Option<String>,
+}
+
 /// One target of an action's route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leg {
@@ -184,9 +207,24 @@ mod tests {
         let page = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":-0.3,"tie":{"page":{"issue":"github:o/r#1","offset":7,"decided_at":"2026-03-02T10:00:00Z"}}}"#;
         let back =
             r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":0.0,"tie":{"takes_back":"a-1"}}"#;
+        let deferred = r#"{"state":"deferred","offset":7,"by":"pager+chat","project_id":"alpha","action":"escalate_owner"}"#;
+        let deferred_round = r#"{"state":"deferred","offset":9,"round":2,"by":"pager","project_id":"alpha","action":"resolve","takes_back":"a-1"}"#;
         let paused = r#"{"state":"paused","at":"2026-03-02T10:00:01Z"}"#;
         let resumed = r#"{"state":"resumed","at":"2026-03-02T10:00:01Z"}"#;
-        for text in [pending, redriven, let_go, done, again, nothing_left, page, back, paused, resumed] {
+        for text in [
+            pending,
+            redriven,
+            let_go,
+            done,
+            again,
+            nothing_left,
+            page,
+            back,
+            deferred,
+            deferred_round,
+            paused,
+            resumed,
+        ] {
             let entry: Entry = serde_json::from_str(text).expect("an entry");
             assert_eq!(serde_json::to_string(&entry).expect("JSON"), text);
         }

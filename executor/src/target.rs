@@ -81,6 +81,12 @@ pub trait Target: Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// What nobody else may be at while this is attempted: the calendars of a meeting, say, between asking who is free and booking.
+    /// Attempts that share one take turns.
+    fn alone_at(&self, _attempt: &Attempt) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What an attempt would send, for a dry run: nothing is touched, not even looked at. `Err`: why it would be refused.
     fn rehearse(&self, _attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         Ok(Vec::new())

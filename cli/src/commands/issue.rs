@@ -86,23 +86,31 @@ fn answer(acknowledged: &Acknowledged) -> Value {
     shown
 }
 
-/// What the executor has still to do, by action id: attempts so far, and when the next one is due.
+/// How `executor-state` says that something is still to be done.
+const STILL_TO_DO: [&str; 2] = ["pending", "deferred"];
+
+/// What the executor has still to do, by action id: attempts so far, and when the next one is due; or behind which target it waits to be
+/// taken up.
 async fn pending(log: &dyn Log) -> Result<BTreeMap<String, Value>, Failure> {
     let mut pending = BTreeMap::new();
     read_all(log, topic::EXECUTOR_STATE, |record| {
-        let id = String::from_utf8_lossy(&record.key).into_owned();
+        let key = String::from_utf8_lossy(&record.key).into_owned();
         let state = record.value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok());
         match state {
-            Some(Value::Object(mut fields)) if fields.get("state") == Some(&"pending".into()) => {
+            Some(Value::Object(mut fields))
+                if STILL_TO_DO.map(Value::from).contains(fields.get("state").unwrap_or(&Value::Null)) =>
+            {
                 // Shown already.
                 fields.remove("record");
-                pending.insert(id, Value::Object(fields));
+                pending.insert(key, Value::Object(fields));
             }
-            _ => _ = pending.remove(&id),
+            _ => _ = pending.remove(&key),
         }
     })
     .await?;
-    Ok(pending)
+    let prefix = executor::deferred_key("");
+    let of = |key: String| key.strip_prefix(&prefix).map(str::to_owned).unwrap_or(key);
+    Ok(pending.into_iter().map(|(key, fields)| (of(key), fields)).collect())
 }
 
 /// The state that knows an issue, and the issue's project.

@@ -39,7 +39,7 @@ pub(crate) trait Progress: Send + Sync {
     fn partitions(&self) -> BTreeMap<u32, Phase>;
     /// What is overdue there; none where nothing is.
     fn stalled(&self) -> Option<Value>;
-    /// Which effects operators have paused; none of a role that has none.
+    /// Which effects operators have paused, and what waits; none of a role that has none.
     fn effects(&self) -> Option<Value> {
         None
     }
@@ -79,7 +79,10 @@ impl Progress for executor::Progress {
         let paused = self.paused();
         let all = paused.contains_key("");
         let projects = paused.len() - usize::from(all);
-        Some(json!({"all_paused": all, "paused_by_name": projects, "held_back": self.held_back()}))
+        let (held_back, deferred) = (self.held_back(), self.deferred());
+        Some(
+            json!({"all_paused": all, "paused_by_name": projects, "held_back": held_back, "deferred": deferred}),
+        )
     }
 }
 

@@ -30,8 +30,13 @@ impl Executor {
         let running = self.running.values().filter_map(|Running { partition, id, begun_at, .. }| {
             Some((*begun_at.get()? + patience, *partition, id.clone()))
         });
+        // Their target has room, and they are not taken up.
+        let deferred = self.rereading.due().filter_map(|((partition, carrier), since)| {
+            let (_, id) = self.held.get(&partition)?.deferrals().first(carrier).next()?;
+            Some((since, partition, id.clone()))
+        });
         let Overdue { count: actions, named: overdue } =
-            stalls::overdue(parked.chain(running), now, STALLED_AFTER);
+            stalls::overdue(parked.chain(running).chain(deferred), now, STALLED_AFTER);
         let first = overdue.first();
         self.progress.stalls(Stalled {
             actions,
@@ -48,8 +53,8 @@ impl Executor {
                 id = &*id,
                 issue = action.and_then(|pending| pending.action.issue_ref.as_deref()),
                 %due_at,
-                "an action is overdue: its retry did not begin, or its attempt did not end; a new start attempts it again with \
-                 the same idempotency key"
+                "an action is overdue: its retry did not begin, its attempt did not end, or it was deferred and is not taken up; a new start \
+                 attempts it again with the same idempotency key"
             );
         }
     }

@@ -2,14 +2,21 @@
 //! the group may begin with `actions` anew. What has its outcome is not to be done again, so the outcomes are asked, once and before
 //! anything else.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use eventlog::{Log, LogError};
 use events::{Outcome, id, topic};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    task::{AbortHandle, Id, JoinError, JoinSet},
+    time::sleep,
+};
 
-use super::Executor;
+use super::{Executor, LOG_RETRY_AFTER};
 use crate::{
     ExecutorError, conclude,
     partition::{DONE_MAX, Partition},
@@ -25,65 +32,143 @@ const ROUNDS_MAX: u32 = 1000;
 /// What the outcomes say of one action: when the last was known, its place among them, and the mark.
 type Ended = (DateTime<Utc>, u64, Mark);
 
+/// Partitions that are restored whole, know of no action, and are not held before their outcomes have been asked; in tasks of their own, so
+/// that those that are held go on meanwhile.
+#[derive(Default)]
+pub(super) struct Recalling {
+    /// Of these nothing is asked yet.
+    asked_for: BTreeSet<u32>,
+    asking: HashMap<Id, (u32, AbortHandle)>,
+    tasks: JoinSet<Recalled>,
+}
+
+/// What the outcomes of a partition say, oldest first.
+pub(super) type Recalled = Result<Vec<(Arc<str>, Ended)>, LogError>;
+
+impl Recalling {
+    /// The next that was asked.
+    pub(super) async fn next(&mut self) -> Option<Result<(Id, Recalled), JoinError>> {
+        self.tasks.join_next_with_id().await
+    }
+
+    /// Whether all are held.
+    pub(super) fn is_over(&self) -> bool {
+        self.asked_for.is_empty() && self.asking.is_empty()
+    }
+
+    /// The partition will not be held.
+    pub(super) fn lose(&mut self, partition: u32) {
+        self.asked_for.remove(&partition);
+        self.asking.retain(|_, (of, task)| {
+            if *of == partition {
+                task.abort();
+            }
+            *of != partition
+        });
+    }
+}
+
 impl Executor {
     /// A partition was restored whole: it is held from here on, or once the outcomes have been asked.
     pub(super) fn take_hold(&mut self, partition: u32) {
         let restored = self.restoring.remove(&partition).unwrap_or_default();
         if restored.knows_nothing() {
             self.restoring.insert(partition, restored);
-            self.recalling.insert(partition);
+            self.recalling.asked_for.insert(partition);
         } else {
             self.hold(partition, restored);
         }
     }
 
     fn hold(&mut self, partition: u32, restored: Partition) {
-        tracing::info!(partition, pending = restored.pending().len(), "the executor holds a partition");
+        let (pending, deferred) = (restored.pending().len(), restored.deferrals().len());
+        tracing::info!(partition, pending, deferred, "the executor holds a partition");
         self.held.insert(partition, restored);
     }
 
-    /// Takes hold of the partitions that wait for it, one after the other. False when the log does not answer: nothing is polled
-    /// before they are held, or their records would count as consumed. False at `shutdown`, too: a long topic is not read to its end.
-    pub(super) async fn recall(&mut self, shutdown: &CancellationToken) -> Result<bool, ExecutorError> {
-        while let Some(partition) = self.recalling.pop_first() {
-            let since = self.clock.now() - conclude::delta(self.config.remember_for);
-            let read = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => {
-                    self.recalling.insert(partition);
-                    return Ok(false);
+    /// Has the outcomes asked of the partitions that wait for it. False when these could not be paused: nothing is to be polled
+    /// before, for their records would count as consumed.
+    pub(super) async fn recall(&mut self) -> Result<bool, ExecutorError> {
+        while let Some(&partition) = self.recalling.asked_for.first() {
+            match self.halt(partition).await {
+                Ok(()) => {
+                    let since = self.clock.now() - conclude::delta(self.config.remember_for);
+                    let task = self.recalling.tasks.spawn(asked(self.log.clone(), partition, since));
+                    self.recalling.asking.insert(task.id(), (partition, task));
                 }
-                read = outcomes(&*self.log, partition, since) => read,
-            };
-            let ended = match read {
-                Ok(ended) => ended,
                 Err(error @ LogError::Refused(_)) => return Err(ExecutorError::Log(error)),
+                // Poll will say so, and give nothing of it.
+                Err(LogError::Lost(_)) => {}
                 Err(error) => {
-                    tracing::warn!(%error, partition, "what a partition's outcomes say cannot be read yet");
-                    self.recalling.insert(partition);
+                    tracing::warn!(%error, partition, "a partition cannot be made to wait for its outcomes yet");
                     return Ok(false);
                 }
-            };
-            // All in one step: a partition of which something is kept is not asked again.
-            let mut draft = Draft::default();
-            let mut restored = self.restoring.remove(&partition).unwrap_or_default();
-            let recalled = ended.len();
-            for (id, (finished_at, _, mark)) in ended {
-                draft.keep(partition, &id, &Entry::done(finished_at, &mark))?;
-                restored.finish(id, finished_at, mark);
             }
-            if self.commit(draft).await? {
-                if recalled > 0 {
-                    tracing::info!(
-                        partition,
-                        recalled,
-                        "nothing was kept of a partition's actions; those that have an outcome are not done again"
-                    );
-                }
-                self.hold(partition, restored);
-            }
+            self.recalling.asked_for.remove(&partition);
         }
         Ok(true)
+    }
+
+    /// Takes hold of a partition whose outcomes were asked.
+    pub(super) async fn remember(
+        &mut self,
+        asked: Result<(Id, Recalled), JoinError>,
+    ) -> Result<(), ExecutorError> {
+        let (task, recalled) = match asked {
+            Ok((task, recalled)) => (task, Some(recalled)),
+            Err(error) => (error.id(), None),
+        };
+        // Unknown: it was lost meanwhile.
+        let Some((partition, _)) = self.recalling.asking.remove(&task) else { return Ok(()) };
+        let ended = match recalled {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => return Err(ExecutorError::Log(error)),
+            None => {
+                self.recalling.asked_for.insert(partition);
+                return Ok(());
+            }
+        };
+        // All in one step: a partition of which something is kept is not asked again.
+        let mut draft = Draft::default();
+        let mut restored = self.restoring.remove(&partition).unwrap_or_default();
+        let recalled = ended.len();
+        for (id, (finished_at, _, mark)) in ended {
+            draft.keep(partition, &id, &Entry::done(finished_at, &mark))?;
+            restored.finish(id, finished_at, mark);
+        }
+        if !self.commit(draft).await? {
+            return Ok(());
+        }
+        if recalled > 0 {
+            tracing::info!(
+                partition,
+                recalled,
+                "nothing was kept of a partition's actions; those that have an outcome are not done again"
+            );
+        }
+        // It goes on when the inputs are let go: see `balance`.
+        (restored.halted, restored.full) = (true, true);
+        self.hold(partition, restored);
+        Ok(())
+    }
+
+    /// Has nothing of a partition come.
+    async fn halt(&mut self, partition: u32) -> Result<(), LogError> {
+        self.subscription.pause(topic::ACTIONS, partition, true).await?;
+        self.subscription.pause(topic::CONTROL, partition, true).await
+    }
+}
+
+/// What the outcomes of a partition say, however long the log does not answer.
+async fn asked(log: Arc<dyn Log>, partition: u32, since: DateTime<Utc>) -> Recalled {
+    loop {
+        match outcomes(&*log, partition, since).await {
+            Err(error) if !matches!(error, LogError::Refused(_)) => {
+                tracing::warn!(%error, partition, "what a partition's outcomes say cannot be read yet");
+                sleep(LOG_RETRY_AFTER).await;
+            }
+            said => return said,
+        }
     }
 }
 

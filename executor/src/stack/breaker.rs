@@ -52,6 +52,17 @@ impl Breaker {
         State::Open { until: self.clock.now() + self.open_for }
     }
 
+    /// Measures the state that holds from now on.
+    fn measure(&self, state: State) -> State {
+        let code = match state {
+            State::Closed { .. } => 0.0,
+            State::HalfOpen => 1.0,
+            State::Open { .. } => 2.0,
+        };
+        metrics::gauge!("breakdown_breaker_state", "target" => self.target).set(code);
+        state
+    }
+
     /// Whether an attempt may go; if not, how long to stay away.
     fn admit(self: &Arc<Self>) -> Result<Pass, Duration> {
         let mut state = self.state();
@@ -67,7 +78,7 @@ impl Breaker {
             State::HalfOpen => return Err(self.open_for / 4),
         };
         if probe {
-            *state = State::HalfOpen;
+            *state = self.measure(State::HalfOpen);
         }
         Ok(Pass { breaker: self.clone(), probe, used: false })
     }
@@ -99,6 +110,8 @@ impl Pass {
                     target = breaker.target,
                     "the target keeps failing and is left alone for a while"
                 );
+                metrics::counter!("breakdown_breaker_openings_total", "target" => breaker.target)
+                    .increment(1);
                 breaker.opened()
             }
             // Sent before it opened: no news.
@@ -107,14 +120,15 @@ impl Pass {
         if self.probe && !failed {
             tracing::info!(target = breaker.target, "the target answers again");
         }
-        *state = next;
+        *state = breaker.measure(next);
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         if self.probe && !self.used {
-            *self.breaker.state() = State::Open { until: self.breaker.clock.now() };
+            let mut state = self.breaker.state();
+            *state = self.breaker.measure(State::Open { until: self.breaker.clock.now() });
         }
     }
 }
@@ -125,8 +139,10 @@ pub(super) struct BreakerLayer(Arc<Breaker>);
 impl BreakerLayer {
     pub(super) fn new(target: &'static str, limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         let (failures, open_for) = (limits.breaker_failures.max(1), limits.breaker_open);
-        let state = Mutex::new(State::Closed { failures: 0 });
-        Self(Arc::new(Breaker { target, failures, open_for, clock, state }))
+        let state = State::Closed { failures: 0 };
+        let breaker = Breaker { target, failures, open_for, clock, state: Mutex::new(state) };
+        breaker.measure(state);
+        Self(Arc::new(breaker))
     }
 }
 
@@ -172,7 +188,9 @@ where
                 })
             }
             Err(left) => {
-                let reason = format!("{} keeps failing and is left alone for a while", self.breaker.target);
+                let target = self.breaker.target;
+                metrics::counter!("breakdown_breaker_rejections_total", "target" => target).increment(1);
+                let reason = format!("{target} keeps failing and is left alone for a while");
                 let verdict = Verdict::Retry { after: None, reason };
                 Box::pin(
                     async move { Ok(Report { verdict, made: 0, held_back: Some(left), legs: Vec::new() }) },

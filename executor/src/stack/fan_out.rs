@@ -1,6 +1,7 @@
 //! One action, several targets, at the same time: each in its own stack, so none waits for another. What has ended stays
 //! ended: another attempt of the action goes to those targets only that want to be asked again, and to none of them before the
-//! time that it named: one that wants to be left alone for an hour holds up no pager.
+//! time that it named: one that wants to be left alone for an hour holds up no pager. Each end is told at once, so that it can be kept
+//! before the others end.
 //!
 //! Where one has refused, people are told by other targets: they get a nudge that is made of the action, with an id of its own
 //! that is always the same.
@@ -21,7 +22,10 @@ pub(crate) type Legs = Vec<(&'static str, Stack)>;
 
 /// `legs` as one; `otherwise` are told where one of them has refused.
 pub(crate) fn fan_out(legs: Legs, otherwise: Legs, clock: Arc<dyn Clock>) -> Stack {
-    BoxCloneSyncService::new(service_fn(move |call: Call| {
+    let alone = legs.len() + otherwise.len() < 2;
+    BoxCloneSyncService::new(service_fn(move |mut call: Call| {
+        // Where there is one only, the report says it all.
+        call.tell = call.tell.filter(|_| !alone);
         let (legs, otherwise, clock) = (legs.clone(), otherwise.clone(), Arc::clone(&clock));
         async move {
             let mut runs = all(legs, &call, &*clock).await;
@@ -87,8 +91,11 @@ async fn run(name: &'static str, stack: Stack, call: &Call, clock: &dyn Clock) -
         Verdict::Retry { after, .. } => after.and_then(|after| clock.now().checked_add_signed(delta(after))),
         _ => None,
     };
-    let ended = !matches!(report.verdict, Verdict::Retry { .. });
-    (Leg { ended, not_before, carried }, Some(report))
+    let leg = Leg { ended: !matches!(report.verdict, Verdict::Retry { .. }), not_before, carried };
+    if leg.ended {
+        call.tell(&leg, report.made);
+    }
+    (leg, Some(report))
 }
 
 /// How long it is until `at`; `None` when that is over.

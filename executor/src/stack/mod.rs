@@ -1,8 +1,8 @@
-//! The one stack around every target, on tower. From the outside in: quick retries, lane, permits, circuit breaker, rate,
+//! The one stack around every target, on tower. From the outside in: quick retries, lane, turn, permits, circuit breaker, rate,
 //! metrics, timeout, target.
 //!
-//! Permits lie inside the retries and the lanes, so that an attempt that waits for its next try or for its channel holds
-//! none; the breaker lies outside the rate, so that a target that is down costs no permits of it.
+//! Permits lie inside the retries, the lanes and the turns, so that an attempt that waits for its next try, for its channel or for another's
+//! end holds none; the breaker lies outside the rate, so that a target that is down costs no permits of it.
 
 mod breaker;
 mod fan_out;
@@ -11,6 +11,7 @@ mod lane;
 mod meter;
 mod quick_retry;
 mod rate;
+mod turns;
 
 use std::{
     convert::Infallible,
@@ -23,7 +24,11 @@ use eventlog::Clock;
 pub(crate) use fan_out::{Legs, fan_out};
 use futures::FutureExt;
 pub(crate) use jitter::spread;
-use tokio::time::timeout;
+use tokio::{
+    sync::mpsc::UnboundedSender,
+    task::Id,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, service_fn, util::BoxCloneSyncService};
 
@@ -41,12 +46,32 @@ pub(crate) struct Call {
     pub(crate) called_off: CancellationToken,
     /// When it first had a permit.
     pub(crate) begun_at: Arc<OnceLock<DateTime<Utc>>>,
+    /// Whom to tell that one of several targets has ended, and as which task.
+    pub(crate) tell: Option<(Id, UnboundedSender<EndedLeg>)>,
+}
+
+/// One of several targets of an attempt has ended; others may not have.
+#[derive(Debug)]
+pub(crate) struct EndedLeg {
+    /// The attempt's.
+    pub(crate) task: Id,
+    pub(crate) at: Instant,
+    pub(crate) leg: Leg,
+    /// How often it was called, in this attempt.
+    pub(crate) made: u32,
 }
 
 impl Call {
     /// No target was called for this attempt yet.
     pub(crate) fn new(attempt: Attempt, legs: Vec<Leg>, called_off: CancellationToken) -> Self {
-        Self { attempt, made: 0, legs, called_off, begun_at: Arc::default() }
+        Self { attempt, made: 0, legs, called_off, begun_at: Arc::default(), tell: None }
+    }
+
+    fn tell(&self, leg: &Leg, made: u32) {
+        if let Some((task, to)) = &self.tell {
+            // Nobody listens any more: then the attempt will be made again.
+            let _ = to.send(EndedLeg { task: *task, at: Instant::now(), leg: leg.clone(), made });
+        }
     }
 }
 
@@ -80,6 +105,7 @@ pub(crate) fn around(target: Arc<dyn Target>, limits: &Limits, clock: Arc<dyn Cl
     let stack = ServiceBuilder::new()
         .retry(quick_retry::QuickRetry::new(limits))
         .layer(lane::LaneLayer::new(target.clone()))
+        .layer(turns::TurnLayer::new(target.clone()))
         .concurrency_limit(limits.concurrency)
         .layer(breaker::BreakerLayer::new(name, limits, clock))
         .layer(rate::RateLayer::new(limits.per_second))

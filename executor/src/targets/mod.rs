@@ -24,7 +24,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::{
-    Config, Credential, Environment, ExecutorError, Target,
+    Config, Credential, Environment, ExecutorError, OwnLimits, Target,
     http::{Api, Place},
 };
 
@@ -59,6 +59,19 @@ impl TargetConfig {
             Kind::Webhook(_) => "webhook",
         }
     }
+
+    /// Limits that its stack has instead of those of all; for [`Config::own_limits`].
+    pub fn limits(&self) -> &OwnLimits {
+        match &self.0 {
+            Kind::Caldav(config) => &config.limits,
+            Kind::Github(config) => &config.limits,
+            Kind::Google(config) => &config.limits,
+            Kind::Jira(config) => &config.limits,
+            Kind::Pagerduty(config) => &config.limits,
+            Kind::Slack(config) => &config.limits,
+            Kind::Webhook(config) => &config.limits,
+        }
+    }
 }
 
 /// Every target of `named`, and after them the calendar and notification API. Reads their credentials.
@@ -74,6 +87,9 @@ pub fn open(
     let mut targets: Vec<Arc<dyn Target>> = Vec::new();
     for (name, target) in named {
         let opening = Opening { name: lasting(name)?, config, environment, clock };
+        if let Some((key, what)) = target.limits().unfit() {
+            return Err(opening.refuse(key, &what));
+        }
         targets.push(match &target.0 {
             Kind::Caldav(config) => Arc::new(caldav::Caldav::open(config, &opening)?),
             Kind::Github(config) => Arc::new(github::Github::open(config, &opening)?),
@@ -144,6 +160,7 @@ impl Opening<'_> {
         let base =
             base.ok_or_else(|| self.refuse(key, "this is no web address, or one with a user in it"))?;
         let place = Place { key: self.key(key), base, allow_private, proxy: self.config.proxy.clone() };
-        Api::new(self.name, &place, self.config.limits.attempt_timeout, self.clock.clone())
+        let within = self.config.limits_of(self.name).attempt_timeout;
+        Api::new(self.name, &place, within, self.clock.clone())
     }
 }

@@ -5,10 +5,6 @@ use std::time::Duration;
 use calendar_mock::{CalendarMock, Collection, Fault};
 use chrono::{DateTime, Utc};
 use eventlog::Clock;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
 
 use crate::{
     gist,
@@ -139,6 +135,24 @@ async fn a_target_that_hangs_delays_no_other() {
 }
 
 #[tokio::test]
+async fn a_target_has_limits_of_its_own() {
+    let mut world = World::new().await;
+    world.config.limits.attempt_timeout = Duration::from_secs(3600);
+    world.config.drain_within = Duration::from_millis(50);
+    let own = executor::OwnLimits { concurrency: Some(1), ..executor::OwnLimits::default() };
+    world.config.own_limits.insert("calendar".to_owned(), own);
+    world.start();
+    world.mock.inject(Fault::hang().times(1000));
+    for n in 0..8 {
+        world.publish(&action(&format!("a-m{n}"), "schedule_unblocker")).await;
+        world.publish(&action(&format!("a-n{n}"), "post_nudge")).await;
+    }
+    world.until("all of them hang", || world.mock.faults()[0].times == 1000 - 8 - 1).await;
+    world.settle().await;
+    assert_eq!(world.mock.faults()[0].times, 1000 - 8 - 1, "one meeting at a time, all messages at once");
+}
+
+#[tokio::test]
 async fn a_target_that_is_not_there_is_tried_again_later() {
     // The port was free a moment ago, and nobody listens on it.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -157,6 +171,9 @@ async fn a_target_that_is_not_there_is_tried_again_later() {
 
 #[tokio::test]
 async fn the_breaker_leaves_a_dead_target_alone_and_lets_one_attempt_probe() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let mut world = World::new().await;
     world.config.limits.quick_attempts = 1;
     world.config.limits.concurrency = 1;
@@ -173,6 +190,17 @@ async fn the_breaker_leaves_a_dead_target_alone_and_lets_one_attempt_probe() {
     world.until("it is open", || parked(1) == 3 && parked(0) == 7).await;
     assert_eq!(world.mock.faults()[0].times, 1, "three calls were made, not ten");
 
+    let metrics = handle.render();
+    for line in [
+        "breakdown_breaker_state{target=\"notification\"} 2",
+        "breakdown_breaker_state{target=\"calendar\"} 0",
+        "breakdown_breaker_openings_total{target=\"notification\"} 1",
+        "breakdown_breaker_rejections_total{target=\"notification\"} 7",
+        "breakdown_parked_retries_total{target=\"notification\"} 10",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+
     // The time is up: one probe goes out, fails, and the rest stays parked.
     world.advance(40);
     let again = || world.state().values().all(|s| s["parkings"] == 2);
@@ -185,6 +213,7 @@ async fn the_breaker_leaves_a_dead_target_alone_and_lets_one_attempt_probe() {
     world.advance(60);
     world.outcomes_of(10).await;
     assert_eq!(world.mock.nudges().len(), 10);
+    assert!(handle.render().contains("breakdown_breaker_state{target=\"notification\"} 0"));
 }
 
 #[tokio::test]

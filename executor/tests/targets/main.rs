@@ -124,6 +124,17 @@ async fn attempt_later(target: &Arc<dyn Target>, action: &Value, later: chrono::
     target.attempt(&Attempt { action: Arc::new(action), asked_at }).await
 }
 
+/// Actions that an executor hands to the target all at once, once all have their outcome.
+async fn carried_at_once(target: &Arc<dyn Target>, actions: &[Value]) -> Vec<events::Outcome> {
+    let mut world = world::World::with_base("http://127.0.0.1:9", calendar_mock::CalendarMock::new());
+    world.config.limits.attempt_timeout = Duration::from_secs(10);
+    for action in actions {
+        world.publish(action).await;
+    }
+    world.start_with(vec![target.clone()]);
+    world.outcomes_of(actions.len()).await
+}
+
 #[track_caller]
 fn reference(verdict: &Verdict) -> Option<&str> {
     match verdict {
@@ -164,6 +175,21 @@ fn a_configuration_that_cannot_work_is_refused_before_anything_runs() {
         ("slack", json!({ "kind": "slack", "token": token, "base": "http://slack.com/api" }), "https"),
         ("slack", json!({ "kind": "slack", "token": token, "base": "https://10.0.0.1/" }), "allow_private"),
         ("slack", json!({ "kind": "slack", "webhook_url": token }), "targets.slack.webhook_url"),
+        (
+            "slack",
+            json!({ "kind": "slack", "token": token, "limits": { "concurrency": 0 } }),
+            "targets.slack.limits.concurrency: write 1 to 256",
+        ),
+        (
+            "slack",
+            json!({ "kind": "slack", "token": token, "limits": { "per_second": 10_001 } }),
+            "targets.slack.limits.per_second: write 1 to 10000",
+        ),
+        (
+            "slack",
+            json!({ "kind": "slack", "token": token, "limits": { "timeout_seconds": 61 } }),
+            "targets.slack.limits.timeout_seconds: write 1 to 60",
+        ),
         ("Slack", json!({ "kind": "slack", "token": token }), "lower-case"),
         ("calendar", json!({ "kind": "slack", "token": token }), "choose another"),
         ("pd", json!({ "kind": "pagerduty", "services": {}, "service": "x" }), "targets.pd.service"),
@@ -211,6 +237,8 @@ fn a_configuration_that_cannot_work_is_refused_before_anything_runs() {
         json!({ "kind": "fax" }),
         json!({ "kind": "slack", "token": token, "colour": "red" }),
         json!({ "kind": "slack", "token": "xoxb-1" }),
+        json!({ "kind": "slack", "token": token, "limits": { "burst": 1 } }),
+        json!({ "kind": "slack", "token": token, "limits": { "concurrency": -1 } }),
     ] {
         assert!(serde_json::from_value::<TargetConfig>(said.clone()).is_err(), "{said}");
     }

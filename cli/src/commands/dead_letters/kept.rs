@@ -47,6 +47,9 @@ impl Kept {
             _ if self.letter.reason == "wrong_key" => {
                 Err("its key is not its project, and would not be next time: have it written anew".to_owned())
             }
+            _ if self.letter.reason == "gone" => {
+                Err("its record was removed from its topic, and nobody has a copy: look at the issue, and act by hand".to_owned())
+            }
             Origin::Record { topic, .. } if topic == topic::CONTROL => {
                 Err("what it said may hold no more: say it anew (breakdown pause, breakdown resume)"
                     .to_owned())

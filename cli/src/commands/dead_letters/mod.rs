@@ -42,7 +42,7 @@ pub(crate) async fn run(settings: &Settings, args: DeadLetters) -> Result<ExitCo
 /// Which letters are meant.
 #[derive(Debug, Args)]
 struct Filter {
-    /// Only those of this reason: undeliverable, unreadable, wrong_key or unfit
+    /// Only those of this reason: undeliverable, unreadable, wrong_key, gone or unfit
     #[arg(long)]
     reason: Option<String>,
     /// Only those whose original stood on this topic, or was to: issues, actions, outcomes or control

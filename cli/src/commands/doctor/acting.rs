@@ -78,13 +78,14 @@ impl Found {
         [state, outcomes, actions]: [Bounds; 3],
         accepted: u64,
     ) -> Result<(), Failure> {
+        // By key: an action that is deferred has one of its own.
         let mut pending: HashSet<Short> = HashSet::new();
         scan(log, topic::EXECUTOR_STATE, &[(partition, state.first)], |record| {
-            let id = short(&String::from_utf8_lossy(&record.key));
+            let key = short(&String::from_utf8_lossy(&record.key));
             match executor::standing(&record) {
-                Ok(Standing::Pending) => _ = pending.insert(id),
+                Ok(Standing::Pending | Standing::Deferred) => _ = pending.insert(key),
                 // What cannot be read is told with the records.
-                Ok(Standing::Done | Standing::Forgotten) | Err(_) => _ = pending.remove(&id),
+                Ok(Standing::Done | Standing::Forgotten) | Err(_) => _ = pending.remove(&key),
             }
             ControlFlow::Continue(())
         })
@@ -121,7 +122,9 @@ impl Found {
                 }
                 // An outcome's id is that of its action and round.
                 let concluded = ids.contains(&short(&id::outcome(id, round)));
-                if outcomes.first == 0 && !concluded && !pending.contains(&short(id)) {
+                let waits =
+                    || pending.contains(&short(id)) || pending.contains(&short(&executor::deferred_key(id)));
+                if outcomes.first == 0 && !concluded && !waits() {
                     missing.insert((short(id), round), (record.offset, id.clone()));
                 }
             }

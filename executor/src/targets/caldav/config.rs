@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Credential, targets::meeting};
+use crate::{Credential, OwnLimits, targets::meeting};
 
 /// Which server, whom we are there, and where meetings are put.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,4 +24,7 @@ pub(crate) struct Config {
     /// Also on a private network.
     #[serde(default)]
     pub(crate) allow_private: bool,
+    /// Limits of its own.
+    #[serde(default)]
+    pub(crate) limits: OwnLimits,
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::Credential;
+use crate::{Credential, OwnLimits};
 
 /// Whom we are at GitHub, and what we do there.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,6 +18,9 @@ pub(crate) struct Config {
     /// Also on a private network.
     #[serde(default)]
     pub(crate) allow_private: bool,
+    /// Limits of its own.
+    #[serde(default)]
+    pub(crate) limits: OwnLimits,
     /// Say in a comment who owns an issue and why.
     #[serde(default = "yes")]
     pub(crate) comment: bool,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Credential, targets::meeting};
+use crate::{Credential, OwnLimits, targets::meeting};
 
 /// Whom we are at Google, and where meetings are put.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +30,9 @@ pub(crate) struct Config {
     /// Also on a private network.
     #[serde(default)]
     pub(crate) allow_private: bool,
+    /// Limits of its own.
+    #[serde(default)]
+    pub(crate) limits: OwnLimits,
 }
 
 /// Google's words for it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::Credential;
+use crate::{Credential, OwnLimits};
 
 /// Which Jira, whom we are there, and what we do.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +23,9 @@ pub(crate) struct Config {
     /// Also on a private network.
     #[serde(default)]
     pub(crate) allow_private: bool,
+    /// Limits of its own.
+    #[serde(default)]
+    pub(crate) limits: OwnLimits,
     /// Say in a comment who owns an issue and why.
     #[serde(default = "yes")]
     pub(crate) comment: bool,

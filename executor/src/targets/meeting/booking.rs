@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{ActionKind, Unsent};
 
-use super::{super::Opening, Period, Turns, Wanted, carries, horizon, is_resolve, present, resolved, stays};
+use super::{super::Opening, Period, Wanted, carries, horizon, is_resolve, present, resolved, stays};
 use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
 
 /// Where calendars are kept, and what is particular about it.
@@ -76,7 +76,6 @@ pub(in crate::targets) enum Put {
 pub(in crate::targets) struct Meetings<C> {
     calendars: C,
     horizon: TimeDelta,
-    turns: Turns,
 }
 
 fn done(reference: Option<String>) -> Verdict {
@@ -90,7 +89,7 @@ impl<C: Calendars> Meetings<C> {
         opening: &Opening<'_>,
     ) -> Result<Self, ExecutorError> {
         let horizon = horizon(horizon_days).map_err(|what| opening.refuse("horizon_days", &what))?;
-        Ok(Self { calendars, horizon, turns: Turns::default() })
+        Ok(Self { calendars, horizon })
     }
 
     fn wanted(&self, attempt: &Attempt) -> Result<(Wanted, Vec<C::Name>), String> {
@@ -109,8 +108,6 @@ impl<C: Calendars> Meetings<C> {
         if let Some(standing) = self.calendars.find(action_id).await? {
             return Ok(done(Some(standing.reference())));
         }
-        let names: Vec<&str> = to_be_free.iter().map(AsRef::as_ref).collect();
-        let _turn = self.turns.take(&names).await;
         let busy = self.calendars.busy(&wanted, &to_be_free).await?;
         let start = wanted.start(busy).map_err(|reason| self.reject(&reason))?;
         match self.calendars.put(&wanted, attempt, start).await? {
@@ -145,6 +142,12 @@ impl<C: Calendars> Target for Meetings<C> {
 
     fn carries(&self, kind: &ActionKind) -> bool {
         carries(kind)
+    }
+
+    fn alone_at(&self, attempt: &Attempt) -> Vec<String> {
+        let wanted = self.wanted(attempt).ok().filter(|_| !is_resolve(&attempt.action.action));
+        let to_be_free = wanted.into_iter().flat_map(|(_, to_be_free)| to_be_free);
+        to_be_free.map(|name| name.as_ref().to_owned()).collect()
     }
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {

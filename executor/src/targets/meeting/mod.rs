@@ -3,14 +3,12 @@
 mod booking;
 mod hours;
 mod slot;
-mod turns;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use events::{Action, ActionKind, Recipients};
 use serde_json::Value;
 
 use self::hours::Hours;
-use self::turns::Turns;
 pub(super) use self::{
     booking::{Calendars, Meetings, Put, Standing},
     slot::Period,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::Credential;
+use crate::{Credential, OwnLimits};
 
 /// How to page: an integration of Events API v2 for each service.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +20,9 @@ pub(crate) struct Config {
     /// Also on a private network.
     #[serde(default)]
     pub(crate) allow_private: bool,
+    /// Limits of its own.
+    #[serde(default)]
+    pub(crate) limits: OwnLimits,
 }
 
 fn default_base() -> String {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::Credential;
+use crate::{Credential, OwnLimits};
 
 /// How to speak to Slack: with a bot's token, or through an incoming webhook.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,6 +21,9 @@ pub(crate) struct Config {
     /// Also on a private network.
     #[serde(default)]
     pub(crate) allow_private: bool,
+    /// Limits of its own.
+    #[serde(default)]
+    pub(crate) limits: OwnLimits,
     /// Look through the channel's history before posting, so that a retry posts nothing twice.
     #[serde(default = "yes")]
     pub(crate) history: bool,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::Credential;
+use crate::{Credential, OwnLimits};
 
 /// An endpoint that takes webhooks by the Standard Webhooks specification.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,4 +17,7 @@ pub(crate) struct Config {
     /// Also on a private network.
     #[serde(default)]
     pub(crate) allow_private: bool,
+    /// Limits of its own.
+    #[serde(default)]
+    pub(crate) limits: OwnLimits,
 }

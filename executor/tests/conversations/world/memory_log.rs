@@ -27,6 +27,8 @@ pub enum CommitFault {
 #[derive(Default)]
 struct World {
     records: BTreeMap<(String, u32), Vec<Record>>,
+    /// By topic: records before this offset are not given to readers any more.
+    first: BTreeMap<String, usize>,
     committed: BTreeMap<(String, u32), u64>,
     /// The member that holds the group, counted up when another joins.
     member: u64,
@@ -47,12 +49,14 @@ pub struct MemoryLog {
     news: Arc<Notify>,
     /// While true, no commit is made.
     held: Arc<watch::Sender<bool>>,
+    /// While true, nobody begins to read.
+    reads_held: Arc<watch::Sender<bool>>,
 }
 
 impl MemoryLog {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let held = Arc::new(watch::Sender::new(false));
-        Self { world: Arc::default(), clock, news: Arc::default(), held }
+        let [held, reads_held] = [(); 2].map(|()| Arc::new(watch::Sender::new(false)));
+        Self { world: Arc::default(), clock, news: Arc::default(), held, reads_held }
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -62,6 +66,16 @@ impl MemoryLog {
     /// Commits wait (`true`) or go on (`false`).
     pub fn hold_commits(&self, hold: bool) {
         self.held.send_replace(hold);
+    }
+
+    /// Readers outside the group wait (`true`) or go on (`false`).
+    pub fn hold_reads(&self, hold: bool) {
+        self.reads_held.send_replace(hold);
+    }
+
+    /// Retention has taken what stood on a topic before this offset.
+    pub fn remove_before(&self, topic: &str, offset: usize) {
+        self.lock().first.insert(topic.to_owned(), offset);
     }
 
     /// How many commits wait.
@@ -156,6 +170,7 @@ impl Log for MemoryLog {
     }
 
     async fn read(&self, topic: &str, from: &[(u32, u64)]) -> Result<Box<dyn Reader>, LogError> {
+        self.reads_held.subscribe().wait_for(|held| !held).await.unwrap();
         let from = from.iter().map(|(partition, at)| ((topic.to_owned(), *partition), *at as usize));
         Ok(Box::new(Outside { log: self.clone(), from: from.collect() }))
     }
@@ -183,7 +198,8 @@ impl Reader for Outside {
         let mut next = Vec::new();
         for (place, from) in &mut self.from {
             let records = world.records.get(place).map(Vec::as_slice).unwrap_or_default();
-            next.extend_from_slice(&records[*from..]);
+            let first = world.first.get(&place.0).copied().unwrap_or_default();
+            next.extend_from_slice(&records[(*from).max(first).min(records.len())..]);
             *from = records.len();
         }
         Ok(next)
