@@ -2,12 +2,11 @@
 
 use chrono::TimeDelta;
 use events::Action;
-use policy::Repeats;
 use serde_json::{Value, json};
 
 use crate::{
     assert_inert, document, explain,
-    past::{Past, at, record, switched},
+    past::{Past, at},
     rule,
 };
 

@@ -5,10 +5,6 @@ use std::time::Duration;
 use calendar_mock::{CalendarMock, Collection, Fault};
 use chrono::{DateTime, Utc};
 use eventlog::Clock;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
 
 use crate::{
     gist,
