@@ -122,7 +122,7 @@ async fn a_comment_acknowledges() {
     assert!(!newest(&[]).await.contains("the newest"), "there are not so many");
     // Nobody carries the acknowledgement here, which is no failure.
     let actions = issue["actions"].as_array().unwrap();
-    let kinds: Vec<_> = actions.iter().map(|action| action["action"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = actions.iter().map(|action| action["action"]["action"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["escalate_owner", "acknowledge", "post_nudge"]);
     let outcomes = async || tail("outcomes", |command| command.arg("--data-dir").arg(dir.path())).await;
     until("all have ended", async || outcomes().await.len() == 3).await;

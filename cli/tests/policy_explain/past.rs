@@ -25,7 +25,7 @@ pub struct Past {
     pub next: u64,
 }
 
-pub fn switched(state: &State, ruleset: &Ruleset) -> policy::Decision {
+fn switched(state: &State, ruleset: &Ruleset) -> policy::Decision {
     switch_policy(state, state.clock().unwrap_or(DateTime::UNIX_EPOCH), ruleset)
 }
 
@@ -33,7 +33,7 @@ pub fn at(time: &str) -> DateTime<Utc> {
     format!("2026-03-02T{time}:00Z").parse().unwrap()
 }
 
-pub fn record(message: Message) -> NewRecord {
+fn record(message: Message) -> NewRecord {
     NewRecord {
         topic: message.topic.into(),
         partition: None,
