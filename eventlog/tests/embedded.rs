@@ -4,13 +4,17 @@
 #[macro_use]
 mod contract;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeZone, Utc};
 use contract::Backend;
 use eventlog::{
-    Log, ManualClock,
+    Log, LogError, ManualClock,
     embedded::{EmbeddedLog, Snapshot},
 };
 
@@ -39,7 +43,18 @@ impl Backend for Embedded {
     }
 
     async fn serve(&self) -> Arc<dyn Log> {
-        Arc::new(EmbeddedLog::hold(&self.directory, self.clock.clone()).unwrap())
+        // A child that another test is about to start has a copy of the directory's lock until it is another program, and a call that
+        // was given up ends on its own thread.
+        let deadline = Instant::now() + Self::PATIENCE;
+        loop {
+            match EmbeddedLog::hold(&self.directory, self.clock.clone()) {
+                Ok(log) => return Arc::new(log),
+                Err(LogError::Refused(why)) if why.contains("in use") && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     async fn beside(&self) -> Arc<dyn Log> {
