@@ -26,6 +26,8 @@ async fn small() -> World {
     world.config.batch_max = 10;
     world.config.limits.concurrency = 1;
     world.config.limits.quick_attempts = 1;
+    // Dead is what says so, not what is slow here.
+    world.config.limits.attempt_timeout = Duration::from_secs(15);
     world
 }
 

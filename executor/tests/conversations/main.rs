@@ -198,6 +198,7 @@ async fn no_more_are_pending_than_may_be_and_all_are_done() {
     world.config.pending_max = 20;
     world.config.batch_max = 10;
     world.config.limits.concurrency = 4;
+    world.config.limits.attempt_timeout = Duration::from_secs(15);
     world.start();
     world.mock.inject(Fault::delay(Duration::from_millis(20)).times(200));
     for n in 0..200 {

@@ -47,7 +47,7 @@ const PARTITIONS: u32 = 2;
 const SCHEDULES: u64 = 1_000;
 
 /// What must have happened somewhere in so many worlds.
-const WORTH_WATCHING: [&str; 16] = [
+const WORTH_WATCHING: [&str; 18] = [
     "accepted again",
     "action of a shadow",
     "action of a timer",
@@ -55,6 +55,8 @@ const WORTH_WATCHING: [&str; 16] = [
     "answered 503",
     "called again",
     "crash",
+    "deferred",
+    "deferred when redriven",
     "done after several attempts",
     "done before",
     "done when redriven",

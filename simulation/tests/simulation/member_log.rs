@@ -62,6 +62,10 @@ impl Log for MemberLog {
     }
 
     async fn read(&self, topic: &str, from: &[(u32, u64)]) -> Result<Box<dyn Reader>, LogError> {
+        self.shared.dawdle(self.role).await;
+        if self.shared.is_away(self.role) {
+            return Err(away());
+        }
         self.log.read(topic, from).await
     }
 

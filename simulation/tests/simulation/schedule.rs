@@ -116,6 +116,9 @@ pub struct Schedule {
     pub seed: u64,
     pub gateways: u8,
     pub executors: u8,
+    /// So many actions may be pending of one partition and target, and so many deferred.
+    pub pending_max: usize,
+    pub deferred_max: usize,
     pub letters: Vec<Letter>,
     /// With milliseconds since the beginning, in order.
     pub happenings: Vec<(u64, Happening)>,
@@ -139,6 +142,8 @@ impl Schedule {
             seed,
             gateways,
             executors,
+            pending_max: 0,
+            deferred_max: 0,
             letters: Vec::new(),
             happenings: Vec::new(),
             faults: Vec::new(),
@@ -171,6 +176,8 @@ impl Schedule {
             }
         }
         schedule.happenings.sort_by_key(|(at, _)| *at);
+        schedule.pending_max = [1, 2, 3, 1_000][rng.usize(..4)];
+        schedule.deferred_max = [2, 100_000][rng.usize(..2)];
         schedule
     }
 
@@ -264,7 +271,11 @@ fn fault(rng: &mut Rng) -> Fault {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} gateways, {} executors", self.gateways, self.executors)?;
+        let Self { gateways, executors, pending_max, deferred_max, .. } = self;
+        writeln!(
+            f,
+            "{gateways} gateways, {executors} executors ({pending_max} pending, {deferred_max} deferred)"
+        )?;
         for (at, happening) in &self.happenings {
             match happening {
                 Happening::Delivery(letter, how) => {

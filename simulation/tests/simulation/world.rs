@@ -154,6 +154,8 @@ struct World {
     shared: Arc<Shared>,
     directory: PathBuf,
     roles: Vec<Role>,
+    /// Of the executors.
+    config: Config,
     /// By gateway: which policies it is given.
     policies: BTreeMap<u8, watch::Sender<Policies>>,
     /// By instant (milliseconds) and number.
@@ -180,6 +182,12 @@ impl World {
             shared: Arc::new(Shared::new(schedule, clock, witness, sabotage)),
             directory: directory.to_owned(),
             roles: roles.collect(),
+            config: Config {
+                limits: Limits { per_second: std::num::NonZeroU32::MAX, ..Limits::default() },
+                pending_max: schedule.pending_max,
+                deferred_max: schedule.deferred_max,
+                ..Config::new("http://sim.example.net/".parse().unwrap())
+            },
             policies,
             agenda: BTreeMap::new(),
             planned: 0,
@@ -342,8 +350,7 @@ impl World {
             Role::Executor(_) => {
                 let target = |meetings| FakeTarget { shared: self.shared.clone(), role, meetings };
                 let targets: Vec<Arc<dyn Target>> = vec![Arc::new(target(true)), Arc::new(target(false))];
-                let limits = Limits { per_second: std::num::NonZeroU32::MAX, ..Limits::default() };
-                let config = Config { limits, ..Config::new("http://sim.example.net/".parse().unwrap()) };
+                let config = self.config.clone();
                 let running = executor::run_with(log, clock, config, targets, Arc::default(), token);
                 Box::pin(async move { running.await.map_err(|error| error.to_string()) })
             }

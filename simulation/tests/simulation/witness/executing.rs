@@ -18,6 +18,8 @@ pub(super) struct Executing {
     rounds: BTreeMap<(String, u32), u64>,
     /// What `executor-state` says of actions: id to value.
     pub(super) state: BTreeMap<String, Value>,
+    /// What it says of actions that are to be taken up later: id to value.
+    deferred: BTreeMap<String, Value>,
     /// Actions whose marks were rightly deleted: what was redriven before may be taken for new.
     forgotten: BTreeSet<String>,
     /// By action and round.
@@ -84,7 +86,18 @@ impl Executing {
         let of_actions = |record: &&Record| {
             record.topic == topic::EXECUTOR_STATE && super::pausing::project(&record.key).is_none()
         };
+        let mut taken_up = Vec::new();
         for record in records.iter().filter(of_actions) {
+            if let Some(id) = deferred(&record.key) {
+                if !self.actions.contains_key(&id) {
+                    found.push(finding("torn-step", format!("{} is of no action", at(record))));
+                }
+                match json::<Value>(record) {
+                    Some(entry) => _ = self.deferred.insert(id, entry),
+                    None => taken_up.extend(self.deferred.remove(&id).map(|entry| (id, entry))),
+                }
+                continue;
+            }
             let id = String::from_utf8_lossy(&record.key).into_owned();
             let before = match json::<Value>(record) {
                 Some(entry) => {
@@ -111,6 +124,15 @@ impl Executing {
         self.concluded(records, &mut done, found);
         for (id, round) in done {
             found.push(finding("missing-outcome", format!("{id} was ended without one in round {round}")));
+        }
+        for (id, entry) in taken_up {
+            let of = entry["round"].as_u64().unwrap_or(0) as u32;
+            let pending =
+                self.state.get(&id).is_some_and(|entry| entry["state"] == "pending" && round(entry) == of);
+            if !pending && !self.outcomes.contains_key(&(id.clone(), of)) {
+                let text = format!("{id} was deferred in round {of}, and is neither pending nor ended");
+                found.push(finding("missing-outcome", text));
+            }
         }
         self.accepted(partitions, copy, groups, found);
     }
@@ -216,7 +238,8 @@ impl Executing {
             let from = self.consumed.insert(*partition, committed).unwrap_or(0);
             let news = copy.of(topic::ACTIONS, *partition).get(from as usize..committed as usize);
             for (id, round, _) in news.unwrap_or_default().iter().filter_map(called_for) {
-                let pending = self.state.get(&id).is_some_and(|entry| entry["state"] == "pending");
+                let pending = self.state.get(&id).is_some_and(|entry| entry["state"] == "pending")
+                    || self.deferred.contains_key(&id);
                 let key = (id, round);
                 if !pending && !self.outcomes.contains_key(&key) {
                     found
@@ -225,7 +248,8 @@ impl Executing {
             }
             let rest = &copy.of(topic::ACTIONS, *partition)[committed as usize..];
             for (id, of, offset) in rest.iter().filter_map(called_for) {
-                let known = self.state.get(&id).is_some_and(|entry| round(entry) >= of);
+                let known = self.state.get(&id).is_some_and(|entry| round(entry) >= of)
+                    || self.deferred.get(&id).is_some_and(|entry| entry["offset"] == offset);
                 // Of a round that stands there twice, the second tells nothing.
                 let key = (id, of);
                 if known && self.rounds.get(&key) == Some(&offset) && !self.forgotten.contains(&key.0) {
@@ -236,6 +260,9 @@ impl Executing {
     }
 
     pub(super) fn pending(&self) -> Option<String> {
+        if let Some((id, _)) = self.deferred.iter().next() {
+            return Some(format!("{id} is deferred"));
+        }
         let (id, entry) = self.state.iter().find(|(_, entry)| entry["state"] == "pending")?;
         Some(format!("{id} is pending: {}", entry["last_error"]))
     }
@@ -245,6 +272,11 @@ impl Executing {
             found.push(finding("missing-outcome", format!("{key:?} has none")));
         }
     }
+}
+
+/// The action that a key of `executor-state` says is deferred.
+pub(super) fn deferred(key: &[u8]) -> Option<String> {
+    Some(String::from_utf8_lossy(key).strip_prefix(&executor::deferred_key(""))?.to_owned())
 }
 
 /// The redrive round of an entry in `executor-state`.
@@ -280,6 +312,18 @@ impl super::Witness {
         }
         if !executing.state.contains_key(id) && !executing.outcomes.contains_key(&(id.clone(), 0)) {
             wrong.push(finding("groundless-effect", format!("{id} is called for before it is written down")));
+        }
+        if let Some(of) = Resolved::of(action)
+            && let Some(entry) = executing.deferred.get(&of.action_id)
+            && executing
+                .rounds
+                .get(&(id.clone(), 0))
+                .is_some_and(|offset| entry["offset"].as_u64() < Some(*offset))
+        {
+            wrong.push(finding(
+                "groundless-effect",
+                format!("{id} is called for, and what it takes back is yet to be taken up"),
+            ));
         }
         let again = !executing.called.insert(id.clone());
         let mut asked = executing.asked.range((id.clone(), 0)..=(id.clone(), u32::MAX));

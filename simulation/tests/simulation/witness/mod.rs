@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use eventlog::{Clock, GroupOffset, Headers, NewRecord, Position, Record, embedded::by_hand::Written};
 use events::{Action, Control, DeadLetter, Letter as Kept, Origin, Outcome, topic};
 use policy::Ruleset;
+use serde_json::Value;
 
 use self::{arriving::Arriving, deciding::Deciding, executing::Executing, pausing::Pausing};
 use crate::{PARTITIONS, letters::Letter};
@@ -147,6 +148,13 @@ impl Witness {
                     Some(Outcome { attempts: Some(2..), .. }) => self.meet("done after several attempts"),
                     _ => {}
                 },
+                topic::EXECUTOR_STATE if executing::deferred(&record.key).is_some() => {
+                    match json::<Value>(record) {
+                        Some(entry) if entry["round"].is_u64() => self.meet("deferred when redriven"),
+                        Some(_) => self.meet("deferred"),
+                        None => {}
+                    }
+                }
                 topic::ACTIONS_SHADOW => self.meet("action of a shadow"),
                 topic::POLICIES if record.offset >= PARTITIONS.into() => self.meet("another policy"),
                 _ => {}
