@@ -49,5 +49,5 @@ pub use rule::{Addressed, Rule, Ruleset};
 pub(crate) use rule::{At, Target, Then};
 pub use state::{
     Acknowledged, Acted, Contribution, Entry, Facts, Firing, Issue, Key, Kind, Member, Milestone, Project,
-    Seen, Shared, State, StateError, Timer, TimerKind,
+    Seen, SeenEvent, Shared, State, StateError, Timer, TimerKind,
 };

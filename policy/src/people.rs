@@ -8,7 +8,7 @@ use events::{Person, Recipients, Source, Team};
 pub(crate) const MAX_RECIPIENTS: usize = 50;
 
 /// The people and teams of a policy.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct People {
     /// By the name that rules use.
     pub(crate) people: BTreeMap<String, Person>,
@@ -21,7 +21,7 @@ pub(crate) struct People {
 }
 
 /// One team.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Group {
     /// The members' names, in file order.
     pub(crate) members: Vec<String>,

@@ -134,6 +134,19 @@ impl Ruleset {
     pub(crate) fn timed(&self, project: &str) -> impl Iterator<Item = &Rule> {
         self.index.timed(project).filter_map(|place| self.rules.get(place))
     }
+
+    /// Whether another policy decides whatever happens in a project as this one does: it has the same rules for it, in the same order, and
+    /// the same people. What differs is for other projects.
+    pub(crate) fn decides_alike(&self, other: &Self, project: &str) -> bool {
+        self.actions_per_issue == other.actions_per_issue
+            && self.people == other.people
+            && self.of_project(project).eq(other.of_project(project))
+    }
+
+    /// The rules that can hold for a project's issues, or err.
+    fn of_project(&self, project: &str) -> impl Iterator<Item = &Rule> {
+        self.index.of_project(project).filter_map(|place| self.rules.get(place))
+    }
 }
 
 /// One action of a rule, and a target that it can be for.
@@ -160,6 +173,22 @@ pub struct Rule {
     pub(crate) goes_on: bool,
     pub(crate) on_closed: bool,
     pub(crate) line: usize,
+}
+
+/// Wherever in the file it stands.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { id, rationale, condition, at, then, repeat, cooldown, goes_on, on_closed, line: _ } = self;
+        *id == other.id
+            && *rationale == other.rationale
+            && condition.text() == other.condition.text()
+            && *at == other.at
+            && *then == other.then
+            && *repeat == other.repeat
+            && *cooldown == other.cooldown
+            && *goes_on == other.goes_on
+            && *on_closed == other.on_closed
+    }
 }
 
 impl Rule {

@@ -234,7 +234,16 @@ rules:
     "{ version: 1, rules: [] }",
 ];
 
-static RULESETS: LazyLock<[Arc<Ruleset>; 3]> = LazyLock::new(|| POLICIES.map(ruleset));
+/// The last differs from the first for one project only.
+static RULESETS: LazyLock<[Arc<Ruleset>; 4]> = LazyLock::new(|| {
+    let of_one_project = POLICIES[0].replace(
+        "  - { id: rest,",
+        r#"  - { id: own, when: 'issue.project == "b" && "bug" in issue.labels', then: { action: escalate_owner, target: "team:web" }, rationale: r, repeat: 5h }
+  - { id: rest,"#,
+    );
+    let [first, second, third] = POLICIES;
+    [first, second, third, &of_one_project].map(ruleset)
+});
 
 fn histories() -> impl Strategy<Value = Vec<(DateTime<Utc>, IssueEvent)>> {
     let types = proptest::sample::select(vec![
@@ -302,7 +311,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn both_sides_are_what_a_gateway_decides(history in histories(), sides in [0..3_usize, 0..3_usize], more in 0..3000_i64) {
+    fn both_sides_are_what_a_gateway_decides(history in histories(), sides in [0..4_usize, 0..4_usize], more in 0..3000_i64) {
         let end = history.last().unwrap().0 + TimeDelta::minutes(more);
         let [old, new] = sides.map(|side| actions(&history, end, &RULESETS[side]));
         let report = replayed(&history, end, sides);
@@ -345,14 +354,14 @@ proptest! {
     }
 
     #[test]
-    fn swapped_policies_are_mirrored(history in histories(), sides in [0..3_usize, 0..3_usize]) {
+    fn swapped_policies_are_mirrored(history in histories(), sides in [0..4_usize, 0..4_usize]) {
         let end = history.last().unwrap().0;
         let [there, back] = [sides, [sides[1], sides[0]]].map(|sides| counts(&replayed(&history, end, sides).total));
         prop_assert_eq!(there, [back[1], back[0], back[3], back[2], back[4], back[5]]);
     }
 
     #[test]
-    fn partitions_in_any_order_are_one_history(history in histories(), sides in [0..3_usize, 0..3_usize]) {
+    fn partitions_in_any_order_are_one_history(history in histories(), sides in [0..4_usize, 0..4_usize]) {
         let end = history.last().unwrap().0;
         let whole = replayed(&history, end, sides);
         let (a, b): (Vec<_>, Vec<_>) = history.into_iter().partition(|(_, event)| event.project_id == "a");

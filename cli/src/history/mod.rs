@@ -72,8 +72,9 @@ impl Partition {
         Ok(Self { reader, end: bounds.end, skipped: Skipped::default() })
     }
 
-    /// The next events, in order, perhaps none of them; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Happened>>, Failure> {
+    /// The next events, in order, perhaps none of them; `None` at the end. Each is read when it is asked for: what one takes in memory is
+    /// taken again for the next.
+    pub(crate) async fn next(&mut self) -> Result<Option<impl Iterator<Item = Happened>>, Failure> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
         let records = reader.next(READ_WAIT).await?;
         // What stood before the end is gone (retention), or was no record (a broker's marker).
@@ -84,14 +85,13 @@ impl Partition {
         if is_over {
             self.reader = None;
         }
-        let mut happened = Vec::with_capacity(records.len());
-        for record in records.into_iter().filter(|record| record.offset < self.end) {
-            match read_record(record) {
-                Some(it) => happened.push(it),
-                None => self.skipped.unreadable += 1,
-            }
-        }
-        Ok(Some(happened))
+        let Self { end, skipped, .. } = self;
+        let records = records.into_iter().filter(|record| record.offset < *end);
+        Ok(Some(records.filter_map(|record| {
+            let happened = read_record(record);
+            skipped.unreadable += u64::from(happened.is_none());
+            happened
+        })))
     }
 }
 
@@ -103,8 +103,8 @@ pub(crate) async fn read_partition(
     mut each: impl FnMut(Happened) -> ControlFlow<()>,
 ) -> Result<Skipped, Failure> {
     let mut reading = Partition::open(log, partition, bounds).await?;
-    while let Some(happened) = reading.next().await? {
-        if happened.into_iter().try_for_each(&mut each).is_break() {
+    while let Some(mut happened) = reading.next().await? {
+        if happened.try_for_each(&mut each).is_break() {
             break;
         }
     }

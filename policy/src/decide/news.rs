@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::{Changes, Note, expire::is_forgotten, within_calendar};
 use crate::{
-    Entry, Facts, Issue, Key, Milestone, Seen, Shared, State,
+    Entry, Facts, Issue, Key, Milestone, SeenEvent, Shared, State,
     state::{Latest, Recency, SEEN_AFTER, as_of, merge, move_due},
 };
 
@@ -69,28 +69,28 @@ impl<'a> News<'a> {
         let mut news = Self { event, changes: Changes::default(), notes: Vec::new(), issues: Vec::new() };
         // A record's header can hold anything; a hash is short.
         let payload_hash = payload_hash.filter(|hash| hash.len() <= 128);
-        if let Some(first) = state.seen(&event.project_id, &event.event_id, payload_hash, now) {
+        let seen = SeenEvent::new(&event.project_id, &event.event_id, payload_hash);
+        if let Some(first) = state.seen(&seen, now) {
             news.notes.push(Note::Duplicate { of: first.into() });
             return news;
         }
-        let seen = Seen { at: now, payload_hash: payload_hash.map(SmolStr::from) };
-        news.changes.set(Key::seen(&event.project_id, &event.event_id), Some(Entry::Seen(seen)));
         if event.event_type == EventType::MilestoneUpdated {
-            news.of_milestone(state, payload_hash, now);
+            news.of_milestone(state, &seen, now);
         } else {
-            news.of_issue(state, payload_hash, now);
+            news.of_issue(state, &seen, now);
         }
+        news.changes.set(state.seen_key(now), Some(Entry::Seen(vec![seen])));
         news
     }
 
-    fn of_issue(&mut self, state: &State, payload_hash: Option<&str>, now: DateTime<Utc>) {
+    fn of_issue(&mut self, state: &State, seen: &SeenEvent, now: DateTime<Utc>) {
         let event = self.event;
         let (issue_ref, mut issue) = known(state, &event.project_id, &event.issue_ref, now);
         if issue.deleted {
             return self.notes.push(Note::Deleted { issue_ref: event.issue_ref.clone() });
         }
         // Forgotten after seven days, but this is the very event that the issue's facts are from.
-        if issue.latest.holds(&event.event_id, payload_hash) {
+        if issue.latest.holds(seen) {
             return self.notes.push(Note::Duplicate { of: event.event_id.clone() });
         }
         let milestone = event.due_milestone.value().and_then(|&number| {
@@ -99,7 +99,7 @@ impl<'a> News<'a> {
         });
         let before = event.swept.then(|| issue.facts.clone());
         let was_closed = !issue.is_open();
-        let mut recency = merge(&mut issue, event, payload_hash, milestone, now);
+        let mut recency = merge(&mut issue, event, seen, milestone, now);
         if event.event_type == EventType::IssueDeleted {
             // Nothing can come after it, whatever its stamp says.
             recency = Recency::Current;
@@ -138,7 +138,7 @@ impl<'a> News<'a> {
     }
 
     /// A milestone's due date moved: an event for each open issue that follows it.
-    fn of_milestone(&mut self, state: &State, payload_hash: Option<&str>, now: DateTime<Utc>) {
+    fn of_milestone(&mut self, state: &State, seen: &SeenEvent, now: DateTime<Utc>) {
         let event = self.event;
         if event.due_at.is_nothing() {
             return;
@@ -148,14 +148,14 @@ impl<'a> News<'a> {
         if before.is_some_and(|before| at.is_some() && at < before.updated_at) {
             return self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
         }
-        if before.is_some_and(|before| before.latest.holds(&event.event_id, payload_hash)) {
+        if before.is_some_and(|before| before.latest.holds(seen)) {
             return self.notes.push(Note::Duplicate { of: event.event_id.clone() });
         }
         let known_at = before.and_then(|before| before.updated_at);
         let updated_at = at.or(known_at);
         let same_instant = before.filter(|_| updated_at == known_at);
         let mut latest = same_instant.map(|before| before.latest.clone()).unwrap_or_default();
-        latest.note(&event.event_id, payload_hash);
+        latest.note(seen);
         let milestone = Milestone { due_at: event.due_at.value().copied(), updated_at, latest };
         let key = Key::milestone(&event.project_id, &event.issue_ref);
         self.changes.set(key, Some(Entry::Milestone(milestone)));

@@ -28,7 +28,7 @@ pub(super) fn decide(state: &State, outcome: &Outcome, now: DateTime<Utc>) -> De
     let over = project.recent.len().saturating_sub(MAX_CONTRIBUTIONS);
     project.recent.drain(..over);
     decision.changes.set(Key::project(project_id), Some(Entry::Project(Box::new(project))));
-    let seen = Seen { at: now, payload_hash: None };
-    decision.changes.set(Key::outcome(project_id, id), Some(Entry::Seen(seen)));
+    let seen = Seen { at: now };
+    decision.changes.set(Key::outcome(project_id, id), Some(Entry::Outcome(seen)));
     decision
 }

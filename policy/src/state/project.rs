@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::Risk;
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
 use super::Latest;
 
@@ -75,12 +74,9 @@ pub struct Milestone {
     pub(crate) latest: Latest,
 }
 
-/// An event or outcome that was counted.
+/// An outcome that was counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// When: the log's stamp.
     pub at: DateTime<Utc>,
-    /// SHA-256 of the delivery's body, where one came with the event.
-    #[serde(default, rename = "hash", skip_serializing_if = "Option::is_none")]
-    pub payload_hash: Option<SmolStr>,
 }

@@ -1,236 +1,231 @@
 //! The events that were seen within seven days: as many as there were, so each takes little. Ids that we derive and hashes are kept as the
 //! bytes that they stand for, and found by tables of their places.
+//!
+//! An entry of the state is what one instant of the log brought, in that order: a busy gateway, whose log stamps many records alike, writes
+//! one entry for them all, and forgets them by one.
 
-use std::{collections::BTreeSet, hash::BuildHasher};
+use std::{collections::BTreeMap, hash::BuildHasher};
 
 use chrono::{DateTime, Utc};
-use hashbrown::{DefaultHashBuilder, HashTable};
-use smol_str::SmolStr;
+use hashbrown::{
+    DefaultHashBuilder, HashTable,
+    hash_table::Entry::{Occupied, Vacant},
+};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
-use super::{Key, SEEN_AFTER, Seen};
+use super::{Key, SEEN_AFTER, packed::Packed};
+
+/// How many events one entry has at most: with ids as long as they can be, some 150 KiB.
+const MAX_TOGETHER: usize = 128;
+
+/// An event that was counted. Its id, and SHA-256 of the delivery's body, where one came with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenEvent {
+    project: SmolStr,
+    pub(super) id: Packed,
+    #[serde(default, rename = "hash", skip_serializing_if = "Option::is_none")]
+    pub(super) payload: Option<Packed>,
+}
+
+impl SeenEvent {
+    pub(crate) fn new(project: &str, id: &str, payload_hash: Option<&str>) -> Self {
+        Self { project: project.into(), id: Packed::of(id), payload: payload_hash.map(Packed::of) }
+    }
+
+    pub(super) fn project(&self) -> &SmolStr {
+        &self.project
+    }
+}
+
+/// What an entry is of: an instant in Unix milliseconds, and which part of what it brought, where that is much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment {
+    at: i64,
+    part: u32,
+}
+
+impl Moment {
+    /// `1795255200123`, `1795255200123-1`.
+    fn key(self) -> Key {
+        let Self { at, part } = self;
+        Key::seen(if part == 0 { at.to_smolstr() } else { format_smolstr!("{at}-{part}") })
+    }
+
+    fn of(key: &Key) -> Option<Self> {
+        let (at, part) = key.identity.split_once('-').unwrap_or((&key.identity, "0"));
+        Some(Self { at: at.parse().ok()?, part: part.parse().ok()? })
+    }
+
+    fn is_recent(self, now: DateTime<Utc>) -> bool {
+        self.at.saturating_add(SEEN_AFTER.num_milliseconds()) > now.timestamp_millis()
+    }
+}
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct SeenEvents {
     slots: Vec<Option<Slot>>,
     /// Places without anything.
     free: Vec<u32>,
-    by_id: HashTable<u32>,
-    /// Of several events that brought one payload the last.
-    by_payload: HashTable<u32>,
-    by_age: BTreeSet<(DateTime<Utc>, u32)>,
+    /// Places by each [`Name`]: of several events the last.
+    found: [HashTable<u32>; 2],
+    by_age: BTreeMap<Moment, SmallVec<[u32; 4]>>,
     hasher: DefaultHashBuilder,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 struct Slot {
-    project: SmolStr,
-    id: Packed,
-    at: DateTime<Utc>,
-    payload: Option<Packed>,
+    moment: Moment,
+    event: SeenEvent,
 }
 
-/// A text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Packed {
-    /// A derived id: `gh-` and 32 hex digits.
-    Id { prefix: [u8; 2], digest: [u8; 16] },
-    /// SHA-256: 64 hex digits.
-    Hash([u8; 32]),
-    /// Any other.
-    Text(SmolStr),
+/// By what an event is found.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    Id,
+    Payload,
 }
 
-impl Packed {
-    fn of(text: &str) -> Self {
-        let id = || {
-            let (prefix, digits) = text.as_bytes().split_at_checked(3)?;
-            let [a, b, b'-'] = *prefix else { return None };
-            Some(Self::Id { prefix: [a, b], digest: digits_of(digits)? })
-        };
-        id().or_else(|| digits_of(text.as_bytes()).map(Self::Hash)).unwrap_or_else(|| Self::Text(text.into()))
-    }
+impl Name {
+    const ALL: [Self; 2] = [Self::Id, Self::Payload];
 
-    fn text(&self) -> SmolStr {
+    fn of(self, event: &SeenEvent) -> Option<&Packed> {
         match self {
-            // Of a text, so the two bytes before a dash are one character or two.
-            Self::Id { prefix, digest } => {
-                let mut text = String::with_capacity(2 + prefix.len() + 2 * digest.len());
-                text.push_str(&String::from_utf8_lossy(prefix));
-                text.push('-');
-                push_hex(&mut text, digest);
-                text.into()
-            }
-            Self::Hash(digest) => {
-                let mut text = String::with_capacity(2 * digest.len());
-                push_hex(&mut text, digest);
-                text.into()
-            }
-            Self::Text(text) => text.clone(),
+            Self::Id => Some(&event.id),
+            Self::Payload => event.payload.as_ref(),
         }
     }
-}
 
-/// The bytes that hex digits stand for, where they are as we write them: lower case, and as many as fit.
-fn digits_of<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    if digits.len() != 2 * N {
-        return None;
+    fn is_of_both(self, a: &SeenEvent, b: &SeenEvent) -> bool {
+        self.of(a) == self.of(b) && a.project == b.project
     }
-    // Several times an event: without a branch for each digit.
-    let (mut bytes, mut all) = ([0; N], 0);
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let [high, low] = [pair[0], pair[1]].map(|digit| VALUES[usize::from(digit)]);
-        all |= high | low;
-        *byte = high << 4 | low & 15;
-    }
-    (all < 16).then_some(bytes)
-}
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-/// What each byte stands for as a digit; 255 where it is none.
-const VALUES: [u8; 256] = {
-    let (mut values, mut value) = ([u8::MAX; 256], 0);
-    while value < DIGITS.len() {
-        values[DIGITS[value] as usize] = value as u8;
-        value += 1;
-    }
-    values
-};
-
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
+    fn hash(self, event: &SeenEvent, hasher: &DefaultHashBuilder) -> Option<u64> {
+        Some(hasher.hash_one((event.project.as_str(), self.of(event)?)))
     }
 }
 
 impl SeenEvents {
-    pub(super) fn get(&self, project: &str, id: &str) -> Option<Seen> {
-        let slot = self.slot(self.place(project, &Packed::of(id))?)?;
-        Some(Seen { at: slot.at, payload_hash: slot.payload.as_ref().map(Packed::text) })
+    /// The key of the entry to which the next event of an instant is added.
+    pub(super) fn next_key(&self, now: DateTime<Utc>) -> Key {
+        let at = now.timestamp_millis();
+        let (first, last) = (Moment { at, part: 0 }, Moment { at, part: u32::MAX });
+        let moment = match self.by_age.range(first..=last).next_back() {
+            Some((full, places)) if places.len() >= MAX_TOGETHER => {
+                Moment { at, part: full.part.saturating_add(1) }
+            }
+            Some((moment, _)) => *moment,
+            None => first,
+        };
+        moment.key()
     }
 
-    /// When an event of this id was seen.
-    pub(super) fn at(&self, project: &str, id: &str) -> Option<DateTime<Utc>> {
-        Some(self.slot(self.place(project, &Packed::of(id))?)?.at)
+    /// The event that brought this one's id or payload, when it was seen within seven days before `now`.
+    pub(super) fn recent(&self, event: &SeenEvent, now: DateTime<Utc>) -> Option<SmolStr> {
+        let find = |name: Name| {
+            let is_it =
+                |place: &u32| self.slot(*place).is_some_and(|slot| name.is_of_both(&slot.event, event));
+            let place = self.found[name as usize].find(name.hash(event, &self.hasher)?, is_it)?;
+            self.slot(*place).filter(|slot| slot.moment.is_recent(now))
+        };
+        Name::ALL.into_iter().find_map(find).map(|slot| slot.event.id.text())
     }
 
-    /// The last event that brought a payload of this hash, and when it was seen.
-    pub(super) fn of_payload(&self, project: &str, hash: &str) -> Option<(SmolStr, DateTime<Utc>)> {
-        let slot = self.slot(self.place_of_payload(project, &Packed::of(hash))?)?;
-        Some((slot.id.text(), slot.at))
+    /// Whether a key is one of an entry.
+    pub(super) fn is_key(key: &Key) -> bool {
+        Moment::of(key).is_some()
     }
 
-    /// Sets what is known of an event, or forgets it; says whether it was known before.
-    pub(super) fn put(&mut self, key: &Key, seen: Option<Seen>) -> bool {
-        let id = Packed::of(&key.identity);
-        let known = self.place(&key.project, &id);
-        if let Some(place) = known {
-            self.remove(place);
-        }
-        if let Some(Seen { at, payload_hash }) = seen {
-            let payload = payload_hash.as_deref().map(Packed::of);
-            self.insert(Slot { project: key.project.clone(), id, at, payload });
-        }
-        known.is_some()
+    /// Adds an event to an entry; false where the key is of none.
+    pub(super) fn add(&mut self, key: &Key, event: SeenEvent) -> bool {
+        Moment::of(key).map(|moment| self.insert(Slot { moment, event })).is_some()
     }
 
+    /// Takes an entry out, and returns what was in it.
+    pub(super) fn remove(&mut self, key: &Key) -> impl Iterator<Item = SeenEvent> {
+        let places = Moment::of(key).and_then(|moment| self.by_age.remove(&moment)).unwrap_or_default();
+        places.into_iter().filter_map(|place| self.take(place))
+    }
+
+    /// An entry's events, in order; none where there is no such entry.
+    pub(super) fn get(&self, key: &Key) -> Option<Vec<&SeenEvent>> {
+        Some(self.events(self.by_age.get(&Moment::of(key)?)?).collect())
+    }
+
+    /// Of every entry, oldest first.
     pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
-        self.slots.iter().flatten().map(|slot| Key::seen(&slot.project, &slot.id.text()))
+        self.by_age.keys().map(|moment| moment.key())
     }
 
-    /// What is to be forgotten by `now`, oldest first.
+    /// Of the entries that are to be forgotten by `now`, oldest first.
     pub(super) fn due_to_forget(&self, now: DateTime<Utc>) -> impl Iterator<Item = Key> {
-        let due = self.by_age.iter().take_while(move |(at, _)| *at + SEEN_AFTER <= now);
-        due.filter_map(|(_, place)| self.slot(*place).map(|slot| Key::seen(&slot.project, &slot.id.text())))
+        let due = self.by_age.keys().take_while(move |moment| !moment.is_recent(now));
+        due.map(|moment| moment.key())
     }
 
     fn slot(&self, place: u32) -> Option<&Slot> {
         self.slots.get(place as usize)?.as_ref()
     }
 
-    fn place(&self, project: &str, id: &Packed) -> Option<u32> {
-        let is_it =
-            |place: &u32| self.slot(*place).is_some_and(|slot| slot.id == *id && slot.project == project);
-        self.by_id.find(self.hasher.hash_one((project, id)), is_it).copied()
-    }
-
-    fn place_of_payload(&self, project: &str, payload: &Packed) -> Option<u32> {
-        let is_it = |place: &u32| {
-            self.slot(*place)
-                .is_some_and(|slot| slot.payload.as_ref() == Some(payload) && slot.project == project)
-        };
-        self.by_payload.find(self.hasher.hash_one((project, payload)), is_it).copied()
+    fn events(&self, places: &[u32]) -> impl Iterator<Item = &SeenEvent> {
+        places.iter().filter_map(|place| Some(&self.slot(*place)?.event))
     }
 
     fn insert(&mut self, slot: Slot) {
-        let before = slot.payload.as_ref().and_then(|payload| self.place_of_payload(&slot.project, payload));
-        let place = match self.free.pop() {
-            Some(place) => place,
-            None => {
-                self.slots.push(None);
-                // More than fit into memory.
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
-        let Self { slots, by_id, by_payload, by_age, hasher, .. } = self;
-        // Tables hash their places again when they grow.
-        let hash_of = |slots: &[Option<Slot>], place: u32, of: fn(&Slot) -> Option<&Packed>| {
-            let slot = slots.get(place as usize).and_then(Option::as_ref);
-            slot.map_or(0, |slot| hasher.hash_one((slot.project.as_str(), of(slot).unwrap_or(&slot.id))))
-        };
-        by_age.insert((slot.at, place));
-        let (at, has_payload) = (slot.at, slot.payload.is_some());
-        if let Some(free) = slots.get_mut(place as usize) {
+        let moment = slot.moment;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            // More than fit into memory.
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(free) = self.slots.get_mut(place as usize) {
             *free = Some(slot);
         }
-        let id: fn(&Slot) -> Option<&Packed> = |slot| Some(&slot.id);
-        by_id.insert_unique(hash_of(slots, place, id), place, |place| hash_of(slots, *place, id));
-        if !has_payload {
-            return;
-        }
-        let payload: fn(&Slot) -> Option<&Packed> = |slot| slot.payload.as_ref();
-        let hash = hash_of(slots, place, payload);
-        if let Some(before) = before {
-            let last = slots.get(before as usize).and_then(Option::as_ref);
-            // A changelog comes in any order.
-            let brought = || slots.get(place as usize).and_then(Option::as_ref).map(|slot| slot.id.text());
-            if last.is_some_and(|last| last.at > at || (last.at == at && Some(last.id.text()) > brought())) {
-                return;
+        self.by_age.entry(moment).or_default().push(place);
+        let Self { slots, found, hasher, .. } = self;
+        let at = |place: u32| slots.get(place as usize).and_then(Option::as_ref);
+        let Some(Slot { event, .. }) = at(place) else { return };
+        for name in Name::ALL {
+            let Some(hash) = name.hash(event, hasher) else { continue };
+            let is_it = |known: &u32| at(*known).is_some_and(|known| name.is_of_both(&known.event, event));
+            // Tables hash their places again when they grow.
+            let hash_of = |known: &u32| at(*known).and_then(|known| name.hash(&known.event, hasher));
+            match found[name as usize].entry(hash, is_it, |known| hash_of(known).unwrap_or_default()) {
+                Occupied(mut known) => {
+                    // A changelog comes in any order.
+                    if at(*known.get()).is_none_or(|known| known.moment <= moment) {
+                        *known.get_mut() = place;
+                    }
+                }
+                Vacant(free) => _ = free.insert(place),
             }
-            if let Ok(entry) = by_payload.find_entry(hash, |known| *known == before) {
-                entry.remove();
-            }
         }
-        by_payload.insert_unique(hash, place, |place| hash_of(slots, *place, payload));
     }
 
-    fn remove(&mut self, place: u32) {
-        let Some(slot) = self.slots.get_mut(place as usize).and_then(Option::take) else { return };
+    fn take(&mut self, place: u32) -> Option<SeenEvent> {
+        let Slot { event, .. } = self.slots.get_mut(place as usize)?.take()?;
         self.free.push(place);
-        self.by_age.remove(&(slot.at, place));
-        let hash = self.hasher.hash_one((slot.project.as_str(), &slot.id));
-        if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == place) {
-            entry.remove();
-        }
-        if let Some(payload) = &slot.payload {
-            // Not when a later event brought the same payload: that one is looked for.
-            let hash = self.hasher.hash_one((slot.project.as_str(), payload));
-            if let Ok(entry) = self.by_payload.find_entry(hash, |known| *known == place) {
+        for name in Name::ALL {
+            // Not where a later one is found by it.
+            if let Some(hash) = name.hash(&event, &self.hasher)
+                && let Ok(entry) = self.found[name as usize].find_entry(hash, |known| *known == place)
+            {
                 entry.remove();
             }
         }
+        Some(event)
     }
 }
 
 /// The same events, wherever they lie.
 impl PartialEq for SeenEvents {
     fn eq(&self, other: &Self) -> bool {
-        let same = |slot: &Slot| {
-            other.place(&slot.project, &slot.id).and_then(|place| other.slot(place)) == Some(slot)
-        };
-        self.by_id.len() == other.by_id.len() && self.slots.iter().flatten().all(same)
+        let mut both = self.by_age.iter().zip(&other.by_age);
+        self.by_age.len() == other.by_age.len()
+            && both.all(|((moment, places), (same, others))| {
+                moment == same && self.events(places).eq(other.events(others))
+            })
     }
 }
 
@@ -241,25 +236,34 @@ mod tests {
 
     use super::*;
 
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
+    }
+
     #[test]
-    fn a_text_comes_back_as_it_was() {
-        let sha = "0123456789abcdef".repeat(4);
-        for text in [
-            "gh-fdef541c719416027c5cd3d00bcd54a2",
-            "gh-fdef541c719416027c5cd3d00bcd54aG",
-            "GH-FDEF541C719416027C5CD3D00BCD54A2",
-            "ü-fdef541c719416027c5cd3d00bcd54a2",
-            "--fdef541c719416027c5cd3d00bcd54a2",
-            "p-fdef541c719416027c5cd3d00bcd54a2",
-            sha.as_str(),
-            "",
-            "sample-triage-1",
-            &sha.to_uppercase(),
-        ] {
-            assert_eq!(Packed::of(text).text(), text);
+    fn one_instant_is_one_entry_until_it_is_full() {
+        let mut seen = SeenEvents::default();
+        for n in 0..2 * MAX_TOGETHER + 1 {
+            let key = seen.next_key(at(1));
+            assert!(seen.add(&key, SeenEvent::new("p", &format!("gh-{n:032x}"), None)));
         }
-        assert!(matches!(Packed::of(&sha), Packed::Hash(_)));
+        let keys: Vec<_> = seen.keys().map(|key| (seen.get(&key).unwrap().len(), key.identity)).collect();
+        let names = ["60000", "60000-1", "60000-2"].map(SmolStr::new_static);
+        assert_eq!(keys, [MAX_TOGETHER, MAX_TOGETHER, 1].into_iter().zip(names).collect::<Vec<_>>());
+        assert!(!seen.add(&Key::seen("gh-1".into()), SeenEvent::new("p", "e", None)));
         assert!(size_of::<Option<Slot>>() <= 120, "{}", size_of::<Option<Slot>>());
+    }
+
+    #[test]
+    fn it_is_told_as_it_came() {
+        let hash = "0123456789abcdef".repeat(4);
+        let event = SeenEvent::new("alpha", "gh-fdef541c719416027c5cd3d00bcd54a2", Some(&hash));
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            json,
+            format!(r#"{{"project":"alpha","id":"gh-fdef541c719416027c5cd3d00bcd54a2","hash":"{hash}"}}"#)
+        );
+        assert_eq!(serde_json::from_str::<SeenEvent>(&json).unwrap(), event);
     }
 
     proptest! {
@@ -267,44 +271,47 @@ mod tests {
 
         /// As a plain list does it.
         #[test]
-        fn it_knows_what_was_put(steps in proptest::collection::vec((0..3_u8, 0..9_u8, proptest::option::of(0..4_u8), 0..50_i64, any::<bool>()), 0..120)) {
-            let start = DateTime::UNIX_EPOCH;
+        fn it_knows_what_was_added(steps in proptest::collection::vec((0..3_u8, 0..9_u8, proptest::option::of(0..4_u8), 0..300_i64, any::<bool>()), 0..120)) {
             let mut seen = SeenEvents::default();
-            let mut plain: Vec<(Key, Seen)> = Vec::new();
-            for (project, id, hash, at, forgets) in steps {
-                let key = Key::seen(&format!("p{project}"), &format!("gh-{id:032x}"));
-                let entry = (!forgets).then(|| Seen {
-                    at: start + TimeDelta::hours(at),
-                    payload_hash: hash.map(|hash| format!("{hash:064x}").into()),
-                });
-                let known = plain.iter().any(|(known, _)| *known == key);
-                plain.retain(|(known, _)| *known != key);
-                plain.extend(entry.clone().map(|entry| (key.clone(), entry)));
-                prop_assert_eq!(seen.put(&key, entry), known);
-            }
-            for (key, entry) in &plain {
-                prop_assert_eq!(seen.get(&key.project, &key.identity), Some(entry.clone()));
-                if let Some(hash) = &entry.payload_hash {
-                    let (id, at) = seen.of_payload(&key.project, hash).into_iter().next().unwrap_or_default();
-                    let same = plain.iter().find(|(other, _)| other.project == key.project && other.identity == id);
-                    // Where the last one was put anew or forgotten, an earlier one is not looked for any more.
-                    prop_assert!(id.is_empty() || same.is_some_and(|(_, other)| other.at == at && other.payload_hash.as_ref() == Some(hash)));
+            let mut plain: Vec<(DateTime<Utc>, Key, SeenEvent)> = Vec::new();
+            let mut now = at(0);
+            for (project, id, hash, minutes, forgets) in steps {
+                now += TimeDelta::minutes(minutes * minutes);
+                let hash = hash.map(|hash| format!("{hash:064x}"));
+                let event = SeenEvent::new(&format!("p{project}"), &format!("gh-{id:032x}"), hash.as_deref());
+                let recent = |known: &&(DateTime<Utc>, Key, SeenEvent)| known.0 + SEEN_AFTER > now;
+                let by = |name: Name| plain.iter().filter(recent).rfind(|(.., known)| name.of(&event).is_some() && name.is_of_both(known, &event));
+                let known = by(Name::Id).or_else(|| by(Name::Payload)).map(|(.., known)| known.id.text());
+                prop_assert_eq!(seen.recent(&event, now), known.clone());
+                if known.is_none() {
+                    let key = seen.next_key(now);
+                    prop_assert!(seen.add(&key, event.clone()));
+                    plain.push((now, key, event));
+                }
+                if forgets {
+                    let due: Vec<_> = seen.due_to_forget(now).collect();
+                    let forgotten: Vec<_> = due.iter().flat_map(|key| seen.remove(key).collect::<Vec<_>>()).collect();
+                    let (gone, kept) = plain.into_iter().partition(|(at, ..)| *at + SEEN_AFTER <= now);
+                    plain = kept;
+                    prop_assert_eq!(forgotten, gone.into_iter().map(|(.., event)| event).collect::<Vec<_>>());
                 }
             }
-            let mut keys: Vec<_> = seen.keys().collect();
-            let mut expected: Vec<_> = plain.iter().map(|(key, _)| key.clone()).collect();
-            keys.sort();
-            expected.sort();
-            prop_assert_eq!(keys, expected);
-            let now = start + SEEN_AFTER + TimeDelta::hours(25);
-            let due: Vec<_> = seen.due_to_forget(now).collect();
-            prop_assert_eq!(due.len(), plain.iter().filter(|(_, entry)| entry.at + SEEN_AFTER <= now).count());
+            let mut keys: Vec<_> = plain.iter().map(|(_, key, _)| key.clone()).collect();
+            keys.dedup();
+            prop_assert_eq!(seen.keys().collect::<Vec<_>>(), keys.clone());
+            for key in &keys {
+                let own: Vec<_> = plain.iter().filter(|(_, of, _)| of == key).map(|(.., event)| event).collect();
+                prop_assert_eq!(seen.get(key), Some(own));
+            }
+            // Restored in any order, it is the same, and knows the same.
             let mut again = SeenEvents::default();
-            plain.iter().rev().for_each(|(key, entry)| _ = again.put(key, Some(entry.clone())));
+            for key in keys.iter().rev() {
+                seen.get(key).unwrap().into_iter().for_each(|event| _ = again.add(key, event.clone()));
+            }
             prop_assert_eq!(&again, &seen);
-            prop_assert_eq!(&seen, &again);
-            due.iter().for_each(|key| _ = seen.put(key, None));
-            prop_assert_eq!(seen.due_to_forget(now).count(), 0);
+            for (.., event) in &plain {
+                prop_assert_eq!(again.recent(event, now), seen.recent(event, now));
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use litemap::LiteMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 
-use super::{Facts, Firing, OpenAction, issue::IssueTimer};
+use super::{Facts, Firing, OpenAction, issue::IssueTimer, latest::Mark};
 
 /// A value that is shared until it is changed: cloning it costs nothing, changing it copies it first where it is shared. An empty
 /// one takes no memory of its own.
@@ -44,7 +44,7 @@ impl Empty for Vec<OpenAction> {
     const EMPTY: &'static Self = &Self::new();
 }
 
-impl Empty for Vec<SmolStr> {
+impl Empty for Vec<Mark> {
     const EMPTY: &'static Self = &Self::new();
 }
 

@@ -77,7 +77,7 @@ async fn last_event(log: &dyn Log, project: &str, issue_ref: &str) -> Result<Opt
     let mut history = history::Partition::open(log, partition, *bounds).await?;
     while let Some(happened) = history.next().await? {
         let own = |it: &Happened| it.event.project_id == project && it.event.issue_ref == issue_ref;
-        last = happened.into_iter().rfind(own).or(last);
+        last = happened.filter(own).last().or(last);
     }
     Ok(last)
 }
