@@ -81,7 +81,7 @@ fn is_short(hash: &str) -> bool {
 
 fn bounded(entry: &str) -> Cow<'_, str> {
     match entry.len() > MAX_BYTES {
-        true => id::payload_hash(entry.as_bytes()).into(),
+        true => id::sha256(entry.as_bytes()).into(),
         false => entry.into(),
     }
 }
