@@ -155,7 +155,7 @@ async fn what_failed_is_redriven(world: World) {
     assert_eq!(shown["redriven"]["became"]["topic"], "actions");
     assert_eq!(shown["letter"]["original"]["action"], "post_nudge");
     let (out, ..) = world.run(&["dead-letters", "show", id, "--original"]).await;
-    assert_eq!(id::payload_hash(out.as_bytes()), shown["letter"]["original_sha256"].as_str().unwrap());
+    assert_eq!(id::sha256(out.as_bytes()), shown["letter"]["original_sha256"].as_str().unwrap());
     assert_eq!(world.redrive(&["--yes", id]).await.2, 0);
     assert!(world.redrive(&["--yes", id]).await.1.contains("redriven already"));
 

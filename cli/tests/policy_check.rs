@@ -172,7 +172,7 @@ async fn a_program_reads_one_object_a_line() {
     let mut good = summary("good.yaml", 0, 0);
     good["ok"] = json!(true);
     good["rules"] = json!(1);
-    good["hash"] = json!(events::id::payload_hash(GOOD.as_bytes()));
+    good["hash"] = json!(events::id::sha256(GOOD.as_bytes()));
     good["targets"] = json!([]);
     let quotes = "put the whole condition in single quotes: `when: '\"bug\" in issue.labels'`";
     assert_eq!(

@@ -43,7 +43,7 @@ pub enum Origin {
         /// The provider's delivery id, where it sent one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         delivery_id: Option<String>,
-        /// SHA-256 of the delivery's body, 64 hex digits.
+        /// The payload hash of the delivery: BLAKE3 of its body, 64 hex digits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payload_hash: Option<String>,
     },
@@ -125,7 +125,7 @@ impl DeadLetter {
         at: DateTime<Utc>,
         original: &[u8],
     ) -> Self {
-        let original_sha256 = id::payload_hash(original);
+        let original_sha256 = id::sha256(original);
         let kept = &original[..original.len().min(MAX_ORIGINAL_BYTES)];
         let plain = std::str::from_utf8(kept)
             .ok()
@@ -161,7 +161,7 @@ impl DeadLetter {
 
     /// The whole original, where the letter holds it.
     pub fn whole_original(&self) -> Option<Cow<'_, [u8]>> {
-        self.original.bytes().filter(|bytes| id::payload_hash(bytes) == self.original_sha256)
+        self.original.bytes().filter(|bytes| id::sha256(bytes) == self.original_sha256)
     }
 
     /// The message on `dead-letters`.

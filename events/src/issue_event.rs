@@ -247,7 +247,7 @@ impl IssueEvent {
         }
     }
 
-    /// The message on `issues`. `payload_hash` is the SHA-256 of the delivery's raw body, where there was one.
+    /// The message on `issues`. `payload_hash` is that of the delivery's raw body ([`id::payload_hash`]), where there was one.
     pub fn to_message(&self, payload_hash: Option<&str>) -> serde_json::Result<Message> {
         // The host of a Jira issue and the repository of a GitHub one both lead the issue_ref.
         let place = self.issue_ref.split_once(':').map_or("", |(_, rest)| rest);

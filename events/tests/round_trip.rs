@@ -217,7 +217,7 @@ fn an_original_keeps_its_first_512_kib_and_its_whole_hash() {
     let origin = Origin::Delivery { provider: "jira".into(), delivery_id: Some("1".into()), event: None };
     let letter = DeadLetter::new(origin, None, "unreadable", "", DateTime::UNIX_EPOCH, &original);
     assert_eq!(letter.original_length, original.len() as u64);
-    assert_eq!(letter.original_sha256, events::id::payload_hash(&original));
+    assert_eq!(letter.original_sha256, events::id::sha256(&original));
     assert!(letter.whole_original().is_none(), "it is not whole");
     let Original::Utf8(text) = letter.original else { panic!("plain text is kept as text") };
     assert_eq!(text.len(), events::MAX_ORIGINAL_BYTES);

@@ -97,7 +97,7 @@ fn the_sample_is_loaded_as_it_is_meant() {
         ruleset.rules().filter(|rule| rule.is_momentary()).map(|rule| rule.id()).collect();
     assert_eq!(momentary, ["triage-new"]);
     assert_eq!(ruleset.text(), SAMPLE);
-    assert_eq!(ruleset.hash(), events::id::payload_hash(SAMPLE.as_bytes()));
+    assert_eq!(ruleset.hash(), events::id::sha256(SAMPLE.as_bytes()));
     assert!(ruleset.warnings().is_empty());
     assert_eq!(ruleset.rule("deadline").unwrap().line(), 25);
 }

@@ -65,6 +65,8 @@ impl Server {
     /// None today: a failing accept is retried.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let Self { name, router, limits } = self;
+        // Routes are made for good here, not for every request.
+        let router: Router = router.with_state(());
         let places = Places::new(limits.connections);
         let mut connections = JoinSet::new();
         loop {

@@ -118,7 +118,7 @@ impl Place {
                 _ => return Err(unreadable(self)),
             };
             let text = change.map_err(|_| unreadable(self))?.policy;
-            if events::id::payload_hash(text.as_bytes()) != hash {
+            if events::id::sha256(text.as_bytes()) != hash {
                 let Self { partition, offset } = self;
                 return Err(Failure::failed(format!(
                     "{} partition {partition} offset {offset}: the policy's text was changed after it was written (it is not that of \

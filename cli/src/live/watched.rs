@@ -105,7 +105,7 @@ impl Watched {
             Err(why) => (None, Err(why)),
         };
         let version = match &bytes {
-            Ok(bytes) => Version::Text(events::id::payload_hash(bytes)),
+            Ok(bytes) => Version::Text(events::id::sha256(bytes)),
             Err(why) => Version::Unreadable(why.clone()),
         };
         let found = Some((stamp, version.clone()));

@@ -20,6 +20,7 @@ mod cluster;
 mod config;
 mod cursors;
 mod failure;
+mod gathering;
 mod group;
 mod member;
 mod producer;

@@ -20,6 +20,7 @@ use super::{
     blocking::{retire, run_blocking},
     cluster::{Cluster, trace},
     failure::classify,
+    gathering::Gathering,
 };
 use crate::{LogError, NewRecord, Position};
 
@@ -86,6 +87,9 @@ pub(super) fn send(
 /// How long an append that failed speaks for those that come, where none has been made since.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
+/// How long a record waits at most for others that are under way. It takes a broker that is as good as away to wait so long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What became of the last append.
 #[derive(Default)]
 struct Last(Mutex<Option<(Instant, LogError)>>);
@@ -109,13 +113,14 @@ impl Last {
 pub(super) struct Appender {
     cluster: Arc<Cluster>,
     producer: Mutex<Arc<Producer>>,
+    gathering: Gathering,
     last: Last,
 }
 
 impl Appender {
     pub(super) fn new(cluster: Arc<Cluster>) -> Result<Self, LogError> {
         let producer = Mutex::new(Arc::new(Self::produce(&cluster.config)?));
-        Ok(Self { cluster, producer, last: Last::default() })
+        Ok(Self { cluster, producer, gathering: Gathering::new(PATIENCE), last: Last::default() })
     }
 
     fn produce(config: &KafkaConfig) -> Result<Producer, LogError> {
@@ -130,6 +135,8 @@ impl Appender {
                 run_blocking(move || cluster.route(&records)).await?
             }
         };
+        let first = partitions.first().copied().unwrap_or_default();
+        let under_way = self.gathering.pass(first, records.len()).await;
         let producer = Arc::clone(&self.producer.lock().unwrap_or_else(|e| e.into_inner()));
         let waiting: Vec<_> = records
             .iter()
@@ -166,6 +173,7 @@ impl Appender {
                 }
             }
         }
+        drop(under_way);
         self.last.was(failed.as_ref(), Instant::now());
         let Some(failed) = failed else { return Ok(positions) };
         self.replace_if_broken(producer)?;

@@ -214,7 +214,7 @@ async fn what_cannot_be_read_is_one_letter_a_round_however_often_it_is_redriven(
     // It had no outcome, so there is none to replace once it can be read.
     let mut readable = letters[1].clone();
     readable.original = events::Original::Utf8(action("a-1", "post_nudge").to_string());
-    readable.original_sha256 = id::payload_hash(action("a-1", "post_nudge").to_string().as_bytes());
+    readable.original_sha256 = id::sha256(action("a-1", "post_nudge").to_string().as_bytes());
     world.redrive(&readable).await;
     assert_eq!(gist(&world.outcome().await), (true, -50, &*o(2), None));
 }

@@ -117,7 +117,7 @@ fn load_here(text: &str) -> Result<Ruleset, Vec<Diagnostic>> {
             ruleset.warnings = diagnostics;
             ruleset.index = Index::new(&ruleset.rules);
             ruleset.text = text.to_owned();
-            ruleset.hash = events::id::payload_hash(text.as_bytes());
+            ruleset.hash = events::id::sha256(text.as_bytes());
             Ok(ruleset)
         }
         _ => Err(diagnostics),

@@ -67,7 +67,7 @@ fn marks(event: &SeenEvent) -> impl Iterator<Item = Mark> {
 
 fn bounded(name: &Packed) -> Packed {
     match name {
-        Packed::Text(text) if text.len() > MAX_BYTES => Packed::of(&id::payload_hash(text.as_bytes())),
+        Packed::Text(text) if text.len() > MAX_BYTES => Packed::of(&id::sha256(text.as_bytes())),
         name => name.clone(),
     }
 }

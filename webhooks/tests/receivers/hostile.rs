@@ -36,7 +36,7 @@ async fn texts_that_are_not_the_json_we_read() {
     let letters = server.log.dead_letters();
     assert_eq!(letters.len(), bodies.len());
     for (letter, body) in letters.iter().zip(&bodies) {
-        assert_eq!(letter.original_sha256, id::payload_hash(body));
+        assert_eq!(letter.original_sha256, id::sha256(body));
         assert_eq!(letter.original_length, body.len() as u64);
     }
     assert!(server.log.events().is_empty());

@@ -56,7 +56,7 @@ async fn from_the_spool_it_becomes_a_dead_letter_and_holds_up_nothing() {
     let (provider, delivery_id) = ("github".into(), Some("delivery-17".into()));
     let origin = Origin::Spooled { provider, delivery_id, payload_hash: None };
     assert_eq!((&letter.origin, letter.reason.as_str()), (&origin, "unfit"));
-    assert_eq!(letter.original_sha256, events::id::payload_hash(event(17).value.as_deref().unwrap()));
+    assert_eq!(letter.original_sha256, events::id::sha256(event(17).value.as_deref().unwrap()));
     let mut seen = Vec::new();
     for record in records.iter().filter(|record| record.topic == topic::ISSUES) {
         if !seen.contains(record) {

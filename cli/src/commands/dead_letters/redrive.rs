@@ -291,7 +291,7 @@ impl Batch<'_> {
         match (&letter.origin, way) {
             (Origin::Record { topic, partition, .. }, Way::Again) => {
                 let there = found.record.filter(|record| {
-                    id::payload_hash(record.value.as_deref().unwrap_or_default()) == letter.original_sha256
+                    id::sha256(record.value.as_deref().unwrap_or_default()) == letter.original_sha256
                 });
                 let record = match there {
                     Some(record) => NewRecord {

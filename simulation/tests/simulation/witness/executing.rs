@@ -313,7 +313,7 @@ impl super::Witness {
         if !executing.state.contains_key(id) && !executing.outcomes.contains_key(&(id.clone(), 0)) {
             wrong.push(finding("groundless-effect", format!("{id} is called for before it is written down")));
         }
-        if let Some(of) = Resolved::of(action)
+        if let Some(of) = Earlier::of(action)
             && let Some(entry) = executing.deferred.get(&of.action_id)
             && executing
                 .rounds
@@ -322,7 +322,7 @@ impl super::Witness {
         {
             wrong.push(finding(
                 "groundless-effect",
-                format!("{id} is called for, and what it takes back is yet to be taken up"),
+                format!("{id} is called for, and what it follows up is yet to be taken up"),
             ));
         }
         let again = !executing.called.insert(id.clone());
