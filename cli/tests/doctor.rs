@@ -69,7 +69,7 @@ async fn after_the_demo_all_is_well_and_nothing_is_changed() {
     assert_eq!(said("state"), "4 events and 4 outcomes folded again give what is kept");
     assert_eq!(
         said("actions, outcomes"),
-        "4 actions taken up and 4 outcomes: each action is pending or has its outcome, and none has two"
+        "4 actions taken up and 4 outcomes: each action is pending, deferred, or has its outcome, and none has two"
     );
     let checks: Vec<_> = findings.iter().map(|(check, ..)| check.as_str()).collect();
     assert_eq!(

@@ -332,7 +332,7 @@ impl Partition {
         self.done.get(id).is_some_and(|mark| mark.round == round)
     }
 
-    /// Takes in one record of the changelog; `target` says which carries an action, `named` which has a name.
+    /// Takes in one record of the changelog; `target` says which carries an action, `keyed` which has a key.
     ///
     /// # Errors
     /// [`ExecutorError::State`] when the record is not one that this version wrote.
@@ -340,7 +340,7 @@ impl Partition {
         &mut self,
         record: &Record,
         target: impl Fn(&Action) -> Option<usize>,
-        named: impl Fn(&str) -> Option<usize>,
+        keyed: impl Fn(&str) -> Option<usize>,
     ) -> Result<(), ExecutorError> {
         let unreadable = |error: String| ExecutorError::State {
             partition: record.partition,
@@ -366,7 +366,7 @@ impl Partition {
         match (entry, project, deferred) {
             (Entry::Paused { at }, Some(project), _) => self.heed(project, Word::Paused(at)),
             (Entry::Resumed { at }, Some(project), _) => self.heed(project, Word::Resumed(at)),
-            (Entry::Deferred(entry), None, Some(id)) => self.defer(id.into(), named(&entry.by), &entry),
+            (Entry::Deferred(entry), None, Some(id)) => self.defer(id.into(), keyed(&entry.by), &entry),
             (Entry::Done { finished_at, round, risk, left, tie }, None, None) => {
                 self.finish(id.into(), finished_at, Mark { round, risk, left, tie });
             }

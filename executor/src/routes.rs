@@ -58,6 +58,8 @@ pub(crate) struct Carrier {
     /// The target's name; of several `a+b`.
     pub(crate) name: &'static str,
     pub(crate) stack: Stack,
+    /// What no other carrier is called, and this one after a restart, too: its name; of a route whose it is, and what for.
+    pub(crate) key: String,
     /// The targets, by their places.
     legs: Vec<usize>,
     /// The route that leads here.
@@ -90,23 +92,28 @@ impl Routes {
         let mut carriers: Vec<Carrier> = Vec::new();
         for (place, target) in targets.iter().enumerate() {
             let stack = stack::around(target.clone(), &config.limits_of(target.name()), clock.clone());
-            carriers.push(Carrier { name: target.name(), stack, legs: vec![place], route: None });
+            let (name, key) = (target.name(), target.name().to_owned());
+            carriers.push(Carrier { name, key, stack, legs: vec![place], route: None });
         }
         let mut named = BTreeSet::new();
-        let mut joined = |route: usize, legs: Vec<usize>, otherwise: &[usize], alone: &[Carrier]| {
-            let stacks = |legs: &[usize]| -> Legs {
-                legs.iter().map(|leg| (alone[*leg].name, alone[*leg].stack.clone())).collect()
+        let mut joined =
+            |route: usize, what: &str, legs: Vec<usize>, otherwise: &[usize], alone: &[Carrier]| {
+                let stacks = |legs: &[usize]| -> Legs {
+                    legs.iter().map(|leg| (alone[*leg].name, alone[*leg].stack.clone())).collect()
+                };
+                named.extend(legs.iter().chain(otherwise).map(|leg| alone[*leg].name));
+                let names: Vec<&'static str> = legs.iter().map(|leg| alone[*leg].name).collect();
+                let stack = stack::fan_out(stacks(&legs), stacks(otherwise), Arc::clone(clock));
+                let name: &'static str = names.join("+").leak();
+                let Route { action, project, .. } = &config.routes[route];
+                let of = project.as_ref().map_or(String::new(), |project| format!(" of {project}"));
+                Carrier { name, key: format!("{what}{action}{of}: {name}"), stack, legs, route: Some(route) }
             };
-            named.extend(legs.iter().chain(otherwise).map(|leg| alone[*leg].name));
-            let names: Vec<&'static str> = legs.iter().map(|leg| alone[*leg].name).collect();
-            let stack = stack::fan_out(stacks(&legs), stacks(otherwise), Arc::clone(clock));
-            Carrier { name: names.join("+").leak(), stack, legs, route: Some(route) }
-        };
         let places = |names: &[String]| -> Vec<usize> {
             names.iter().filter_map(|name| targets.iter().position(|it| it.name() == name)).collect()
         };
         for (place, route) in config.routes.iter().enumerate() {
-            let carrier = joined(place, places(&route.targets), &places(&route.otherwise), &carriers);
+            let carrier = joined(place, "", places(&route.targets), &places(&route.otherwise), &carriers);
             carriers.push(carrier);
         }
         let mut following = Vec::new();
@@ -124,7 +131,7 @@ impl Routes {
                 let same =
                     || by_kind.values().copied().find(|carrier: &usize| carriers[*carrier].legs == legs);
                 let carrier = whole.or_else(same).unwrap_or_else(|| {
-                    let carrier = joined(place, legs, &[], &carriers);
+                    let carrier = joined(place, "after ", legs, &[], &carriers);
                     carriers.push(carrier);
                     carriers.len() - 1
                 });
@@ -191,9 +198,9 @@ impl Routes {
         Some(carrier.legs.iter().filter_map(|leg| self.targets.get(*leg)).map(carried).collect())
     }
 
-    /// The index of the carrier of this name; of several the first.
-    pub(crate) fn named(&self, name: &str) -> Option<usize> {
-        self.carriers.iter().position(|carrier| carrier.name == name)
+    /// The index of the carrier with this key.
+    pub(crate) fn keyed(&self, key: &str) -> Option<usize> {
+        self.carriers.iter().position(|carrier| carrier.key == key)
     }
 
     pub(crate) fn get(&self, carrier: usize) -> Option<&Carrier> {

@@ -251,9 +251,9 @@ impl Executor {
             Polled::Restoring { partition, records } => {
                 let restored = self.restoring.entry(partition).or_default();
                 let target = |action: &Action| self.routes.carrier_of(action);
-                let named = |name: &str| self.routes.named(name);
+                let keyed = |key: &str| self.routes.keyed(key);
                 for record in &records {
-                    restored.restore(record, target, named)?;
+                    restored.restore(record, target, keyed)?;
                 }
             }
             Polled::Assigned { partition } => self.take_hold(partition),

@@ -2,7 +2,7 @@
 //!
 //! A parked retry is attempted when its instant has come, and no attempt, once it has its permit, takes as long as the time to
 //! give up: each of its calls is bounded. One that is overdue by more than [`STALLED_AFTER`] was forgotten by somebody. It is logged and
-//! counted once, until it ends or is parked anew.
+//! counted once, until it ends or is parked anew. Likewise what is deferred while its target has room.
 
 use std::sync::Arc;
 

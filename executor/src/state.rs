@@ -141,7 +141,7 @@ pub(crate) struct DeferredEntry {
     /// How often it was redriven.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) round: u32,
-    /// The name of the carrier behind whose actions it waits.
+    /// The key of the carrier behind whose actions it waits.
     pub(crate) by: String,
     /// What an outcome says of it where its record is kept no longer.
     pub(crate) project_id: String,
@@ -207,8 +207,8 @@ mod tests {
         let page = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":-0.3,"tie":{"page":{"issue":"github:o/r#1","offset":7,"decided_at":"2026-03-02T10:00:00Z"}}}"#;
         let back =
             r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":0.0,"tie":{"takes_back":"a-1"}}"#;
-        let deferred = r#"{"state":"deferred","offset":7,"by":"pager+chat","project_id":"alpha","action":"escalate_owner"}"#;
-        let deferred_round = r#"{"state":"deferred","offset":9,"round":2,"by":"pager","project_id":"alpha","action":"resolve","takes_back":"a-1"}"#;
+        let deferred = r#"{"state":"deferred","offset":7,"by":"escalate_owner: pager+chat","project_id":"alpha","action":"escalate_owner"}"#;
+        let deferred_round = r#"{"state":"deferred","offset":9,"round":2,"by":"after escalate_owner of alpha: pager","project_id":"alpha","action":"resolve","takes_back":"a-1"}"#;
         let paused = r#"{"state":"paused","at":"2026-03-02T10:00:01Z"}"#;
         let resumed = r#"{"state":"resumed","at":"2026-03-02T10:00:01Z"}"#;
         for text in [

@@ -37,7 +37,7 @@ pub(crate) struct Happened {
     pub(crate) offset: u64,
     /// The log's stamp; in a partition it never goes back.
     pub(crate) timestamp: DateTime<Utc>,
-    /// SHA-256 of the delivery's body, where the record says it.
+    /// The hash of the delivery's body, where the record says it.
     pub(crate) payload_hash: Option<String>,
     /// The event.
     pub(crate) event: IssueEvent,

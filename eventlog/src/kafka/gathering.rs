@@ -18,7 +18,8 @@ const ENOUGH: usize = 5;
 /// Partitions beyond so many share ways, which costs only time.
 const WAYS: usize = 64;
 
-/// The ways to all partitions.
+/// The ways to all partitions, by their numbers: topics share them, which costs only time, too. What goes to several partitions goes the
+/// way of its first.
 pub(super) struct Gathering {
     ways: [Way; WAYS],
     patience: Duration,
@@ -68,8 +69,8 @@ impl Way {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.way.under_way.fetch_sub(self.records, SeqCst);
-        if !self.way.is_taken() {
+        // By what was left, whoever has come since.
+        if self.way.under_way.fetch_sub(self.records, SeqCst) - self.records < ENOUGH {
             self.way.open.notify_waiters();
         }
     }

@@ -199,11 +199,11 @@ impl Executor {
         if from == Some(carrier) {
             return Ok(());
         }
-        let name = carrier.and_then(|carrier| self.routes.get(carrier)).map_or("", |carrier| carrier.name);
+        let by = carrier.and_then(|carrier| self.routes.get(carrier)).map_or("", |carrier| &carrier.key);
         let entry = DeferredEntry {
             offset: pending.entry.offset,
             round: pending.entry.round(),
-            by: name.to_owned(),
+            by: by.to_owned(),
             project_id: pending.action.project_id.clone(),
             action: pending.action.action.clone(),
             takes_back: Earlier::taken_back_by(&pending.action).map(|of| of.action_id),

@@ -351,6 +351,35 @@ fn resolve(id: &str, n: usize) -> Value {
     resolve
 }
 
+/// A route to one target, and two to the same: what waits behind one of them waits there after a restart, too.
+#[tokio::test]
+async fn behind_a_route_they_wait_in_their_order_after_a_restart_too() {
+    let mut world = small().await;
+    let of_beta = Route { project: Some("beta".to_owned()), ..route("escalate_owner", &["pager"]) };
+    world.config.routes = vec![of_beta, route("escalate_owner", &["pager"])];
+    let pager = Fake::new("pager", true);
+    pager.dead.store(true, SeqCst);
+    world.start_with(vec![pager.clone()]);
+    for n in 100..130 {
+        world.publish(&page(n)).await;
+    }
+    world.waiting(PENDING_MAX, 30 - PENDING_MAX).await;
+    world.tried().await;
+    let entry = |world: &World| world.state()["deferred a-129"].clone();
+    assert_eq!(entry(&world)["by"], "escalate_owner: pager");
+    world.kill().await;
+    world.start_with(vec![pager.clone()]);
+    world.publish(&page(130)).await;
+    world.waiting(PENDING_MAX, 31 - PENDING_MAX).await;
+    assert_eq!(entry(&world)["by"], "escalate_owner: pager", "none has moved");
+    pager.dead.store(false, SeqCst);
+    world.advance(300);
+    world.outcomes_of(31).await;
+    let done = pager.done.lock().unwrap().clone();
+    assert_eq!(done.len(), 31);
+    assert!(done[PENDING_MAX..].is_sorted(), "{done:?}");
+}
+
 /// A pager and a screen, of which only the pager can take back; what takes back has a carrier of its own, and there is room.
 #[tokio::test]
 async fn what_takes_back_never_overtakes_what_waits() {
@@ -376,7 +405,11 @@ async fn what_takes_back_never_overtakes_what_waits() {
         world.outcomes_of(1).await;
         world.waiting(PENDING_MAX + 1, 6).await;
         assert_eq!(world.state()["deferred a-back-6"]["takes_back"], "a-6");
-        assert_eq!(world.state()["deferred a-back-6"]["by"], "pager+screen", "behind what it takes back");
+        assert_eq!(
+            world.state()["deferred a-back-6"]["by"],
+            "escalate_owner: pager+screen",
+            "behind what it takes back"
+        );
         if restarted {
             world.kill().await;
             world.start_with(targets);

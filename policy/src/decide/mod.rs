@@ -97,7 +97,7 @@ pub enum Input<'a> {
     Event {
         /// The event.
         event: &'a IssueEvent,
-        /// SHA-256 of the delivery's body, as the record's header says.
+        /// The hash of the delivery's body ([`events::id::payload_hash`]), as the record's header says.
         payload_hash: Option<&'a str>,
     },
     /// A timer that is due ([`State::next_timer`]).

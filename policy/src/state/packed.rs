@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 pub(crate) enum Packed {
     /// A derived id: `gh-` and 32 hex digits.
     Id { prefix: [u8; 2], digest: [u8; 16] },
-    /// SHA-256: 64 hex digits.
+    /// A hash of 32 bytes: 64 hex digits.
     Hash([u8; 32]),
     /// Any other.
     Text(SmolStr),

@@ -20,7 +20,7 @@ use super::{Key, SEEN_AFTER, packed::Packed};
 /// How many events one entry has at most: with ids as long as they can be, some 150 KiB.
 const MAX_TOGETHER: usize = 128;
 
-/// An event that was counted. Its id, and SHA-256 of the delivery's body, where one came with it.
+/// An event that was counted. Its id, and the hash of the delivery's body, where one came with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenEvent {
     project: SmolStr,

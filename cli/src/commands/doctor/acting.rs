@@ -43,7 +43,7 @@ pub(super) async fn check(log: &dyn Log, topics: &[TopicInfo], groups: &[GroupOf
     let Found { flaws, actions, outcomes, cut } = found;
     let told = match cut {
         0 => format!(
-            "{actions} actions taken up and {outcomes} outcomes: each action is pending or has its outcome, and none has two"
+            "{actions} actions taken up and {outcomes} outcomes: each action is pending, deferred, or has its outcome, and none has two"
         ),
         cut => format!(
             "no action has two outcomes of one round, among {outcomes} outcomes; of {cut} partitions the beginning of the outcomes is kept no longer, so \

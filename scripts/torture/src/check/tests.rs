@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{EventType, IssueEvent, IssueState, Outcome, Risk, Said, Source};
+use events::{ActionKind, Earlier, EventType, IssueEvent, IssueState, Outcome, Risk, Said, Source};
+use serde_json::json;
 use webhooks::Provider;
 
 use super::CHECKERS;
@@ -444,6 +445,26 @@ fn outcomes() {
     assert_eq!(found(strange), ["duplicate-outcome", "failed-outcome", "unseen"]);
     let failed = |evidence: &mut Evidence| evidence.outcomes[0].value.ack = false;
     assert_eq!(found(failed), ["failed-outcome"]);
+    let again = |evidence: &mut Evidence| {
+        let outcome = &mut evidence.outcomes[0].value;
+        (outcome.ack, outcome.supersedes) = (false, Some("o-before".into()));
+    };
+    let closed = |evidence: &mut Evidence| {
+        let mut resolve = evidence.actions[0].clone();
+        let of = evidence.outcomes[0].value.action_id.clone();
+        resolve.value.action = ActionKind::Resolve;
+        resolve
+            .value
+            .params
+            .insert(Earlier::PARAM.to_owned(), json!({ "action": "schedule_unblocker", "action_id": of }));
+        evidence.actions.push(resolve);
+    };
+    assert!(found(again).contains(&"failed-outcome"));
+    let both = |evidence: &mut Evidence| {
+        again(evidence);
+        closed(evidence);
+    };
+    assert!(!found(both).contains(&"failed-outcome"), "closed meanwhile");
 }
 
 #[test]
