@@ -40,17 +40,8 @@ pub(super) fn duplicate_outcome(evidence: &Evidence) -> Vec<String> {
 /// The faults pass long before an action would be given up, so each one is done in the end; one that failed before it was redriven
 /// may have, and then it is not done where its issue was closed meanwhile.
 pub(super) fn failed_outcome(evidence: &Evidence) -> Vec<String> {
-    let resolved = evidence.actions.iter().filter_map(|placed| Earlier::taken_back_by(&placed.value));
-    let resolved: HashSet<String> = resolved.map(|of| of.action_id).collect();
-    let is_moot = |outcome: &&Outcome| {
-        outcome.supersedes.is_some() && outcome.action_id.as_ref().is_some_and(|id| resolved.contains(id))
-    };
-    let replaced: HashSet<&str> =
-        outcomes(evidence).filter_map(|outcome| outcome.supersedes.as_deref()).collect();
-    let failed =
-        outcomes(evidence).filter(|outcome| !outcome.ack && !replaced.contains(outcome.event_id.as_str()));
+    let failed = crate::evidence::failed(&evidence.outcomes, &evidence.actions).into_iter();
     failed
-        .filter(|outcome| !is_moot(outcome))
         .map(|outcome| format!("{}: {}", outcome.event_id, outcome.error.as_deref().unwrap_or_default()))
         .collect()
 }
