@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use eventlog::{Clock, GroupOffset, Headers, NewRecord, Position, Record, embedded::by_hand::Written};
-use events::{Action, Control, DeadLetter, Letter as Kept, Origin, Outcome, topic};
+use events::{Action, Control, DeadLetter, Earlier, Letter as Kept, Origin, Outcome, topic};
 use policy::Ruleset;
 use serde_json::Value;
 
@@ -236,8 +236,24 @@ impl Witness {
         overdue.or_else(|| self.executing.pending())
     }
 
+    /// Whether something failed that can be done if it is redriven. What had been redriven once and is taken back cannot: its issue was
+    /// closed meanwhile.
     pub fn has_open_letters(&self) -> bool {
-        !self.open_letters().is_empty()
+        let open = self.open_letters();
+        let actions = (0..PARTITIONS).flat_map(|partition| self.copy.of(topic::ACTIONS, partition));
+        let resolved: BTreeSet<String> = match open.is_empty() {
+            true => return false,
+            false => actions
+                .filter_map(json::<Action>)
+                .filter_map(|action| Earlier::taken_back_by(&action))
+                .map(|of| of.action_id)
+                .collect(),
+        };
+        let is_moot = |(letter, record): &(DeadLetter, Record)| {
+            letter.round > 0
+                && json::<Action>(record).is_some_and(|action| resolved.contains(&action.event_id))
+        };
+        !open.iter().all(is_moot)
     }
 
     /// Letters of actions that failed and were not noted as redriven, with the records that they are of.
