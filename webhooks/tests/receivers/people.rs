@@ -58,7 +58,7 @@ fn person(login: &str) -> Value {
 fn comment(body: &str, sender: Value) -> Value {
     let mut payload = opened();
     payload["action"] = json!("created");
-    payload["comment"] = json!({"id": 1, "body": body, "user": sender});
+    payload["comment"] = json!({"id": 1, "body": body, "user": sender, "author_association": "MEMBER"});
     payload["sender"] = sender;
     payload
 }
@@ -81,6 +81,26 @@ async fn answered(
     assert_eq!(events.len(), 2);
     assert_eq!(*answer, events[0].acknowledgement(answer.by.clone().unwrap()));
     answer.by.clone()
+}
+
+/// In a public repository everybody may comment.
+#[tokio::test]
+async fn a_strangers_comment_is_no_answer_unless_the_issue_is_theirs() {
+    let server = start().await;
+    for (association, who, answers) in [
+        (json!("NONE"), "kim", false),
+        (json!("CONTRIBUTOR"), "kim", false),
+        (json!("member"), "kim", false),
+        (json!(null), "kim", false),
+        (json!("NONE"), "Maria", true),
+        (json!("COLLABORATOR"), "kim", true),
+        (json!("OWNER"), "kim", true),
+    ] {
+        let mut said = comment("/ack", person(who));
+        said["comment"]["author_association"] = association.clone();
+        let by = answered(&server, Provider::Github, "issue_comment", &said).await;
+        assert_eq!(by.is_some(), answers, "{association} {who}");
+    }
 }
 
 #[tokio::test]
