@@ -15,7 +15,7 @@
 //!   most 500,000 a partition: past that the oldest leave early. A record whose headers say a later round than the mark's
 //!   ([`events::Redrive`]) is carried out again, under the same key, however long ago it was decided; its outcome supersedes the earlier
 //!   one, and its risk_delta is the difference.
-//! - Where `executor-state` of a partition knows of no action, `outcomes` are read before anything else: what has its outcome is not done
+//! - Where `executor-state` of a partition knows of no action, `outcomes` are read before anything else of it: what has its outcome is not done
 //!   again, also where the state was lost and `actions` are read from their beginning.
 //! - What `control` says comes in the same steps: actions of a paused project become pending and stay so. Attempts in flight
 //!   end, those that have not begun are called off; nothing begins in a partition before all of `control` was heard that stood there

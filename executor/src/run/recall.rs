@@ -1,6 +1,6 @@
 //! A partition of whose actions `executor-state` keeps nothing: it is new, nothing was done for a week, or its state was lost, and then
 //! the group may begin with `actions` anew. What has its outcome is not to be done again, so the outcomes are asked, once and before
-//! anything else.
+//! anything else of it.
 
 use std::{
     collections::{BTreeSet, HashMap},

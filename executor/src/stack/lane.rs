@@ -7,15 +7,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use governor::{
     Quota, RateLimiter, clock::Clock, middleware::NoOpMiddleware, nanos::Nanos,
     state::keyed::DashMapStateStore,
 };
 use tokio::time::{Instant, sleep};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 
-use super::Call;
+use super::{Call, without_permit};
 use crate::Target;
 
 /// How many lanes are remembered before those at rest are forgotten.
@@ -96,21 +96,17 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         // The service that was made ready is the one to call; its fresh clone takes its place.
         let fresh = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, fresh.clone());
+        let mut ready = std::mem::replace(&mut self.inner, fresh.clone());
         let lanes = self.lanes.clone();
-        Box::pin(async move {
-            let lane = lanes.target.lane(&call.attempt.action);
-            if let (Some(limiter), Some(lane)) = (&lanes.limiter, lane)
-                && limiter.check_key(&lane).is_err()
-            {
-                // Its permit goes back while it waits.
-                drop(inner);
-                lanes.wait(&lane, limiter).await;
-                inner = fresh;
-                inner.ready().await?;
+        async move {
+            match (&lanes.limiter, lanes.target.lane(&call.attempt.action)) {
+                (Some(limiter), Some(lane)) => {
+                    without_permit(lanes.wait(&lane, limiter), ready, fresh, call).await
+                }
+                _ => ready.call(call).await,
             }
-            inner.call(call).await
-        })
+        }
+        .boxed()
     }
 }
 

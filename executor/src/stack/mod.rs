@@ -15,14 +15,16 @@ mod turns;
 
 use std::{
     convert::Infallible,
+    pin::pin,
     sync::{Arc, OnceLock},
+    task::Poll,
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use eventlog::Clock;
 pub(crate) use fan_out::{Legs, fan_out};
-use futures::FutureExt;
+use futures::{FutureExt, poll};
 pub(crate) use jitter::spread;
 use tokio::{
     sync::mpsc::UnboundedSender,
@@ -30,7 +32,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceBuilder, service_fn, util::BoxCloneSyncService};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use crate::{Attempt, Limits, Target, Verdict, state::Leg};
 
@@ -93,6 +95,26 @@ impl Report {
         let verdict = Verdict::Retry { after: None, reason: "called off before it began".to_owned() };
         Self { verdict, made: 0, held_back: Some(Duration::ZERO), legs: Vec::new() }
     }
+}
+
+/// Calls once `wait` is over, and keeps what it gave until then. `ready` is the service that was made ready; where there is something to wait
+/// for, its permit goes back meanwhile, and `fresh` is made ready instead.
+async fn without_permit<S, W>(wait: W, ready: S, mut fresh: S, call: Call) -> Result<S::Response, S::Error>
+where
+    S: Service<Call>,
+    W: Future,
+{
+    let mut wait = pin!(wait);
+    let (mut service, _given) = match poll!(&mut wait) {
+        Poll::Ready(given) => (ready, given),
+        Poll::Pending => {
+            drop(ready);
+            let given = wait.await;
+            fresh.ready().await?;
+            (fresh, given)
+        }
+    };
+    service.call(call).await
 }
 
 /// A target in its stack. Clones share permits, rate and breaker.

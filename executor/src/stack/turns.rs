@@ -9,9 +9,9 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 
-use super::Call;
+use super::{Call, without_permit};
 use crate::Target;
 
 /// One turn at a time for each name; of this process: another one may be at it at the same instant.
@@ -81,27 +81,13 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         // The service that was made ready is the one to call; its fresh clone takes its place.
         let fresh = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, fresh.clone());
+        let mut ready = std::mem::replace(&mut self.inner, fresh.clone());
         let names = self.layer.target.alone_at(&call.attempt);
         if names.is_empty() {
-            return inner.call(call).boxed();
+            return ready.call(call).boxed();
         }
         let turns = self.layer.turns.clone();
-        Box::pin(async move {
-            let mut taking = Box::pin(turns.take(names));
-            let _turn = match futures::poll!(&mut taking) {
-                Poll::Ready(turn) => turn,
-                Poll::Pending => {
-                    // Its permit goes back while it waits.
-                    drop(inner);
-                    let turn = taking.await;
-                    inner = fresh;
-                    inner.ready().await?;
-                    turn
-                }
-            };
-            inner.call(call).await
-        })
+        async move { without_permit(turns.take(names), ready, fresh, call).await }.boxed()
     }
 }
 

@@ -82,7 +82,7 @@ impl Calendar {
         let Some(key) = meeting::resolved(&attempt.action) else {
             return Ok(Verdict::Done { reference: None });
         };
-        let Some(made) = self.find(key).await? else { return Ok(Verdict::Done { reference: None }) };
+        let Some(made) = self.find(&key).await? else { return Ok(Verdict::Done { reference: None }) };
         let reference = made.reference();
         let Made { id, start_at, .. } = made;
         if start_at <= meeting::present(attempt, self.api.now()) {
@@ -172,7 +172,7 @@ impl Target for Calendar {
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
         let action = &attempt.action;
-        if meeting::is_resolve(&action.action) {
+        if action.action == ActionKind::Resolve {
             // Which one it is would have to be asked.
             let one = |_| self.api.unsent(Method::DELETE, &self.api.url(&["meetings", "…"]), ());
             return Ok(meeting::resolved(action).map(one).into_iter().collect());
@@ -189,9 +189,9 @@ impl Target for Calendar {
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
-        match meeting::is_resolve(&attempt.action.action) {
-            true => self.cancel(attempt).await.unwrap_or_else(|verdict| verdict),
-            false => self.book(attempt).await,
+        match attempt.action.action {
+            ActionKind::Resolve => self.cancel(attempt).await.unwrap_or_else(|verdict| verdict),
+            _ => self.book(attempt).await,
         }
     }
 }

@@ -38,10 +38,10 @@ pub enum StateError {
     )]
     Key,
     /// A kind that this version does not know.
-    #[error("a changelog record is of the unknown kind {0}; was it written by a later version?")]
+    #[error("a changelog record is of the unknown kind {0}; was it written by another version?")]
     UnknownKind(String),
     /// The value is not what its kind says.
-    #[error("a changelog record of kind {0:?} cannot be read; was it written by a later version?")]
+    #[error("a changelog record of kind {0:?} cannot be read; was it written by another version?")]
     Value(Kind),
 }
 

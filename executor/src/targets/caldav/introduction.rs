@@ -53,7 +53,7 @@ impl Caldav {
         };
         let has = |any: &[&str]| privileges.iter().any(|has| has == "all" || any.contains(&has.as_str()));
         let books = kinds.contains(&ActionKind::ScheduleUnblocker);
-        let cancels = kinds.iter().any(meeting::is_resolve);
+        let cancels = kinds.contains(&ActionKind::Resolve);
         let share = "share the calendar with this user so that they may write in it";
         Ok(known
             .may(&privileges)

@@ -104,7 +104,7 @@ fn report() -> Method {
 #[async_trait]
 impl Calendars for Caldav {
     type Name = Url;
-    type Standing = Found;
+    type Booked = Found;
 
     fn api(&self) -> &Api {
         &self.api

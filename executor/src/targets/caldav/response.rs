@@ -8,7 +8,7 @@ use crate::{
     Verdict,
     http::{PAGE, Reply},
     plain_text::one_line,
-    targets::meeting::Standing,
+    targets::meeting::Booked,
 };
 
 /// A meeting that is there.
@@ -32,7 +32,7 @@ impl Found {
     }
 }
 
-impl Standing for Found {
+impl Booked for Found {
     fn reference(&self) -> String {
         self.reference.clone()
     }

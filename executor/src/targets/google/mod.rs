@@ -23,7 +23,7 @@ use self::{
 };
 use super::{
     Opening,
-    meeting::{Calendars, Meetings, Period, Put, Standing, Wanted},
+    meeting::{Booked, Calendars, Meetings, Period, Put, Wanted},
 };
 use crate::{
     Attempt, ExecutorError, Introduction, Verdict,
@@ -92,7 +92,7 @@ impl Google {
 #[async_trait]
 impl Calendars for Google {
     type Name = String;
-    type Standing = Event;
+    type Booked = Event;
 
     fn api(&self) -> &Api {
         &self.api

@@ -10,7 +10,7 @@ use crate::{
     Verdict,
     http::{ONE, Reply},
     plain_text::web_url,
-    targets::meeting::{Period, Standing},
+    targets::meeting::{Booked, Period},
 };
 
 /// An event, as far as we look at one.
@@ -46,7 +46,7 @@ impl Event {
     }
 }
 
-impl Standing for Event {
+impl Booked for Event {
     fn reference(&self) -> String {
         let link = self.html_link.as_deref().and_then(web_url).filter(|url| url.len() <= 256);
         link.unwrap_or_else(|| crate::plain_text::one_line(&self.id, 256))

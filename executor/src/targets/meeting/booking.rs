@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{ActionKind, Unsent};
 
-use super::{super::Opening, Period, Wanted, carries, horizon, is_resolve, present, resolved, stays};
+use super::{super::Opening, Period, Wanted, carries, horizon, present, resolved, stays};
 use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
 
 /// Where calendars are kept, and what is particular about it.
@@ -13,7 +13,7 @@ pub(in crate::targets) trait Calendars: Send + Sync + 'static {
     /// What a calendar is called there.
     type Name: AsRef<str> + Send + Sync;
     /// A meeting of ours.
-    type Standing: Standing + Send;
+    type Booked: Booked + Send;
 
     fn api(&self) -> &Api;
 
@@ -24,18 +24,13 @@ pub(in crate::targets) trait Calendars: Send + Sync + 'static {
     async fn busy(&self, wanted: &Wanted, calendars: &[Self::Name]) -> Result<Vec<Period>, Verdict>;
 
     /// An action's meeting, cancelled ones too; refused where what stands in its place is another.
-    async fn find(&self, action_id: &str) -> Result<Option<Self::Standing>, Verdict>;
+    async fn find(&self, action_id: &str) -> Result<Option<Self::Booked>, Verdict>;
 
     /// Puts a meeting in its place, unless something stands there.
     async fn put(&self, wanted: &Wanted, attempt: &Attempt, start: DateTime<Utc>) -> Result<Put, Verdict>;
 
     /// Cancels an action's meeting, for what this attempt says.
-    async fn cancel(
-        &self,
-        action_id: &str,
-        standing: Self::Standing,
-        attempt: &Attempt,
-    ) -> Result<(), Verdict>;
+    async fn cancel(&self, action_id: &str, booked: Self::Booked, attempt: &Attempt) -> Result<(), Verdict>;
 
     /// What would be sent to book one, as if everybody were free: who is not is for the calendars to say.
     fn unbooked(
@@ -53,7 +48,7 @@ pub(in crate::targets) trait Calendars: Send + Sync + 'static {
 }
 
 /// A meeting that is in its place.
-pub(in crate::targets) trait Standing {
+pub(in crate::targets) trait Booked {
     /// What the calendars call it.
     fn reference(&self) -> String;
 
@@ -105,15 +100,15 @@ impl<C: Calendars> Meetings<C> {
     async fn book(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
         let action_id = &attempt.action.event_id;
         let (wanted, to_be_free) = self.wanted(attempt).map_err(|reason| self.reject(&reason))?;
-        if let Some(standing) = self.calendars.find(action_id).await? {
-            return Ok(done(Some(standing.reference())));
+        if let Some(booked) = self.calendars.find(action_id).await? {
+            return Ok(done(Some(booked.reference())));
         }
         let busy = self.calendars.busy(&wanted, &to_be_free).await?;
         let start = wanted.start(busy).map_err(|reason| self.reject(&reason))?;
         match self.calendars.put(&wanted, attempt, start).await? {
             Put::Made(reference) => Ok(done(Some(reference))),
             Put::Taken(gone) => match self.calendars.find(action_id).await? {
-                Some(standing) => Ok(done(Some(standing.reference()))),
+                Some(booked) => Ok(done(Some(booked.reference()))),
                 None => Err(gone),
             },
         }
@@ -121,15 +116,15 @@ impl<C: Calendars> Meetings<C> {
 
     async fn cancel(&self, attempt: &Attempt) -> Result<Verdict, Verdict> {
         let Some(action_id) = resolved(&attempt.action) else { return Ok(done(None)) };
-        let Some(standing) = self.calendars.find(action_id).await? else { return Ok(done(None)) };
-        let reference = standing.reference();
-        if standing.is_cancelled() {
+        let Some(booked) = self.calendars.find(&action_id).await? else { return Ok(done(None)) };
+        let reference = booked.reference();
+        if booked.is_cancelled() {
             return Ok(done(Some(reference)));
         }
-        if standing.begins_at().is_some_and(|at| at <= present(attempt, self.calendars.api().now())) {
+        if booked.begins_at().is_some_and(|at| at <= present(attempt, self.calendars.api().now())) {
             return Ok(done(Some(stays(&reference))));
         }
-        self.calendars.cancel(action_id, standing, attempt).await?;
+        self.calendars.cancel(&action_id, booked, attempt).await?;
         Ok(done(Some(reference)))
     }
 }
@@ -145,14 +140,14 @@ impl<C: Calendars> Target for Meetings<C> {
     }
 
     fn alone_at(&self, attempt: &Attempt) -> Vec<String> {
-        let wanted = self.wanted(attempt).ok().filter(|_| !is_resolve(&attempt.action.action));
+        let wanted = self.wanted(attempt).ok().filter(|_| attempt.action.action != ActionKind::Resolve);
         let to_be_free = wanted.into_iter().flat_map(|(_, to_be_free)| to_be_free);
         to_be_free.map(|name| name.as_ref().to_owned()).collect()
     }
 
     fn rehearse(&self, attempt: &Attempt) -> Result<Vec<Unsent>, String> {
-        if is_resolve(&attempt.action.action) {
-            let one = |action_id: &str| self.calendars.uncancelled(action_id);
+        if attempt.action.action == ActionKind::Resolve {
+            let one = |action_id: String| self.calendars.uncancelled(&action_id);
             return Ok(resolved(&attempt.action).map(one).into_iter().collect());
         }
         let (wanted, to_be_free) = self.wanted(attempt)?;
@@ -165,9 +160,9 @@ impl<C: Calendars> Target for Meetings<C> {
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
-        let done = match is_resolve(&attempt.action.action) {
-            true => self.cancel(attempt).await,
-            false => self.book(attempt).await,
+        let done = match attempt.action.action {
+            ActionKind::Resolve => self.cancel(attempt).await,
+            _ => self.book(attempt).await,
         };
         done.unwrap_or_else(|verdict| verdict)
     }

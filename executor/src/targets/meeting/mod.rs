@@ -5,12 +5,12 @@ mod hours;
 mod slot;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
-use events::{Action, ActionKind, Recipients};
+use events::{Action, ActionKind, Earlier, Recipients};
 use serde_json::Value;
 
 use self::hours::Hours;
 pub(super) use self::{
-    booking::{Calendars, Meetings, Put, Standing},
+    booking::{Booked, Calendars, Meetings, Put},
     slot::Period,
 };
 use crate::{Attempt, message::Message, plain_text::one_line};
@@ -58,18 +58,13 @@ fn quarter(instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 /// Whether a target that books meetings carries this kind of action.
 pub(super) fn carries(kind: &ActionKind) -> bool {
-    *kind == ActionKind::ScheduleUnblocker || is_resolve(kind)
-}
-
-pub(super) fn is_resolve(kind: &ActionKind) -> bool {
-    kind.as_str() == "resolve"
+    matches!(kind, ActionKind::ScheduleUnblocker | ActionKind::Resolve)
 }
 
 /// The id of the action whose meeting a `resolve` is to cancel; `None` where what it resolves was no meeting.
-pub(super) fn resolved(action: &Action) -> Option<&str> {
-    let of = action.params.get("of")?;
-    let is_meeting = of.get("action")?.as_str()? == ActionKind::ScheduleUnblocker.as_str();
-    of.get("action_id")?.as_str().filter(|id| is_meeting && !id.is_empty())
+pub(super) fn resolved(action: &Action) -> Option<String> {
+    let of = Earlier::taken_back_by(action).filter(|of| of.action == ActionKind::ScheduleUnblocker)?;
+    Some(of.action_id).filter(|id| !id.is_empty())
 }
 
 /// What counts as the present for an attempt: `now`, or where our clock is behind the one that dated the action, its date. After a
@@ -312,7 +307,7 @@ mod tests {
             .expect("an action")
         };
         let meeting = of(json!({ "action": "schedule_unblocker", "action_id": "a-1" }));
-        assert_eq!(resolved(&meeting), Some("a-1"));
+        assert_eq!(resolved(&meeting).as_deref(), Some("a-1"));
         for other in [
             json!({ "action": "escalate_owner", "action_id": "a-1" }),
             json!({ "action": "schedule_unblocker", "action_id": "" }),
