@@ -145,7 +145,9 @@ pub(crate) fn failed<'o>(outcomes: &'o [Placed<Outcome>], actions: &[Placed<Acti
         .map(|of| of.action_id)
         .collect();
     let is_moot = |outcome: &Outcome| {
-        outcome.supersedes.is_some() && outcome.action_id.as_ref().is_some_and(|id| resolved.contains(id))
+        outcome.supersedes.is_some()
+            && outcome.attempts == Some(0)
+            && outcome.action_id.as_ref().is_some_and(|id| resolved.contains(id))
     };
     let outcomes = outcomes.iter().map(|outcome| &outcome.value);
     let failed = outcomes.filter(|outcome| !outcome.ack && !replaced.contains(outcome.event_id.as_str()));

@@ -447,7 +447,8 @@ fn outcomes() {
     assert_eq!(found(failed), ["failed-outcome"]);
     let again = |evidence: &mut Evidence| {
         let outcome = &mut evidence.outcomes[0].value;
-        (outcome.ack, outcome.supersedes) = (false, Some("o-before".into()));
+        (outcome.ack, outcome.attempts) = (false, Some(0));
+        outcome.supersedes = Some("o-before".into());
     };
     let closed = |evidence: &mut Evidence| {
         let mut resolve = evidence.actions[0].clone();
@@ -465,6 +466,11 @@ fn outcomes() {
         closed(evidence);
     };
     assert!(!found(both).contains(&"failed-outcome"), "closed meanwhile");
+    let tried = |evidence: &mut Evidence| {
+        both(evidence);
+        evidence.outcomes[0].value.attempts = Some(1);
+    };
+    assert!(found(tried).contains(&"failed-outcome"), "it was tried, and failed");
 }
 
 #[test]

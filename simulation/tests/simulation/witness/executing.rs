@@ -297,6 +297,14 @@ fn is_forgettable(entry: Option<&Value>, now: DateTime<Utc>) -> bool {
     finished_at.is_some_and(|at| now - at >= TimeDelta::days(7))
 }
 
+impl Executing {
+    /// Whether an action was redriven, and ended in that round without a call.
+    pub(super) fn is_refused_again(&self, id: &str, round: u32) -> bool {
+        let outcome = self.outcomes.get(&(id.to_owned(), round)).filter(|_| round > 0);
+        outcome.is_some_and(|outcome| !outcome.ack && outcome.attempts == Some(0))
+    }
+}
+
 impl super::Witness {
     /// A target is called: for an action on the log, of which it is written down that it is to be done.
     pub fn called(&mut self, attempt: &Attempt) {

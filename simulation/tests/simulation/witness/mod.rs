@@ -250,8 +250,10 @@ impl Witness {
                 .collect(),
         };
         let is_moot = |(letter, record): &(DeadLetter, Record)| {
-            letter.round > 0
-                && json::<Action>(record).is_some_and(|action| resolved.contains(&action.event_id))
+            json::<Action>(record).is_some_and(|action| {
+                resolved.contains(&action.event_id)
+                    && self.executing.is_refused_again(&action.event_id, letter.round)
+            })
         };
         !open.iter().all(is_moot)
     }
