@@ -99,7 +99,7 @@ async fn a_comment_acknowledges() {
     assert_eq!(kinds[..3], ["issue_opened", "issue_commented", "issue_acknowledged"]);
     assert_eq!(events[1]["event_id"], answer["event_id"]);
     let acknowledged = &events[2];
-    assert_eq!((&acknowledged["by"], &acknowledged["issue_ref"]), (&"comment".into(), &ISSUE.into()));
+    assert_eq!((&acknowledged["through"], &acknowledged["issue_ref"]), (&"comment".into(), &ISSUE.into()));
 
     let issue = known(dir.path()).await;
     let shown = &issue["acknowledged"];

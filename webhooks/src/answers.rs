@@ -1,6 +1,6 @@
 //! What of a delivery is a person's answer to what was done: an event of its own, beside the one that the delivery is.
 //!
-//! | `by` | what was done |
+//! | `through` | what was done |
 //! |---|---|
 //! | `comment` | a new comment whose first line is one of the configured words; on GitHub of an owner, member or collaborator, or of an assignee: in a public repository everybody may comment |
 //! | `assignment` | somebody took the issue: who did it is among those whom it assigned |
@@ -9,7 +9,7 @@
 //!
 //! What we, an App or another bot did is no answer, nor is what nobody is said to have done.
 
-use events::{AcknowledgedBy, EventType, IssueEvent};
+use events::{AcknowledgedThrough, EventType, IssueEvent};
 
 /// Which comments acknowledge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,18 +47,18 @@ pub(crate) struct Aside<'a> {
     pub(crate) by_machine: bool,
 }
 
-/// By what an event's actor has answered, if so.
-pub(crate) fn answer(event: &IssueEvent, aside: Aside<'_>, answers: &Answers) -> Option<AcknowledgedBy> {
+/// Through what an event's actor has answered, if so.
+pub(crate) fn answer(event: &IssueEvent, aside: Aside<'_>, answers: &Answers) -> Option<AcknowledgedThrough> {
     let actor = event.actor.as_deref().filter(|_| !event.by_us && !aside.by_machine)?;
     let comment = aside.comment.filter(|_| event.event_type == EventType::IssueCommented);
     if comment.is_some_and(|comment| answers.are_given_by(comment)) {
-        return Some(AcknowledgedBy::Comment);
+        return Some(AcknowledgedThrough::Comment);
     }
     let assigned = event.change.get("assignees").map_or(&[][..], |change| &change.added);
     if assigned.iter().any(|name| name == actor) {
-        return Some(AcknowledgedBy::Assignment);
+        return Some(AcknowledgedThrough::Assignment);
     }
-    aside.moved_on.then_some(AcknowledgedBy::Status)
+    aside.moved_on.then_some(AcknowledgedThrough::Status)
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who answered, when, by what, and how long that took from the last action before.
+/// Who answered, when, through what, and how long that took from the last action before.
 fn answer(acknowledged: &Acknowledged) -> Value {
     let mut shown = json!(acknowledged);
     let after = acknowledged.after().and_then(|after| u64::try_from(after.num_seconds()).ok());
