@@ -273,6 +273,6 @@ pub trait Subscription: Send {
     async fn caught_up(&mut self, topic: &str, partition: u32) -> Result<bool, LogError>;
 
     /// Stops (`true`) or lets (`false`) records of an input's held partition come; other inputs go on. What `poll` returned already stays
-    /// returned.
+    /// returned. Asks nobody, so a log that does not answer is no reason to fail: [`LogError::Lost`] is, where the partition is not held.
     async fn pause(&mut self, topic: &str, partition: u32, paused: bool) -> Result<(), LogError>;
 }

@@ -93,7 +93,7 @@ pub struct Outcome {
     /// How often it was attempted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
-    /// Why it was not done: `expired`, `dry_run`, or the last failure.
+    /// Why it was not done: `expired`, `dry_run`, `withdrawn: …`, or the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// When this became known.
@@ -146,6 +146,11 @@ pub struct Unsent {
 }
 
 impl Outcome {
+    /// The `error` of a redriven action that was taken back before its turn came again: it is not done any more, is no failure either, and
+    /// ends the dead letter that was redriven.
+    pub const WITHDRAWN: &'static str =
+        "withdrawn: the issue was closed meanwhile, so this is not done any more";
+
     /// The first outcome of `action`, as yet without attempts, error or reference.
     pub fn of(action: &Action, risk_delta: Risk, ack: bool, at: DateTime<Utc>) -> Self {
         Self {

@@ -64,6 +64,8 @@ pub(crate) fn overtaken(pending: &Pending, now: DateTime<Utc>) -> Ended {
     let what = if pending.action.action == ActionKind::Acknowledge { "acknowledged" } else { "taken back" };
     let mut ended = nothing_left(pending, now);
     ended.outcome.error = Some(format!("not {what}: a later page took its place"));
+    // What the page left is still there.
+    ended.mark.left = false;
     ended
 }
 
@@ -74,22 +76,21 @@ pub(crate) fn belated(pending: &Pending, now: DateTime<Utc>) -> Ended {
     ended
 }
 
-/// The end of a redriven action that was taken back meanwhile; `left` says whether its earlier rounds may have left something.
-pub(crate) fn taken_back(pending: &Pending, partition: u32, left: bool, now: DateTime<Utc>) -> Ended {
-    let reason = "the issue was closed meanwhile, and this was taken back; reopen it, or act by hand";
-    let mut ended = failed(pending, partition, reason, "rejected", now);
-    ended.mark.left = left;
-    ended
+/// The end of a redriven action that was taken back meanwhile. Nobody needs it any more: it is no failure, and no letter again.
+pub(crate) fn withdrawn(pending: &Pending, now: DateTime<Utc>) -> Ended {
+    untouched(pending, Outcome::WITHDRAWN, now)
 }
 
-/// Whether an action that was not done may have left something: a target did its part, or did not say that it did not.
+/// Whether an action that was not done may have left something: a target did its part, or did not say that it did not; in this round or an
+/// earlier one, of which what is not said now is still there.
 fn may_have_left(pending: &Pending, refused: bool) -> bool {
     // The last word of a target that refuses is that nothing is there.
     let known = |refused: bool| u32::from(refused);
-    match pending.entry.legs.as_slice() {
+    let now = match pending.entry.legs.as_slice() {
         [] => pending.entry.attempts > known(refused),
         legs => legs.iter().any(|leg| leg.carried.ack || leg.carried.attempts > known(leg.ended)),
-    }
+    };
+    now || pending.entry.supersedes.as_ref().is_some_and(|before| before.left)
 }
 
 /// What an attempt's report means for the action, which has been tried `since` then; while that is `None`, it is not given up.
@@ -179,7 +180,7 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
             round: entry.round(),
             risk,
             left: ack || may_have_left(pending, false),
-            tie: Tie::lasting(pending).map(Box::new),
+            tie: Tie::of(pending).map(Box::new),
         },
         dead_letter: None,
         cause: action.cause.clone(),
@@ -187,28 +188,66 @@ fn end(pending: &Pending, risk: Risk, ack: bool, now: DateTime<Utc>) -> Ended {
     }
 }
 
-/// The end of a deferred action whose record is kept no longer: nobody knows what it was to do. `before` is the outcome that this one
-/// replaces, `left` whether its earlier rounds may have left something.
+/// Why a deferred action cannot be taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// Its record is kept no longer.
+    Removed,
+    /// Where its record stood there is another one.
+    Replaced,
+    /// The same, and it was redriven, and taken back meanwhile: nobody needs it.
+    Withdrawn,
+}
+
+impl Gone {
+    fn error(self) -> &'static str {
+        match self {
+            Self::Removed => {
+                "its record was removed from actions before its target had room for it; retention is too short, or too small, or the \
+                 topic was made anew"
+            }
+            Self::Replaced => {
+                "another record stands on actions where its own did: the topic was made anew before its target had room for it"
+            }
+            Self::Withdrawn => Outcome::WITHDRAWN,
+        }
+    }
+
+    fn risk(self) -> Risk {
+        if self == Self::Withdrawn { Risk(0) } else { Risk::FAILED }
+    }
+}
+
+/// The end of a deferred action whose record is gone: nobody knows what it was to do. `before` is the outcome that this one replaces, `tie`
+/// what the action was to others until now.
 pub(crate) fn gone(
     (partition, id): (u32, &str),
     deferred: &Deferred,
+    why: Gone,
     before: Option<Superseded>,
-    left: bool,
+    tie: Option<Box<Tie>>,
     now: DateTime<Utc>,
 ) -> Ended {
-    let (project, round) = (&deferred.about.project, deferred.round);
-    let error = "its record was removed from actions before its target had room for it; retention is too short, or too small";
-    let origin = Origin::Record { topic: topic::ACTIONS.to_owned(), partition, offset: deferred.offset };
-    let letter = DeadLetter::new(origin, Some(project.clone()), "gone", error, now, b"");
-    let tie = deferred.takes_back.as_ref().map(|of| Box::new(Tie::TakesBack(of.to_string())));
+    let (project, round, error) = (&deferred.about.project, deferred.round, why.error());
+    let (kind, risk) = (deferred.about.kind.as_str(), why.risk());
+    let left = before.as_ref().map_or(round > 0, |before| before.left);
+    let dead_letter = (why != Gone::Withdrawn).then(|| {
+        let origin = Origin::Record { topic: topic::ACTIONS.to_owned(), partition, offset: deferred.offset };
+        let detail = format!("{error} ({kind}, {id})");
+        let letter = DeadLetter::new(origin, Some(project.clone()), "gone", detail, now, b"");
+        // Nothing is left of the original, and where it stood others may have: the action tells letters apart.
+        let event_id = id::dead_letter(&format!("{id}/{round}"), &letter.original_sha256);
+        Box::new(DeadLetter { event_id, round, ..letter })
+    });
+    let tie = tie.or_else(|| Some(Box::new(Tie::TakesBack(deferred.takes_back.as_deref()?.to_owned()))));
     Ended {
         outcome: Outcome {
             event_id: id::outcome(id, round),
             project_id: project.clone(),
-            risk_delta: Risk(Risk::FAILED.0 - before.as_ref().map_or(0, |before| before.risk.0)),
+            risk_delta: Risk(risk.0 - before.as_ref().map_or(0, |before| before.risk.0)),
             ack: false,
             action_id: Some(id.to_owned()),
-            action: Some(deferred.about.kind.as_str().into()),
+            action: Some(kind.into()),
             target: None,
             attempts: Some(0),
             error: Some(error.to_owned()),
@@ -217,8 +256,8 @@ pub(crate) fn gone(
             supersedes: before.map(|before| before.outcome),
             carried: Vec::new(),
         },
-        mark: Mark { round, risk: Risk::FAILED, left, tie },
-        dead_letter: Some(Box::new(DeadLetter { round, ..letter })),
+        mark: Mark { round, risk, left, tie },
+        dead_letter,
         cause: None,
         issue: None,
     }

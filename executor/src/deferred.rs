@@ -46,8 +46,9 @@ pub(crate) struct Deferred {
 #[derive(Debug, Default)]
 pub(crate) struct Deferrals {
     known: HashMap<Arc<str>, Deferred>,
-    /// By carrier, in the order of the log.
-    lanes: BTreeMap<Option<usize>, BTreeMap<u64, Arc<str>>>,
+    /// By carrier, in the order of the log: offset and id. Two may have one offset where `actions` was made anew in between; then one of
+    /// them at most is what stands there.
+    lanes: BTreeMap<Option<usize>, BTreeSet<(u64, Arc<str>)>>,
     abouts: BTreeSet<Arc<About>>,
 }
 
@@ -67,17 +68,17 @@ impl Deferrals {
 
     /// How many there are of a carrier.
     pub(crate) fn of(&self, carrier: Option<usize>) -> usize {
-        self.lanes.get(&carrier).map_or(0, BTreeMap::len)
+        self.lanes.get(&carrier).map_or(0, BTreeSet::len)
     }
 
     /// A carrier's first ones: their offsets, in order, and their ids.
-    pub(crate) fn first(&self, carrier: Option<usize>) -> impl Iterator<Item = (u64, &Arc<str>)> {
-        self.lanes.get(&carrier).into_iter().flatten().map(|(offset, id)| (*offset, id))
+    pub(crate) fn first(&self, carrier: Option<usize>) -> impl Iterator<Item = &(u64, Arc<str>)> {
+        self.lanes.get(&carrier).into_iter().flatten()
     }
 
-    /// The one of a carrier whose record stands there.
-    pub(crate) fn at(&self, carrier: Option<usize>, offset: u64) -> Option<&Arc<str>> {
-        self.lanes.get(&carrier)?.get(&offset)
+    /// Whether an action waits behind this carrier, and is to be found there.
+    pub(crate) fn waits_at(&self, carrier: Option<usize>, place: &(u64, Arc<str>)) -> bool {
+        self.lanes.get(&carrier).is_some_and(|lane| lane.contains(place))
     }
 
     /// The action is deferred; nothing else is known of it from here on.
@@ -93,17 +94,17 @@ impl Deferrals {
                 about
             }
         };
-        self.lanes.entry(carrier).or_default().insert(entry.offset, id.clone());
+        self.lanes.entry(carrier).or_default().insert((entry.offset, id.clone()));
         let takes_back = entry.takes_back.as_deref().map(Arc::from);
         self.known.insert(id, Deferred { offset: entry.offset, round: entry.round, about, takes_back });
     }
 
     /// The action is deferred no more.
     pub(crate) fn remove(&mut self, id: &str) -> Option<Deferred> {
-        let deferred = self.known.remove(id)?;
+        let (id, deferred) = self.known.remove_entry(id)?;
         let carrier = deferred.about.carrier;
         if let Some(lane) = self.lanes.get_mut(&carrier) {
-            lane.remove(&deferred.offset);
+            lane.remove(&(deferred.offset, id));
             if lane.is_empty() {
                 self.lanes.remove(&carrier);
             }
@@ -138,7 +139,7 @@ mod tests {
             deferrals.put(format!("a-{offset}").into(), carrier, &entry(offset, "alpha"));
         }
         let first = |deferrals: &Deferrals, carrier| -> Vec<u64> {
-            deferrals.first(carrier).map(|(offset, _)| offset).collect()
+            deferrals.first(carrier).map(|(offset, _)| *offset).collect()
         };
         assert_eq!(first(&deferrals, Some(1)), [3, 7]);
         assert_eq!(deferrals.lanes().collect::<Vec<_>>(), [(None, 1), (Some(1), 2), (Some(2), 1)]);
@@ -156,5 +157,18 @@ mod tests {
             assert!(deferrals.remove(id).is_none());
         }
         assert_eq!((deferrals.len(), deferrals.lanes().count(), deferrals.abouts.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn one_offset_may_be_that_of_two_topics() {
+        let mut deferrals = Deferrals::default();
+        for id in ["a-old", "a-new"] {
+            deferrals.put(id.into(), Some(1), &entry(3, "alpha"));
+        }
+        assert_eq!((deferrals.of(Some(1)), deferrals.len()), (2, 2));
+        let [old, new] = ["a-old", "a-new"].map(|id| (3, Arc::from(id)));
+        deferrals.remove("a-old");
+        assert!(deferrals.waits_at(Some(1), &new) && !deferrals.waits_at(Some(1), &old));
+        assert_eq!(deferrals.first(Some(1)).collect::<Vec<_>>(), [&new]);
     }
 }

@@ -158,14 +158,15 @@ impl Partition {
         match self.done.get(id) {
             Some(mark) if round <= mark.round => Met::Duplicate,
             Some(mark) => {
-                Met::New(Some(Superseded { outcome: id::outcome(id, mark.round), risk: mark.risk }))
+                let outcome = id::outcome(id, mark.round);
+                Met::New(Some(Superseded { outcome, risk: mark.risk, left: mark.left }))
             }
             // The mark is forgotten, and the letter remembers: what has a letter and an outcome has failed.
             None => {
                 let outcome = round.checked_sub(1).map(|before| id::outcome(id, before));
                 let said = redriven.and_then(|redrive| redrive.supersedes.as_ref());
                 let outcome = outcome.filter(|outcome| said == Some(outcome));
-                Met::New(outcome.map(|outcome| Superseded { outcome, risk: Risk::FAILED }))
+                Met::New(outcome.map(|outcome| Superseded { outcome, risk: Risk::FAILED, left: true }))
             }
         }
     }
@@ -176,9 +177,10 @@ impl Partition {
         if pending.action.action == ActionKind::EscalateOwner {
             return pending.action.issue_ref.as_deref().is_some_and(|issue| self.has_overtaken(issue));
         }
-        if self.is_overtaken(pending) {
-            return false;
-        }
+        self.waits_for_earlier(pending)
+    }
+
+    fn waits_for_earlier(&self, pending: &Pending) -> bool {
         let of = Earlier::of(&pending.action);
         let earlier = of.and_then(|of| self.pending.get(of.action_id.as_str()));
         // Nothing is to wait for itself, or for what waits for it.
@@ -201,9 +203,10 @@ impl Partition {
         of.is_some_and(|of| self.is_taken_back(&of.action_id))
     }
 
-    /// Whether an action is to take back or acknowledge a page in whose place there is a later one.
+    /// Whether an action is to take back or acknowledge a page in whose place there is a later one. Not while that page itself is still
+    /// tried: it may call people after all, when the later one has been taken back.
     pub(crate) fn is_overtaken(&self, pending: &Pending) -> bool {
-        self.ties.is_overtaken(pending)
+        self.ties.is_overtaken(pending) && !self.waits_for_earlier(pending)
     }
 
     /// Whether a pending action is, of those that follow up the issue's pages.
@@ -213,23 +216,36 @@ impl Partition {
         following.any(|(_, id)| self.pending.get(id).is_some_and(|follower| self.is_overtaken(follower)))
     }
 
-    /// Whether an action that is pending no more may have left something, as far as is known.
-    pub(crate) fn may_have_left(&self, id: &str) -> bool {
-        self.done.get(id).is_none_or(|mark| mark.left)
+    /// The issue's pages that are pending.
+    pub(crate) fn pending_pages<'p>(&'p self, issue: &'p str) -> impl Iterator<Item = &'p Arc<str>> {
+        self.ties.pages(issue).map(|(page, ..)| page).filter(|page| self.pending.contains_key(*page))
+    }
+
+    /// What an action that has its outcome is to others.
+    pub(crate) fn tie_of(&self, id: &str) -> Option<Box<Tie>> {
+        self.done.get(id)?.tie.clone()
     }
 
     /// Whether an action is to follow up another that is known to have left nothing.
     pub(crate) fn has_nothing_left(&self, pending: &Pending) -> bool {
         let of = Earlier::of(&pending.action);
-        of.and_then(|of| self.done.get(of.action_id.as_str())).is_some_and(|mark| !mark.left)
+        let left_nothing =
+            of.and_then(|of| self.done.get(of.action_id.as_str())).is_some_and(|mark| !mark.left);
+        left_nothing && !self.inherits(pending)
+    }
+
+    /// Whether an action is to take back a page for which an earlier one of the issue was left open: it answers for that, too.
+    fn inherits(&self, pending: &Pending) -> bool {
+        let taken_back = Earlier::taken_back_by(&pending.action);
+        let Some((issue, _)) = page_of(pending).filter(|_| taken_back.is_some()) else { return false };
+        let made_way = |taker: &Arc<str>| self.done.get(taker).is_some_and(|mark| !mark.left);
+        self.ties.pages(issue).any(|(page, ..)| self.ties.takers(page).any(made_way))
     }
 
     /// The action is to be carried out, or its attempt was parked.
     pub(crate) fn put(&mut self, id: Arc<str>, pending: Pending) {
         self.forget(&id);
-        if let Some(tie) = Tie::of(&pending) {
-            self.ties.bind(&id, &tie);
-        }
+        self.ties.bind_pending(&id, &pending);
         if let Some((issue, _)) = page_of(&pending) {
             self.following.insert((issue.into(), id.clone()));
         }
@@ -253,8 +269,8 @@ impl Partition {
     /// The action is known no more.
     pub(crate) fn forget(&mut self, id: &str) {
         let pending = self.pending.remove(id);
-        if let Some(tie) = pending.as_ref().and_then(Tie::of) {
-            self.ties.unbind(id, &tie);
+        if let Some(pending) = &pending {
+            self.ties.unbind_pending(id, pending);
         }
         if let Some((issue, _)) = pending.as_ref().and_then(page_of) {
             self.following.remove(&(issue.into(), id.into()));
@@ -382,5 +398,50 @@ impl Partition {
             _ => return Err(unreadable("its key is not one for such an entry".to_owned())),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark() -> Mark {
+        let tie = Some(Box::new(Tie::TakesBack("a-page".to_owned())));
+        Mark { round: 0, risk: Risk::FAILED, left: true, tie }
+    }
+
+    fn deferred() -> DeferredEntry {
+        DeferredEntry {
+            offset: 7,
+            round: 1,
+            by: String::new(),
+            project_id: "alpha".to_owned(),
+            action: ActionKind::Resolve,
+            takes_back: Some("a-page".to_owned()),
+        }
+    }
+
+    /// A redriven `resolve` that is deferred, and the mark of its first round, say the same, and each goes when its time comes.
+    #[test]
+    fn what_takes_back_does_so_until_nothing_says_it_any_more() {
+        let mut held = Partition::default();
+        held.finish("a-back".into(), DateTime::UNIX_EPOCH, mark());
+        held.defer("a-back".into(), None, &deferred());
+        assert!(held.is_taken_back("a-page"));
+        let old = DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(1);
+        assert_eq!(held.outdated(old, 10), (1, vec!["a-back".into()]));
+        held.forget_oldest(1);
+        assert!(held.is_taken_back("a-page"), "the mark is forgotten, and it is still to come");
+        held.take_up("a-back");
+        assert!(!held.is_taken_back("a-page"));
+
+        held.defer("a-back".into(), None, &deferred());
+        held.finish("a-back".into(), old, mark());
+        // Noted again, as a restore may have it.
+        held.defer("a-back".into(), None, &deferred());
+        held.take_up("a-back");
+        assert!(held.is_taken_back("a-page"), "it was given up, and its mark says so");
+        held.forget("a-back");
+        assert!(!held.is_taken_back("a-page"));
     }
 }

@@ -392,7 +392,7 @@ impl Executor {
 
     /// These have their outcome: the step that says so was made.
     fn end(&mut self, actions: Vec<(u32, Arc<str>, Ended)>, now: DateTime<Utc>) {
-        let mut overtaken = BTreeSet::new();
+        let mut changed = BTreeSet::new();
         for (partition, id, Ended { outcome, mark, dead_letter, issue, .. }) in actions {
             let known = outcome.action.as_ref().filter(|a| ActionKind::KNOWN.contains(&a.as_str()));
             let action = known.map_or("other", ActionKind::as_str).to_owned();
@@ -413,15 +413,13 @@ impl Executor {
                 count_dead_letter(&letter.reason);
             }
             let Some(held) = self.held.get_mut(&partition) else { continue };
-            if issue.is_some_and(|issue| held.has_overtaken(&issue)) {
-                overtaken.insert(partition);
-            }
             held.finish(id.clone(), now, mark);
             for follower in held.waiting_for(&id) {
                 self.park(partition, &follower);
             }
+            changed.extend(issue.map(|issue| (partition, issue)));
         }
-        overtaken.into_iter().for_each(|partition| self.make_way(partition));
+        self.settle(&changed);
     }
 
     /// How long to wait before beginning anew after failed steps. Every new beginning calls the target again for what was

@@ -2,9 +2,10 @@
 //!
 //! - `{"state": "pending", "accepted_at", "asked_at", "offset", "attempts", "parkings", "next_attempt_at", "record"}`:
 //!   the action is to be carried out; `offset` and `record` are the action's record, as it stands on `actions`;
-//!   with `tried_since` once it was parked, `redrive` where that record was redriven, and `supersedes` where its outcome will replace an earlier one;
+//!   with `tried_since` once it was parked, `redrive` where that record was redriven, and `supersedes` (`outcome`, `risk`, `left`, as below) where its outcome
+//!   will replace an earlier one;
 //! - `{"state": "done", "finished_at", "round", "risk", "left"}`: it has its outcome, of that redrive round (0 where it is not said), which made the
-//!   project's risk what it is by `risk`; `left` false where it left nothing anywhere (true where it is not said); `tie` is what it was to others, where it called people
+//!   project's risk what it is by `risk`; `left` false where it left nothing anywhere, or took nothing back since a later page was made (true where it is not said); `tie` is what it was to others, where it called people
 //!   (`page`: `issue`, `offset`, `decided_at`) or took an action back (`takes_back`: its id). Kept for seven days, so that the same action standing on the log again is recognised; then
 //!   deleted.
 //!
@@ -57,7 +58,7 @@ pub(crate) struct Mark {
     pub(crate) round: u32,
     /// What the action has done to the project's risk, over all rounds.
     pub(crate) risk: Risk,
-    /// Whether it may have left something somewhere, which can be taken back.
+    /// Whether it may have left something somewhere, which can be taken back; of what takes back, whether it did, and made way for no other.
     pub(crate) left: bool,
     /// What it is to others; boxed, since most are nothing to anybody and there are many marks.
     pub(crate) tie: Option<Box<Tie>>,
@@ -98,6 +99,9 @@ pub(crate) struct Superseded {
     pub(crate) outcome: String,
     /// What the action has done to the project's risk so far.
     pub(crate) risk: Risk,
+    /// Whether its rounds so far may have left something somewhere.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub(crate) left: bool,
 }
 
 /// An action that is to be carried out, as it is kept.
@@ -200,6 +204,7 @@ mod tests {
         // These stand in changelogs in the field.
         let pending = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T10:00:05.250Z","record":"{\"event_id\":\"a-1\"}"}"#;
         let redriven = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T10:00:05.250Z","redrive":{"round":2,"letter":"d-1","supersedes":"o-1"},"supersedes":{"outcome":"o-1","risk":0.1},"record":"{\"event_id\":\"a-1\"}"}"#;
+        let untouched = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":0,"parkings":0,"next_attempt_at":"2026-03-02T10:00:05.250Z","redrive":{"round":1,"letter":"d-1"},"supersedes":{"outcome":"o-1","risk":0.1,"left":false},"record":"{\"event_id\":\"a-1\"}"}"#;
         let let_go = r#"{"state":"pending","accepted_at":"2026-03-02T10:00:00Z","asked_at":"2026-03-02T09:59:00Z","offset":7,"attempts":3,"parkings":1,"next_attempt_at":"2026-03-02T12:00:05.250Z","tried_since":"2026-03-02T12:00:00Z","record":"{\"event_id\":\"a-1\"}"}"#;
         let done = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","risk":-0.05}"#;
         let again = r#"{"state":"done","finished_at":"2026-03-02T10:00:01Z","round":2,"risk":-0.05}"#;
@@ -214,6 +219,7 @@ mod tests {
         for text in [
             pending,
             redriven,
+            untouched,
             let_go,
             done,
             again,

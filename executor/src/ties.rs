@@ -2,7 +2,7 @@
 //! when.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::Pending;
 
-/// What is remembered of an action for the sake of others, also once it has its outcome.
+/// What an action is to others, also once it has its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Tie {
@@ -25,27 +25,24 @@ pub(crate) enum Tie {
     },
     /// It takes back the action of this id.
     TakesBack(String),
-    /// It acknowledges the action of this id. Nothing to anybody once it has its outcome.
-    Acknowledges(String),
 }
 
 impl Tie {
     pub(crate) fn of(pending: &Pending) -> Option<Self> {
-        if let Some(of) = Earlier::of(&pending.action) {
-            return Some(match pending.action.action {
-                ActionKind::Acknowledge => Self::Acknowledges(of.action_id),
-                _ => Self::TakesBack(of.action_id),
-            });
+        if let Some(of) = Earlier::taken_back_by(&pending.action) {
+            return Some(Self::TakesBack(of.action_id));
         }
         let issue = pending.action.issue_ref.clone();
         let issue = issue.filter(|_| pending.action.action == ActionKind::EscalateOwner)?;
         Some(Self::Page { issue, offset: pending.entry.offset, decided_at: decided_at(pending) })
     }
+}
 
-    /// What is remembered of an action that has its outcome.
-    pub(crate) fn lasting(pending: &Pending) -> Option<Self> {
-        Self::of(pending).filter(|tie| !matches!(tie, Self::Acknowledges(_)))
-    }
+/// The action that a pending one is to acknowledge. That is nothing to anybody once it has its outcome.
+fn acknowledged(pending: &Pending) -> Option<String> {
+    Earlier::of(&pending.action)
+        .filter(|_| pending.action.action == ActionKind::Acknowledge)
+        .map(|of| of.action_id)
 }
 
 /// When the gateway decided it, however often it was redriven.
@@ -59,8 +56,9 @@ type Pair = (Arc<str>, Arc<str>);
 /// The ties of a partition's actions, to be found by what they are tied to.
 #[derive(Debug, Default)]
 pub(crate) struct Ties {
-    /// What is taken back, and what takes it back.
-    resolves: BTreeSet<Pair>,
+    /// What is taken back, and what takes it back; how many say so: what is redriven and deferred has the mark of its earlier round, too,
+    /// and each of the two goes when its time comes.
+    resolves: BTreeMap<Pair, usize>,
     /// What is acknowledged, and what is to acknowledge it.
     acknowledges: BTreeSet<Pair>,
     /// Issues and their pages: the record's offset, and when it was decided.
@@ -74,11 +72,28 @@ impl Ties {
                 self.pages.insert((issue.as_str().into(), id.clone()), (*offset, *decided_at));
             }
             Tie::TakesBack(of) => {
-                self.resolves.insert((of.as_str().into(), id.clone()));
+                *self.resolves.entry((of.as_str().into(), id.clone())).or_default() += 1;
             }
-            Tie::Acknowledges(of) => {
-                self.acknowledges.insert((of.as_str().into(), id.clone()));
-            }
+        }
+    }
+
+    /// The action is pending.
+    pub(crate) fn bind_pending(&mut self, id: &Arc<str>, pending: &Pending) {
+        if let Some(tie) = Tie::of(pending) {
+            self.bind(id, &tie);
+        }
+        if let Some(of) = acknowledged(pending) {
+            self.acknowledges.insert((of.into(), id.clone()));
+        }
+    }
+
+    /// The action is pending no more.
+    pub(crate) fn unbind_pending(&mut self, id: &str, pending: &Pending) {
+        if let Some(tie) = Tie::of(pending) {
+            self.unbind(id, &tie);
+        }
+        if let Some(of) = acknowledged(pending) {
+            self.acknowledges.remove(&(of.into(), id.into()));
         }
     }
 
@@ -88,42 +103,52 @@ impl Ties {
                 self.pages.remove(&(issue.as_str().into(), id.into()));
             }
             Tie::TakesBack(of) => {
-                self.resolves.remove(&(of.as_str().into(), id.into()));
-            }
-            Tie::Acknowledges(of) => {
-                self.acknowledges.remove(&(of.as_str().into(), id.into()));
+                if let Entry::Occupied(mut said) = self.resolves.entry((of.as_str().into(), id.into())) {
+                    *said.get_mut() -= 1;
+                    if *said.get() == 0 {
+                        said.remove();
+                    }
+                }
             }
         }
     }
 
     /// What takes this action back, pending or done.
     pub(crate) fn takers<'t>(&'t self, id: &'t str) -> impl Iterator<Item = &'t Arc<str>> {
-        second_of(&self.resolves, id)
+        let from = self.resolves.range((Arc::from(id), Arc::from(""))..);
+        from.take_while(move |((of, _), _)| **of == *id).map(|((_, taker), _)| taker)
     }
 
     /// What takes this action back or acknowledges it, and may have waited for its end.
     pub(crate) fn followers<'t>(&'t self, id: &'t str) -> impl Iterator<Item = &'t Arc<str>> {
-        self.takers(id).chain(second_of(&self.acknowledges, id))
+        let from = self.acknowledges.range((Arc::from(id), Arc::from(""))..);
+        self.takers(id).chain(from.take_while(move |(of, _)| **of == *id).map(|(_, follower)| follower))
     }
 
-    /// Whether people have been called about the issue anew since this was decided, which follows up an earlier page of it. A
-    /// tool that knows alerts by their issue would have it close, or acknowledge, the newer one.
+    /// The pages of an issue: the record's offset, and when it was decided.
+    pub(crate) fn pages<'t>(
+        &'t self,
+        issue: &'t str,
+    ) -> impl Iterator<Item = (&'t Arc<str>, u64, DateTime<Utc>)> {
+        let from = self.pages.range((Arc::from(issue), Arc::from(""))..);
+        let of_issue = from.take_while(move |((about, _), _)| **about == *issue);
+        of_issue.map(|((_, page), (offset, decided_at))| (page, *offset, *decided_at))
+    }
+
+    /// Whether people have been called about the issue anew since this was decided, which follows up an earlier page of it, and that is
+    /// not taken back yet. A tool that knows alerts by their issue would have it close, or acknowledge, the newer one.
     pub(crate) fn is_overtaken(&self, follower: &Pending) -> bool {
         let Some((issue, of)) = page_of(follower) else { return false };
-        let later = |(offset, at): &(u64, DateTime<Utc>)| match follower.entry.redrive {
-            None => *offset > follower.entry.offset,
-            // Its record was put on the log anew, behind everything.
-            Some(_) => *at >= decided_at(follower),
+        let since = decided_at(follower);
+        // What was redriven stands on the log anew, behind everything, whenever it was decided. And clocks differ: of what was decided at
+        // about the same time the log tells which came first.
+        let is_later = |offset: u64, at: DateTime<Utc>| {
+            at >= since && (follower.entry.redrive.is_some() || offset > follower.entry.offset)
         };
-        let from = self.pages.range((Arc::from(issue), Arc::from(""))..);
-        let mut pages = from.take_while(|((about, _), _)| **about == *issue);
-        pages.any(|((_, page), when)| **page != *of.action_id && later(when))
+        self.pages(issue).any(|(page, offset, at)| {
+            **page != *of.action_id && is_later(offset, at) && self.takers(page).next().is_none()
+        })
     }
-}
-
-fn second_of<'t>(pairs: &'t BTreeSet<Pair>, first: &'t str) -> impl Iterator<Item = &'t Arc<str>> {
-    let from = pairs.range((Arc::from(first), Arc::from(""))..);
-    from.take_while(move |(of, _)| **of == *first).map(|(_, second)| second)
 }
 
 /// The issue whose page an action takes back or acknowledges, and that page.

@@ -8,12 +8,12 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use eventlog::Record;
-use events::{Action, DeadLetter, Earlier, Recorded, Redrive, topic};
+use events::{Action, ActionKind, DeadLetter, Earlier, Recorded, Redrive, topic};
 
 use super::{Executor, count_dead_letter, parking::Lot};
 use crate::{
     ExecutorError, accept, conclude,
-    conclude::Ended,
+    conclude::{Ended, Gone},
     deferred::deferred_key,
     partition::{Met, Partition},
     pauses,
@@ -74,25 +74,26 @@ impl Executor {
         Ok(())
     }
 
-    /// Step one for deferred actions of a lot. `records` are those of `wanted` that are still there; of the others it is known that they
-    /// are not.
+    /// Step one for deferred actions of a lot. `records`, in their order, are those of `wanted` that are still there; of the others it is
+    /// known that they are not.
     pub(super) async fn accept_deferred(
         &mut self,
         (partition, carrier): Lot,
-        wanted: &[u64],
+        wanted: &[(u64, Arc<str>)],
         records: &[Record],
     ) -> Result<(), ExecutorError> {
         let now = self.clock.now();
         let mut step = Acceptance::default();
         let Some(held) = self.held.get(&partition) else { return Ok(()) };
-        let mut records = records.iter().peekable();
-        for offset in wanted {
-            let record = records.next_if(|record| record.offset == *offset);
+        for place in wanted {
             // Taken up meanwhile, or by another.
-            let Some(id) = held.deferrals().at(carrier, *offset) else { continue };
-            match record {
-                Some(record) => self.judge(record, held, Some((carrier, id)), &mut step, now)?,
-                None => give_up(partition, held, id, &mut step, now)?,
+            if !held.deferrals().waits_at(carrier, place) {
+                continue;
+            }
+            let (offset, id) = place;
+            match records.binary_search_by_key(offset, |record| record.offset) {
+                Ok(there) => self.judge(&records[there], held, Some((carrier, id)), &mut step, now)?,
+                Err(_) => give_up(partition, held, id, Gone::Removed, &mut step, now)?,
             }
         }
         if self.commit(std::mem::take(&mut step.draft)).await? {
@@ -116,8 +117,8 @@ impl Executor {
         if let Some((_, known)) = again
             && !read.as_ref().is_ok_and(|pending| pending.action.event_id == **known)
         {
-            // Not what was there: the topic is another one.
-            return give_up(partition, held, known, step, now);
+            // Not what was there: the topic is another one. What stands there now came, or comes, by itself.
+            return give_up(partition, held, known, Gone::Replaced, step, now);
         }
         let mut pending = match read {
             Ok(pending) => pending,
@@ -146,10 +147,9 @@ impl Executor {
         if let Some(carrier) = behind {
             return self.defer(place, carrier, &pending, again.map(|(carrier, _)| carrier), step);
         }
-        let is_back = held.is_taken_back(&id) || step.taken_back.contains(&place);
         let end = match pending.entry.redrive {
-            Some(_) if pending.action.action.leaves_open() && is_back => {
-                Some(conclude::taken_back(&pending, partition, held.may_have_left(&id), now))
+            Some(_) if pending.action.action.leaves_open() && step.is_taken_back(held, &place) => {
+                Some(conclude::withdrawn(&pending, now))
             }
             _ => self.without_attempt(&pending, partition, now),
         };
@@ -240,6 +240,7 @@ fn give_up(
     partition: u32,
     held: &Partition,
     id: &Arc<str>,
+    why: Gone,
     step: &mut Acceptance,
     now: DateTime<Utc>,
 ) -> Result<(), ExecutorError> {
@@ -248,8 +249,10 @@ fn give_up(
     let redrive = Redrive { round: deferred.round, letter: String::new(), supersedes: None };
     match held.meet(id, Some(&redrive).filter(|redrive| redrive.round > 0)) {
         Met::New(before) => {
-            let left = deferred.round > 0 && held.may_have_left(id);
-            let end = conclude::gone((partition, id), deferred, before, left, now);
+            let opened = deferred.round > 0 && ActionKind::from(deferred.about.kind.as_str()).leaves_open();
+            let is_back = opened && step.is_taken_back(held, &(partition, id.clone()));
+            let why = if is_back { Gone::Withdrawn } else { why };
+            let end = conclude::gone((partition, id), deferred, why, before, held.tie_of(id), now);
             step.draft.end(partition, id, &end, now)?;
             step.ended.push((partition, id.clone(), end));
         }
@@ -264,6 +267,11 @@ impl Acceptance {
         self.draft.say(letter.to_message())?;
         self.dead.push(*letter);
         Ok(())
+    }
+
+    /// Whether something takes an action back, or has.
+    fn is_taken_back(&self, held: &Partition, place: &Place) -> bool {
+        held.is_taken_back(&place.1) || self.taken_back.contains(place)
     }
 
     /// The action is deferred no more.

@@ -99,6 +99,8 @@ impl Executor {
                 Err(error @ LogError::Refused(_)) => return Err(ExecutorError::Log(error)),
                 // Poll will say so, and give nothing of it.
                 Err(LogError::Lost(_)) => {}
+                // All wait for it: nothing is to be polled. It is not to be met: a log pauses by itself and asks nobody, and attempts
+                // under way go on.
                 Err(error) => {
                     tracing::warn!(%error, partition, "a partition cannot be made to wait for its outcomes yet");
                     return Ok(false);
@@ -223,8 +225,9 @@ fn marked(action_id: &str, outcome: &Outcome, before: Option<&Mark>) -> Option<M
     let mut risk = outcome.risk_delta;
     // A later round's is the difference.
     risk.0 += before.map_or(0, |before| before.risk.0);
+    let left = outcome.ack || outcome.attempts != Some(0) || before.is_some_and(|before| before.left);
     // An outcome does not say what the action was to others.
-    Some(Mark { round, risk, left: outcome.ack || outcome.attempts != Some(0), tie: None })
+    Some(Mark { round, risk, left, tie: None })
 }
 
 #[cfg(test)]
@@ -281,6 +284,9 @@ mod tests {
         assert_eq!(marked("a-2", &outcome(0, 100, false, Some(3)), None), None, "of another action");
         let untouched = marked("a-1", &outcome(0, 0, false, Some(0)), None);
         assert_eq!(untouched.map(|mark| mark.left), Some(false));
+        let withdrawn = marked("a-1", &outcome(1, -100, false, Some(0)), first.as_ref());
+        let mark = Mark { round: 1, risk: Risk(0), left: true, tie: None };
+        assert_eq!(withdrawn, Some(mark), "what was left before is still there");
         // The first rounds' outcomes are kept no more.
         assert_eq!(marked("a-1", &outcome(4, -150, true, Some(1)), None).map(|mark| mark.round), Some(4));
     }

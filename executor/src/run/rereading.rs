@@ -16,8 +16,8 @@ const RECORDS_WITHIN: Duration = Duration::from_millis(100);
 /// Bytes of records after which no more are read in one go.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Where records were looked for, and those that are there; both in their order.
-pub(super) type Reread = Result<(Vec<u64>, Vec<Record>), LogError>;
+/// Offsets at which records were looked for, and which actions; and the records that are there. Both in the order of the log.
+pub(super) type Reread = Result<(Vec<(u64, Arc<str>)>, Vec<Record>), LogError>;
 
 #[derive(Default)]
 pub(super) struct Rereading {
@@ -75,7 +75,7 @@ impl Executor {
                 }
                 let room =
                     self.config.pending_max.saturating_sub(waiting).clamp(1, self.config.batch_max.max(1));
-                let wanted = held.deferrals().first(carrier).take(room).map(|(offset, _)| offset).collect();
+                let wanted = held.deferrals().first(carrier).take(room).cloned().collect();
                 let task = self.rereading.tasks.spawn(read(self.log.clone(), partition, wanted));
                 self.rereading.reading.insert(lot, task);
             }
@@ -116,16 +116,18 @@ impl Executor {
 
 /// Reads records of a partition of `actions` by their offsets, which are in order and not none. A great many bytes are left for the next
 /// time, with the offsets where they stand.
-async fn read(log: Arc<dyn Log>, partition: u32, mut wanted: Vec<u64>) -> Reread {
-    let first = wanted.first().copied().unwrap_or_default();
-    let last = wanted.last().copied().unwrap_or_default();
+async fn read(log: Arc<dyn Log>, partition: u32, mut wanted: Vec<(u64, Arc<str>)>) -> Reread {
+    let first = wanted.first().map_or(0, |(offset, _)| *offset);
+    let last = wanted.last().map_or(0, |(offset, _)| *offset);
     let mut reader = log.read(topic::ACTIONS, &[(partition, first)]).await?;
     let (mut found, mut bytes) = (Vec::new(), 0);
     loop {
         let done = reader.at_end().await?;
         let records = reader.next(if done { Duration::ZERO } else { RECORDS_WITHIN }).await?;
         let (is_over, seen) = (records.is_empty() && done, records.last().map(|record| record.offset));
-        for record in records.into_iter().filter(|record| wanted.binary_search(&record.offset).is_ok()) {
+        let is_wanted =
+            |record: &Record| wanted.binary_search_by_key(&record.offset, |(offset, _)| *offset).is_ok();
+        for record in records.into_iter().filter(is_wanted) {
             bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
             found.push(record);
         }
@@ -133,7 +135,7 @@ async fn read(log: Arc<dyn Log>, partition: u32, mut wanted: Vec<u64>) -> Reread
             return Ok((wanted, found));
         }
         if let Some(seen) = seen.filter(|_| bytes >= BYTES_MAX) {
-            wanted.retain(|offset| *offset <= seen);
+            wanted.retain(|(offset, _)| *offset <= seen);
             return Ok((wanted, found));
         }
     }

@@ -106,23 +106,36 @@ impl Executor {
 
     /// These are pending: the step that says so was made.
     pub(super) fn put(&mut self, actions: Vec<(u32, Arc<str>, Pending)>) {
-        let mut overtaken = BTreeSet::new();
+        let mut changed = BTreeSet::new();
         for (partition, id, pending) in actions {
             if let Some(held) = self.held.get_mut(&partition) {
-                let issue = pending.action.issue_ref.clone();
+                changed.extend(pending.action.issue_ref.clone().map(|issue| (partition, issue)));
                 held.put(id.clone(), pending);
-                if issue.is_some_and(|issue| held.has_overtaken(&issue)) {
-                    overtaken.insert(partition);
-                }
                 self.park(partition, &id);
             }
+        }
+        self.settle(&changed);
+    }
+
+    /// Something was accepted, or has ended, about these issues: what is overtaken now makes way, and the pages that may have waited for
+    /// it, and do so no more, find their place.
+    pub(super) fn settle(&mut self, changed: &BTreeSet<(u32, String)>) {
+        let mut overtaken = BTreeSet::new();
+        for (partition, issue) in changed {
+            let Some(held) = self.held.get(partition) else { continue };
+            if held.has_overtaken(issue) {
+                overtaken.insert(*partition);
+            }
+            let runs = |id: &str| self.running.values().any(|it| it.partition == *partition && *it.id == *id);
+            let pages: Vec<Arc<str>> = held.pending_pages(issue).filter(|id| !runs(id)).cloned().collect();
+            pages.iter().for_each(|id| self.park(*partition, id));
         }
         overtaken.into_iter().for_each(|partition| self.make_way(partition));
     }
 
     /// People are called anew about an issue: what takes back an earlier page of it, and is not to any more, calls no target from here
     /// on; what waited for its end, or now has to, finds its place.
-    pub(super) fn make_way(&mut self, partition: u32) {
+    fn make_way(&mut self, partition: u32) {
         let Some(held) = self.held.get(&partition) else { return };
         for running in self.running.values().filter(|running| running.partition == partition) {
             if held.pending().get(&running.id).is_some_and(|pending| held.is_overtaken(pending)) {

@@ -232,6 +232,119 @@ async fn what_the_log_keeps_no_longer_has_an_outcome_and_a_letter_that_say_so() 
     assert!(!world.state().keys().any(|key| key.starts_with("deferred")));
 }
 
+/// `actions` was made anew, with offsets from 0, and the group kept what it knew: what was deferred is not there any more, also where
+/// another record stands in its place, which may be deferred itself.
+#[tokio::test]
+async fn what_was_deferred_on_a_topic_that_was_made_anew_is_told_and_holds_up_nothing() {
+    for (anew, replaced) in [(12, 4), (6, 2), (0, 0)] {
+        let mut world = small().await;
+        world.mock.inject(dead());
+        world.start();
+        for n in 0..8 {
+            world.publish(&action(&format!("a-old-{n}"), "schedule_unblocker")).await;
+        }
+        world.waiting(PENDING_MAX, 4).await;
+        world.tried().await;
+        world.kill().await;
+        world.log.make_anew(topic::ACTIONS);
+        for n in 0..anew {
+            world.publish(&action(&format!("a-new-{n:02}"), "schedule_unblocker")).await;
+        }
+        world.start();
+        world.waiting(PENDING_MAX, 4 + anew).await;
+        // Also for the next holder.
+        world.kill().await;
+        world.start();
+        world.waiting(PENDING_MAX, 4 + anew).await;
+        world.mock.clear_faults();
+        world.advance(300);
+        world.outcomes_of(8 + anew).await;
+        world.waiting(0, 0).await;
+        let count = |part: &str| {
+            let told = world.outcomes().into_iter().filter_map(|outcome| outcome.error);
+            told.filter(|error| error.contains(part)).count()
+        };
+        assert_eq!((count("another record"), count("retention")), (replaced, 4 - replaced), "{anew}");
+        let letters = world.dead_letters();
+        assert!(letters.iter().all(|letter| letter.reason == "gone"), "{letters:?}");
+        assert!((4..8).all(|n| letters.iter().any(|it| it.detail.contains(&format!("a-old-{n}")))));
+        assert_eq!((letters.len(), world.mock.meetings().len()), (4, 4 + anew));
+        assert!(!world.state().keys().any(|key| key.starts_with("deferred")));
+    }
+}
+
+/// A page that called people in its first round, and is gone in its second, was a later page all the same.
+#[tokio::test]
+async fn a_page_that_is_gone_when_redriven_keeps_its_place() {
+    let mut world = small().await;
+    world.start();
+    let hopeless = || Fault::status(503).on(Collection::Nudges).retry_after("3600");
+    let at = |mut action: Value, minute: u32| {
+        action["evaluated_at"] = json!(format!("2026-03-02T09:{minute}:00Z"));
+        action
+    };
+    world.publish(&at(page(1), 50)).await;
+    assert!(world.outcome().await.ack);
+    world.mock.inject(hopeless());
+    world.publish(&at(resolve("a-back", 1), 51)).await;
+    assert!(!world.outcomes_of(2).await[1].ack);
+    world.mock.inject(hopeless().after_work());
+    let mut again = at(page(1), 52);
+    again["event_id"] = json!("a-again");
+    world.publish(&again).await;
+    assert!(!world.outcomes_of(3).await[2].ack);
+    let [back, called] = world.dead_letters().try_into().unwrap();
+
+    world.mock.inject(Fault::status(503).on(Collection::Nudges).times(100_000));
+    for n in 0..PENDING_MAX {
+        world.publish(&action(&format!("a-n{n}"), "post_nudge")).await;
+    }
+    world.waiting(PENDING_MAX, 0).await;
+    world.redrive(&called).await;
+    world.waiting(PENDING_MAX, 1).await;
+    world.log.remove_before(topic::ACTIONS, 100);
+    world.revived().await;
+    world.outcomes_of(4 + PENDING_MAX).await;
+    assert!(world.outcome_of("a-again").unwrap().error.unwrap().contains("retention"));
+
+    world.redrive(&back).await;
+    world.outcomes_of(5 + PENDING_MAX).await;
+    let end = world.outcome_of("a-back").unwrap();
+    assert_eq!((end.ack, end.error.as_deref()), (true, Some("not taken back: a later page took its place")));
+    assert_eq!(end.attempts, Some(0), "people are still called by the later one");
+}
+
+/// A meeting that is gone when redriven, and that nobody needs by then, is no failure.
+#[tokio::test]
+async fn what_is_gone_when_nobody_needs_it_any_more_leaves_no_letter() {
+    let mut world = small().await;
+    world.mock.inject(Fault::status(503).on(Collection::Meetings).retry_after("3600"));
+    world.start();
+    world.publish(&action("a-1", "schedule_unblocker")).await;
+    assert!(!world.outcome().await.ack);
+    world.mock.inject(dead());
+    for n in 2..2 + PENDING_MAX {
+        world.publish(&action(&format!("a-{n}"), "schedule_unblocker")).await;
+    }
+    world.waiting(PENDING_MAX, 0).await;
+    world.redrive(&world.dead_letters()[0]).await;
+    world.waiting(PENDING_MAX, 1).await;
+    let mut back = action("a-back", "resolve");
+    back["params"]["of"] = json!({ "action": "schedule_unblocker", "action_id": "a-1" });
+    world.publish(&back).await;
+    world.waiting(PENDING_MAX, 2).await;
+    // All but the last record.
+    world.log.remove_before(topic::ACTIONS, 2 + PENDING_MAX);
+    world.revived().await;
+    world.outcomes_of(3 + PENDING_MAX).await;
+    let end = world.outcome_of("a-1").unwrap();
+    assert_eq!((end.error.as_deref(), end.risk_delta.0), (Some(Outcome::WITHDRAWN), -100));
+    assert_eq!(end.supersedes, Some(id::outcome("a-1", 0)));
+    assert_eq!(world.dead_letters().len(), 1, "that of its first round");
+    let back = world.outcome_of("a-back").unwrap();
+    assert!(back.ack && back.attempts == Some(1), "what the first round may have left: {back:?}");
+}
+
 #[tokio::test]
 async fn past_their_bound_the_partition_waits_and_hears_all_the_same() {
     let mut world = small().await;

@@ -155,7 +155,6 @@ async fn other_issues_pages_refused_pages_and_meetings_overtake_nothing() {
 
 #[tokio::test]
 async fn what_was_taken_back_is_not_done_again_by_a_redrive() {
-    const CLOSED: &str = "the issue was closed meanwhile, and this was taken back; reopen it, or act by hand";
     for kind in ["escalate_owner", "schedule_unblocker"] {
         for in_one_batch in [false, true] {
             let mut world = World::started().await;
@@ -175,16 +174,137 @@ async fn what_was_taken_back_is_not_done_again_by_a_redrive() {
             world.start();
             let outcomes = world.outcomes_of(3).await;
             let again = outcomes.iter().find(|outcome| outcome.event_id == id::outcome("a-1", 1)).unwrap();
-            assert_eq!(gist(again), ("a-1", false, Some(CLOSED)));
-            assert_eq!((again.attempts, again.risk_delta.0), (Some(0), 0));
+            assert_eq!(gist(again), ("a-1", false, Some(Outcome::WITHDRAWN)));
+            assert_eq!((again.attempts, again.risk_delta.0), (Some(0), -100), "it is no failure any more");
             assert_eq!(again.supersedes, Some(id::outcome("a-1", 0)));
             let back = outcomes.iter().find(|outcome| gist(outcome).0 == "a-2").unwrap();
             assert!(back.attempts != Some(0), "what it may have left is taken back all the same: {back:?}");
-            let letters = world.dead_letters();
-            assert!(letters.iter().any(|letter| letter.round == 1 && letter.detail.contains(CLOSED)));
+            // That is the letter's end: there is none again, and whoever redrives it once more changes nothing.
+            world.redrive(&letter).await;
+            world.settle().await;
+            assert_eq!((world.outcomes().len(), world.dead_letters().len()), (4, 1));
             assert!(!took_back(&world).contains(&false), "nobody is called");
             assert!(world.mock.meetings().is_empty());
         }
+    }
+}
+
+/// What the first round of a page left is still there after a second that left nothing, and is taken back.
+#[tokio::test]
+async fn what_an_earlier_round_left_is_taken_back_whatever_the_last_did() {
+    let mut world = World::started().await;
+    world.mock.inject(hopeless().after_work());
+    world.publish(&page("a-1")).await;
+    assert!(!world.outcome().await.ack);
+    assert_eq!(world.mock.nudges().len(), 1, "somebody was called");
+    world.mock.inject(Fault::status(400));
+    world.redrive(&world.dead_letters()[0]).await;
+    let again = world.outcomes_of(2).await.remove(1);
+    assert_eq!((again.ack, again.attempts), (false, Some(1)), "refused");
+    world.kill().await;
+    world.start();
+    world.publish(&resolve("a-2", "a-1", "escalate_owner")).await;
+    let back = world.outcomes_of(3).await.remove(2);
+    assert_eq!((gist(&back), back.attempts), (("a-2", true, None), Some(1)));
+    assert_eq!(took_back(&world), [false, true]);
+}
+
+/// A page that is still tried is not given up for a later one. Where it calls people when that was taken back long ago, it is taken back
+/// itself.
+#[tokio::test]
+async fn a_page_that_comes_through_after_all_is_taken_back_after_all() {
+    for restarted in [false, true] {
+        let mut world = World::started().await;
+        world.mock.inject(Fault::status(429).retry_after("600"));
+        world.publish(&page("a-1")).await;
+        let due = world.parked_until("a-1").await;
+        // Closed, and reopened: people are called anew, at once; and closed again.
+        world.publish(&resolve("a-2", "a-1", "escalate_owner")).await;
+        world.publish(&page("a-3")).await;
+        assert_eq!(gist(&world.outcome().await), ("a-3", true, None));
+        world.publish(&resolve("a-4", "a-3", "escalate_owner")).await;
+        assert_eq!(gist(&world.outcomes_of(2).await[1]), ("a-4", true, None));
+        if restarted {
+            world.kill().await;
+            world.start();
+        }
+        world.advance((due - world.clock.now()).num_seconds() + 1);
+        let outcomes = world.outcomes_of(4).await;
+        assert_eq!(gist(&outcomes[2]), ("a-1", true, None));
+        assert_eq!(gist(&outcomes[3]), ("a-2", true, None));
+        assert_eq!(took_back(&world), [false, true, false, true], "{restarted}");
+    }
+}
+
+/// The same, while the later page is open: that one's alert is the same.
+#[tokio::test]
+async fn a_page_that_comes_through_beside_a_later_one_is_taken_back_with_that() {
+    let world = World::started().await;
+    world.mock.inject(Fault::status(429).retry_after("600"));
+    world.publish(&page("a-1")).await;
+    let due = world.parked_until("a-1").await;
+    world.publish(&resolve("a-2", "a-1", "escalate_owner")).await;
+    world.publish(&page("a-3")).await;
+    world.outcome().await;
+    world.advance((due - world.clock.now()).num_seconds() + 1);
+    let outcomes = world.outcomes_of(3).await;
+    assert_eq!(gist(&outcomes[1]), ("a-1", true, None));
+    assert_eq!(gist(&outcomes[2]), ("a-2", true, Some(OVERTAKEN)));
+    assert_eq!(took_back(&world), [false, false]);
+}
+
+/// A later page took the place of an earlier one, which so stayed open, and then called nobody itself: what takes it back closes that.
+#[tokio::test]
+async fn what_made_way_for_a_page_that_failed_is_taken_back_with_it() {
+    for restarted in [false, true] {
+        let mut world = World::started().await;
+        world.publish(&page("a-1")).await;
+        world.outcome().await;
+        world.mock.inject(Fault::status(429).retry_after("60"));
+        world.publish(&resolve("a-2", "a-1", "escalate_owner")).await;
+        world.parked_until("a-2").await;
+        world.mock.inject(Fault::status(400));
+        world.publish(&page("a-3")).await;
+        let outcomes = world.outcomes_of(3).await;
+        assert_eq!(gist(&outcomes[1]), ("a-2", true, Some(OVERTAKEN)));
+        assert_eq!((outcomes[2].ack, outcomes[2].attempts), (false, Some(1)), "it called nobody");
+        if restarted {
+            world.kill().await;
+            world.start();
+        }
+        world.publish(&resolve("a-4", "a-3", "escalate_owner")).await;
+        let back = world.outcomes_of(4).await.remove(3);
+        assert_eq!((gist(&back), back.attempts), (("a-4", true, None), Some(1)), "{restarted}");
+        assert_eq!(took_back(&world), [false, true]);
+    }
+}
+
+/// A page that was redriven for nothing called nobody anew: what takes a later one back is not to leave that open for its sake.
+#[tokio::test]
+async fn a_page_that_was_withdrawn_takes_no_later_ones_place() {
+    for restarted in [false, true] {
+        let mut world = World::started().await;
+        world.mock.inject(hopeless().after_work());
+        world.publish(&at(page("a-1"), "2026-03-02T09:50:00Z")).await;
+        assert!(!world.outcome().await.ack);
+        let letter = world.dead_letters().remove(0);
+        world.publish(&at(page("a-2"), "2026-03-02T09:51:00Z")).await;
+        world.outcomes_of(2).await;
+        // Closed: the first is taken back, and for the second the tool is down.
+        world.publish(&at(resolve("a-3", "a-1", "escalate_owner"), "2026-03-02T09:52:00Z")).await;
+        world.outcomes_of(3).await;
+        world.mock.inject(Fault::status(429).retry_after("60"));
+        world.publish(&at(resolve("a-4", "a-2", "escalate_owner"), "2026-03-02T09:52:00Z")).await;
+        let due = world.parked_until("a-4").await;
+        world.redrive(&letter).await;
+        assert_eq!(gist(&world.outcomes_of(4).await[3]), ("a-1", false, Some(Outcome::WITHDRAWN)));
+        if restarted {
+            world.kill().await;
+            world.start();
+        }
+        world.advance((due - world.clock.now()).num_seconds() + 1);
+        assert_eq!(gist(&world.outcomes_of(5).await[4]), ("a-4", true, None), "{restarted}");
+        assert_eq!(took_back(&world).last(), Some(&true));
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Project {
     pub risk: Risk,
     /// How many outcomes were counted.
     pub outcomes: u64,
-    /// How many of them did not acknowledge: failed, expired, tried out.
+    /// How many of them did not acknowledge: failed, expired, withdrawn, tried out.
     pub failed: u64,
     /// The last outcomes, newest last, at most 50.
     pub recent: VecDeque<Contribution>,

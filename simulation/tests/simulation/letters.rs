@@ -15,6 +15,8 @@ const JIRA_HOST: &str = "sim.example.net";
 pub enum Kind {
     Opened,
     Commented,
+    /// Somebody says in a comment that it is taken care of.
+    Answered,
     Labelled,
     Assigned,
     Dated,
@@ -77,6 +79,8 @@ pub fn projects() -> Projects {
 /// What the trackers know.
 #[derive(Debug, Clone)]
 pub struct Trackers {
+    /// The project whose first issue all is about, where it is one.
+    only: Option<usize>,
     issues: Vec<Vec<Issue>>,
     /// By project: when its milestone is due.
     milestones: Vec<NaiveDate>,
@@ -93,23 +97,27 @@ struct Issue {
 }
 
 impl Trackers {
-    pub fn new(now: DateTime<Utc>) -> Self {
+    pub fn new(now: DateTime<Utc>, only: Option<usize>) -> Self {
         let milestones = vec![now.date_naive(); PROJECTS];
-        Self { issues: vec![vec![Issue::default(); ISSUES]; PROJECTS], milestones }
+        Self { only, issues: vec![vec![Issue::default(); ISSUES]; PROJECTS], milestones }
     }
 
     /// Something happens.
     pub fn happen(&mut self, rng: &mut Rng, number: usize, now: DateTime<Utc>) -> Letter {
-        let (project, index) = (rng.usize(..PROJECTS), rng.usize(..ISSUES));
+        let (project, index) = match self.only {
+            Some(project) => (project, 0),
+            None => (rng.usize(..PROJECTS), rng.usize(..ISSUES)),
+        };
         let github = provider(project) == Provider::Github;
         let issue = &mut self.issues[project][index];
         let kind = match (issue.created_at, issue.open, rng.u32(..100)) {
             (None, ..) => Kind::Opened,
-            (_, _, 0..30) => Kind::Commented,
-            (_, true, 30..52) => Kind::Labelled,
-            (_, true, 52..62) => Kind::Assigned,
-            (_, true, 62..75) => Kind::Dated,
-            (_, true, 75..82) if github => Kind::MilestoneMoved,
+            (_, _, 0..24) => Kind::Commented,
+            (_, true, 24..34) => Kind::Answered,
+            (_, true, 34..54) => Kind::Labelled,
+            (_, true, 54..62) => Kind::Assigned,
+            (_, true, 62..74) => Kind::Dated,
+            (_, true, 74..80) if github => Kind::MilestoneMoved,
             (_, true, _) => Kind::Closed,
             (_, false, _) => Kind::Reopened,
         };
@@ -123,7 +131,7 @@ impl Trackers {
             Kind::Closed => issue.open = false,
             Kind::Reopened => issue.open = true,
             Kind::MilestoneMoved => self.milestones[project] = day,
-            Kind::Commented => {}
+            Kind::Commented | Kind::Answered => {}
         }
         let issue = issue.clone();
         let says =
@@ -145,6 +153,10 @@ struct Says {
 }
 
 impl Says {
+    fn comment(&self) -> &'static str {
+        if self.kind == Kind::Answered { "/ack" } else { "Any news?" }
+    }
+
     fn github(&self) -> (&'static str, Value) {
         let seconds = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let Self { number, issue, now, .. } = self;
@@ -167,7 +179,7 @@ impl Says {
         let mut payload = json!({
             "action": match self.kind {
                 Kind::Opened => "opened",
-                Kind::Commented => "created",
+                Kind::Commented | Kind::Answered => "created",
                 Kind::Labelled if issue.urgent => "labeled",
                 Kind::Labelled => "unlabeled",
                 Kind::Assigned if issue.assignee.is_some() => "assigned",
@@ -189,8 +201,8 @@ impl Says {
             "repository": repository, "sender": {"login": "sim"},
         });
         match self.kind {
-            Kind::Commented => {
-                payload["comment"] = json!({"id": number, "body": "Any news?", "created_at": seconds(*now)});
+            Kind::Commented | Kind::Answered => {
+                payload["comment"] = json!({"id": number, "body": self.comment(), "created_at": seconds(*now), "author_association": "MEMBER"});
                 return ("issue_comment", payload);
             }
             Kind::Labelled => payload["label"] = json!({"name": "urgent"}),
@@ -207,7 +219,7 @@ impl Says {
         let changed = |field: &str, from: Value, to: Value| json!({"field": field, "fieldId": field, "from": from, "fromString": from, "to": to, "toString": to});
         let (event, kind, items) = match self.kind {
             Kind::Opened => ("jira:issue_created", "issue_created", json!([])),
-            Kind::Commented => ("comment_created", "issue_commented", json!([])),
+            Kind::Commented | Kind::Answered => ("comment_created", "issue_commented", json!([])),
             Kind::Labelled => {
                 let (from, to) = if issue.urgent { ("", "urgent") } else { ("urgent", "") };
                 ("jira:issue_updated", "issue_updated", json!([changed("labels", from.into(), to.into())]))
@@ -255,8 +267,8 @@ impl Says {
             },
             "changelog": {"id": number.to_string(), "items": items},
         });
-        if self.kind == Kind::Commented {
-            payload["comment"] = json!({"id": number.to_string(), "body": "Any news?", "created": instant(*now), "updated": instant(*now)});
+        if matches!(self.kind, Kind::Commented | Kind::Answered) {
+            payload["comment"] = json!({"id": number.to_string(), "body": self.comment(), "created": instant(*now), "updated": instant(*now)});
         }
         payload
     }

@@ -47,10 +47,13 @@ const PARTITIONS: u32 = 2;
 const SCHEDULES: u64 = 1_000;
 
 /// What must have happened somewhere in so many worlds.
-const WORTH_WATCHING: [&str; 18] = [
+const WORTH_WATCHING: [&str; 23] = [
     "accepted again",
     "action of a shadow",
     "action of a timer",
+    "alert",
+    "alert acknowledged",
+    "alert resolved",
     "another policy",
     "answered 503",
     "called again",
@@ -62,10 +65,12 @@ const WORTH_WATCHING: [&str; 18] = [
     "done when redriven",
     "expired",
     "failed",
+    "made way for a later page",
     "not done when redriven",
     "pause",
     "step of who had lost it",
     "step that failed",
+    "withdrawn when redriven",
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use eventlog::{
-    GroupOffset, Log, LogError, NewRecord, Polled, Position, Reader, Step, Subscription, SubscriptionSpec,
-    TopicInfo, TopicSpec, embedded::EmbeddedLog,
+    GroupOffset, Log, LogError, NewRecord, Polled, Position, Reader, Record, Step, Subscription,
+    SubscriptionSpec, TopicInfo, TopicSpec, embedded::EmbeddedLog,
 };
-use events::topic;
+use events::{Action, topic};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{sabotage::Sabotage, schedule::Role, shared::Shared};
@@ -207,6 +207,14 @@ impl Subscription for MemberSubscription {
                         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
                         record.headers = headers.collect();
                     }
+                }
+                Polled::Records(records) if self.shared.is(Sabotage::FollowUpsLast) => {
+                    let follows_up = |record: &&mut Record| {
+                        let value = record.value.as_deref().unwrap_or_default();
+                        let action = serde_json::from_slice::<Action>(value);
+                        record.topic == topic::ACTIONS && action.is_ok_and(|it| it.action.follows_up())
+                    };
+                    records.iter_mut().filter(follows_up).for_each(|record| record.offset += 1_000_000);
                 }
                 Polled::Records(records) if self.shared.is(Sabotage::Reversed) => records.reverse(),
                 _ => {}

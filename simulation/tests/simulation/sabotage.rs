@@ -41,6 +41,10 @@ pub enum Sabotage {
     NewKeys,
     /// A target says that it is done, and did nothing.
     DoesNothing,
+    /// The pager says that it is done, and acknowledges and resolves nothing.
+    DeafPager,
+    /// To the executors, what follows another action up stands behind everything on `actions`.
+    FollowUpsLast,
     /// The log never says that its end is reached.
     NeverAtEnd,
     /// The executors do not hear what is said on `control`.
@@ -65,7 +69,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Each of them, and the checker that is to find it.
-    pub const ALL: [(Self, &str); 29] = [
+    pub const ALL: [(Self, &str); 31] = [
         (Self::AckBeforeAppend, "lost-write"),
         (Self::AnyPartition, "out-of-order"),
         (Self::NewIdentity, "counted-twice"),
@@ -85,6 +89,8 @@ impl Sabotage {
         (Self::StepsInMemoryOnly, "groundless-effect"),
         (Self::NewKeys, "duplicate-effect"),
         (Self::DoesNothing, "missing-effect"),
+        (Self::DeafPager, "other-alert"),
+        (Self::FollowUpsLast, "overtaking-effect"),
         (Self::NeverAtEnd, "unsettled"),
         (Self::DeafToControl, "other-pause"),
         (Self::RestoresNoPauses, "begun-while-paused"),

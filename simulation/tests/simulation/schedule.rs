@@ -151,7 +151,8 @@ impl Schedule {
         let count = rng.usize(6..22);
         let roughness = rng.u32(0..6);
         let (mut at, mut now) = (0, began_at());
-        let mut trackers = Trackers::new(now);
+        let only = (rng.u32(..4) == 0).then(|| rng.usize(..PROJECTS));
+        let mut trackers = Trackers::new(now, only);
         while schedule.letters.len() < count {
             let wait = match rng.u32(..10) {
                 0..4 => rng.u64(..5),

@@ -12,21 +12,46 @@ use crate::{
     shared::{Doomed, Shared},
 };
 
-/// One of the two APIs, as one executor calls it.
+/// Whose API it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// Books meetings, and takes them back.
+    Calendar,
+    /// Calls people: each issue is one alert there.
+    Pager,
+    /// Tells people all the rest.
+    Notification,
+}
+
+impl Api {
+    pub const ALL: [Self; 3] = [Self::Calendar, Self::Pager, Self::Notification];
+}
+
+/// One of the APIs, as one executor calls it.
 pub struct FakeTarget {
     pub shared: Arc<Shared>,
     pub role: Role,
-    pub meetings: bool,
+    pub api: Api,
 }
 
 #[async_trait]
 impl Target for FakeTarget {
     fn name(&self) -> &'static str {
-        if self.meetings { "calendar" } else { "notification" }
+        match self.api {
+            Api::Calendar => "calendar",
+            Api::Pager => "pager",
+            Api::Notification => "notification",
+        }
     }
 
     fn carries(&self, kind: &ActionKind) -> bool {
-        *kind == ActionKind::Resolve || self.meetings == (*kind == ActionKind::ScheduleUnblocker)
+        let own = match kind {
+            ActionKind::Resolve => return self.api != Api::Notification,
+            ActionKind::ScheduleUnblocker => Api::Calendar,
+            ActionKind::EscalateOwner | ActionKind::Acknowledge => Api::Pager,
+            _ => Api::Notification,
+        };
+        self.api == own
     }
 
     async fn attempt(&self, attempt: &Attempt) -> Verdict {
@@ -46,6 +71,7 @@ impl Target for FakeTarget {
             Some(CallFault::Fails) => return retry(None),
             Some(CallFault::Later(seconds)) => return retry(Some(Duration::from_secs(seconds))),
             Some(CallFault::Rejects | CallFault::RejectsTwice) => {
+                self.shared.watch(|witness| witness.refused_page(attempt));
                 return Verdict::Reject { reason: "made to refuse".into() };
             }
             Some(CallFault::Hangs) => std::future::pending().await,
@@ -54,6 +80,9 @@ impl Target for FakeTarget {
         let nothing = self.shared.is(Sabotage::DoesNothing);
         let made =
             if nothing { None } else { Some(self.shared.watch(|witness| witness.made(&key, attempt))) };
+        if self.api == Api::Pager && !nothing {
+            self.page(attempt);
+        }
         match fault {
             Some(CallFault::DoneThenFails) => return retry(None),
             Some(CallFault::DoneThenHangs) => std::future::pending().await,
@@ -65,5 +94,15 @@ impl Target for FakeTarget {
         }
         self.shared.dawdle(self.role).await;
         Verdict::Done { reference: made }
+    }
+}
+
+impl FakeTarget {
+    /// The pager does it.
+    fn page(&self, attempt: &Attempt) {
+        let follows_up = attempt.action.action.follows_up();
+        if !follows_up || !self.shared.is(Sabotage::DeafPager) {
+            self.shared.watch(|witness| witness.paged(attempt));
+        }
     }
 }

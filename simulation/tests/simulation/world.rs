@@ -46,7 +46,7 @@ use crate::{
     sabotage::Sabotage,
     schedule::{Happening, How, POLICIES, Role, Schedule, TurnFault, began_at},
     shared::{Doomed, Shared},
-    target::FakeTarget,
+    target::{Api, FakeTarget},
     witness::{Finding, Witness},
 };
 
@@ -348,8 +348,10 @@ impl World {
                 Box::pin(async move { gateway.run(token).await.map_err(|error| error.to_string()) })
             }
             Role::Executor(_) => {
-                let target = |meetings| FakeTarget { shared: self.shared.clone(), role, meetings };
-                let targets: Vec<Arc<dyn Target>> = vec![Arc::new(target(true)), Arc::new(target(false))];
+                let target = |api| -> Arc<dyn Target> {
+                    Arc::new(FakeTarget { shared: self.shared.clone(), role, api })
+                };
+                let targets = Api::ALL.map(target).to_vec();
                 let config = self.config.clone();
                 let running = executor::run_with(log, clock, config, targets, Arc::default(), token);
                 Box::pin(async move { running.await.map_err(|error| error.to_string()) })
@@ -469,7 +471,7 @@ impl World {
         while restless.is_none()
             && redrives
             && !self.is_over()
-            && self.shared.lock().witness.has_open_letters()
+            && !self.shared.lock().witness.open_letters().is_empty()
         {
             self.redrive();
             restless = self.rest().await;

@@ -78,6 +78,13 @@ impl MemoryLog {
         self.lock().first.insert(topic.to_owned(), offset);
     }
 
+    /// The topic was deleted and made again: its offsets begin with 0, and so does the group.
+    pub fn make_anew(&self, topic: &str) {
+        let mut world = self.lock();
+        world.records.retain(|(known, _), _| known != topic);
+        world.committed.retain(|(known, _), _| known != topic);
+    }
+
     /// How many commits wait.
     pub fn commits_waiting(&self) -> usize {
         self.lock().commits_waiting

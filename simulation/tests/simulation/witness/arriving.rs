@@ -117,7 +117,8 @@ impl Arriving {
             let known = &self.letters[letter];
             // Only the first arrival is news.
             let news = judged.insert(letter);
-            if known.kind != Kind::Commented || !news || record.timestamp - known.updated_at > TOO_LATE {
+            let is_comment = matches!(known.kind, Kind::Commented | Kind::Answered);
+            if !is_comment || !news || record.timestamp - known.updated_at > TOO_LATE {
                 continue;
             }
             let acted = |place: usize| {

@@ -191,7 +191,11 @@ impl Executing {
                     format!("{id} is done as {reference:?}, and there is {effect:?}"),
                 ));
             }
-            failed += usize::from(!outcome.ack && outcome.error.as_deref() != Some("expired"));
+            let withdrawn = outcome.error.as_deref() == Some(Outcome::WITHDRAWN);
+            if withdrawn && (key.1 == 0 || outcome.ack || !self.is_taken_back(&id)) {
+                found.push(finding("missing-effect", format!("{key:?} is withdrawn, and is to be done")));
+            }
+            failed += usize::from(!outcome.ack && !withdrawn && outcome.error.as_deref() != Some("expired"));
             self.outcomes.insert(key, outcome);
             self.add_up(&id, found);
         }
@@ -209,7 +213,7 @@ impl Executing {
         let (_, action) = &self.actions[id];
         let expected = match (last.ack, last.error.as_deref()) {
             (true, _) => Risk::of_done(&action.action),
-            (false, Some("expired")) => Risk(0),
+            (false, Some("expired" | Outcome::WITHDRAWN)) => Risk(0),
             (false, _) => Risk::FAILED,
         };
         let sum = outcomes.iter().map(|outcome| outcome.risk_delta.0).sum();
@@ -298,10 +302,39 @@ fn is_forgettable(entry: Option<&Value>, now: DateTime<Utc>) -> bool {
 }
 
 impl Executing {
-    /// Whether an action was redriven, and ended in that round without a call.
-    pub(super) fn is_refused_again(&self, id: &str, round: u32) -> bool {
-        let outcome = self.outcomes.get(&(id.to_owned(), round)).filter(|_| round > 0);
-        outcome.is_some_and(|outcome| !outcome.ack && outcome.attempts == Some(0))
+    /// Where an action first stands on its partition of `actions`.
+    pub(super) fn place(&self, id: &str) -> u64 {
+        self.rounds.get(&(id.to_owned(), 0)).copied().unwrap_or_default()
+    }
+
+    /// In how many rounds an action stands there.
+    pub(super) fn rounds_of(&self, id: &str) -> usize {
+        self.rounds.range((id.to_owned(), 0)..=(id.to_owned(), u32::MAX)).count()
+    }
+
+    /// The outcome of an action's last round.
+    pub(super) fn last(&self, id: &str) -> Option<&Outcome> {
+        let (round, _) = self.rounds.range((id.to_owned(), 0)..=(id.to_owned(), u32::MAX)).next_back()?;
+        self.outcomes.get(round)
+    }
+
+    /// Whether an action's mark was deleted by its age.
+    pub(super) fn is_forgotten(&self, id: &str) -> bool {
+        self.forgotten.contains(id)
+    }
+
+    /// Whether what is attempted is still to be done.
+    pub(super) fn is_asked_for(&self, attempt: &Attempt) -> bool {
+        self.state.get(&attempt.action.event_id).is_some_and(|entry| {
+            let asked_at = entry["asked_at"].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
+            entry["state"] == "pending" && asked_at == Some(attempt.asked_at)
+        })
+    }
+
+    /// Whether something takes an action back.
+    fn is_taken_back(&self, id: &str) -> bool {
+        let mut all = self.actions.values().filter_map(|(_, action)| Earlier::taken_back_by(action));
+        all.any(|of| of.action_id == id)
     }
 }
 

@@ -7,6 +7,7 @@
 mod arriving;
 mod deciding;
 mod executing;
+mod paging;
 mod pausing;
 
 use std::{
@@ -17,11 +18,11 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use eventlog::{Clock, GroupOffset, Headers, NewRecord, Position, Record, embedded::by_hand::Written};
-use events::{Action, Control, DeadLetter, Earlier, Letter as Kept, Origin, Outcome, topic};
+use events::{Action, Control, DeadLetter, Letter as Kept, Origin, Outcome, topic};
 use policy::Ruleset;
 use serde_json::Value;
 
-use self::{arriving::Arriving, deciding::Deciding, executing::Executing, pausing::Pausing};
+use self::{arriving::Arriving, deciding::Deciding, executing::Executing, paging::Paging, pausing::Pausing};
 use crate::{PARTITIONS, letters::Letter};
 
 /// What should not be.
@@ -102,6 +103,7 @@ pub struct Witness {
     deciding: Vec<Deciding>,
     executing: Executing,
     pausing: Pausing,
+    paging: Paging,
 }
 
 impl Witness {
@@ -119,6 +121,7 @@ impl Witness {
             deciding: (0..PARTITIONS).map(|partition| Deciding::new(partition, rulesets.clone())).collect(),
             executing: Executing::default(),
             pausing: Pausing::default(),
+            paging: Paging::default(),
         }
     }
 
@@ -141,6 +144,14 @@ impl Witness {
                     self.meet("pause");
                 }
                 topic::OUTCOMES => match json::<Outcome>(record) {
+                    Some(Outcome { error: Some(error), .. }) if error == Outcome::WITHDRAWN => {
+                        self.meet("withdrawn when redriven");
+                    }
+                    Some(Outcome { error: Some(error), .. })
+                        if error.ends_with("later page took its place") =>
+                    {
+                        self.meet("made way for a later page");
+                    }
                     Some(Outcome { supersedes: Some(_), ack: true, .. }) => self.meet("done when redriven"),
                     Some(Outcome { supersedes: Some(_), .. }) => self.meet("not done when redriven"),
                     Some(Outcome { error: Some(error), .. }) if error == "expired" => self.meet("expired"),
@@ -236,28 +247,6 @@ impl Witness {
         overdue.or_else(|| self.executing.pending())
     }
 
-    /// Whether something failed that can be done if it is redriven. What had been redriven once and is taken back cannot: its issue was
-    /// closed meanwhile.
-    pub fn has_open_letters(&self) -> bool {
-        let open = self.open_letters();
-        let actions = (0..PARTITIONS).flat_map(|partition| self.copy.of(topic::ACTIONS, partition));
-        let resolved: BTreeSet<String> = match open.is_empty() {
-            true => return false,
-            false => actions
-                .filter_map(json::<Action>)
-                .filter_map(|action| Earlier::taken_back_by(&action))
-                .map(|of| of.action_id)
-                .collect(),
-        };
-        let is_moot = |(letter, record): &(DeadLetter, Record)| {
-            json::<Action>(record).is_some_and(|action| {
-                resolved.contains(&action.event_id)
-                    && self.executing.is_refused_again(&action.event_id, letter.round)
-            })
-        };
-        !open.iter().all(is_moot)
-    }
-
     /// Letters of actions that failed and were not noted as redriven, with the records that they are of.
     pub fn open_letters(&self) -> Vec<(DeadLetter, Record)> {
         let all = (0..PARTITIONS).flat_map(|partition| self.copy.of(topic::DEAD_LETTERS, partition));
@@ -289,6 +278,7 @@ impl Witness {
         self.deciding.iter().for_each(|deciding| deciding.settled(&mut found));
         self.arriving.settled(&self.copy, &mut found);
         self.executing.settled(&mut found);
+        self.paging.settled(&self.executing, &mut found);
         self.findings.append(&mut found);
     }
 
