@@ -66,6 +66,7 @@ fn head(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String 
     for (count, what) in [
         (history.duplicates, "events had been counted before and changed nothing"),
         (history.late, "events came late: older than what was known of their issue"),
+        (history.old_answers, "answers of people came after more than seven days and did not count"),
         (skipped.unreadable, "records cannot be read as events; a gateway makes them dead letters"),
         (skipped.other_topics, "lines are records of other topics and were passed over"),
         (
