@@ -95,7 +95,9 @@ fn api(view: Option<Arc<gateway::View>>, log: Option<Arc<dyn Log>>) -> Vec<(&'st
             let mut shown = json!(project);
             // Not said while the log does not say it.
             if let Some(pauses) = &pauses {
-                shown["effects_paused_at"] = json!(pauses.paused_at(&project.project_id));
+                let pause = pauses.of(&project.project_id);
+                shown["effects_paused_at"] = json!(pause.as_ref().map(|pause| pause.at));
+                shown["effects_paused_by"] = json!(pause.map(|pause| pause.by));
             }
             shown
         });

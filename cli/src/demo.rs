@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use webhooks::{Provider, Secrets, sign};
 
 use crate::{
+    became::in_words,
     commands::{
         deliver::{Answer, send},
         starts,
@@ -71,13 +72,7 @@ pub(crate) async fn run(log: &dyn Log, origin: &str, secrets: &Secrets) -> Resul
                 .await?;
             // What is said of the risk is true once it counts.
             consumed(log, topic::OUTCOMES, place).await?;
-            say!(
-                "     → ack {}, risk {:+.2}{}{}",
-                outcome.ack,
-                outcome.risk_delta.0 as f64 / 1000.0,
-                outcome.reference.map(|made| format!(", made {made}")).unwrap_or_default(),
-                outcome.error.map(|error| format!(", {error}")).unwrap_or_default()
-            );
+            say!("     → {}", in_words(&outcome));
         }
         if !fired {
             say!("     → no rule fired");

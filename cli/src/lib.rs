@@ -17,6 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod admin;
 mod args;
+mod became;
 mod clock;
 mod commands;
 pub mod config;

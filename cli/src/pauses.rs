@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use eventlog::Log;
 use events::{Control, Recorded, topic};
 
-use crate::{commands::read_all, error::Failure};
+use serde::Serialize;
+
+use crate::{
+    commands::{inert, read_all},
+    error::Failure,
+};
 
 /// The last words.
 #[derive(Debug, Default)]
@@ -84,9 +89,50 @@ impl Pauses {
         self.projects.get(project).and_then(|word| word.paused_at())
     }
 
-    /// Since when the project is paused, by name or with all.
-    pub(crate) fn paused_at(&self, project: &str) -> Option<DateTime<Utc>> {
-        self.own_paused_at(project).into_iter().chain(self.all_paused_at()).min()
+    /// Whether the project is paused, by name or with all.
+    pub(crate) fn of(&self, project: &str) -> Option<Pause> {
+        let (own, all) = (self.own_paused_at(project), self.all_paused_at());
+        let at = own.into_iter().chain(all).min()?;
+        let words = [(PausedBy::Project, own), (PausedBy::All, all)];
+        let by = words.into_iter().filter_map(|(by, at)| at.map(|_| by)).collect();
+        Some(Pause { at, by })
+    }
+}
+
+/// That a project is paused. Who said so, the log does not know; only of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// Since when.
+    pub(crate) at: DateTime<Utc>,
+    /// By which words, all of which have to be taken back.
+    pub(crate) by: Vec<PausedBy>,
+}
+
+/// Of what it was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PausedBy {
+    /// Of the project (`breakdown pause --project …`).
+    Project,
+    /// Of all projects (`breakdown pause`).
+    All,
+}
+
+impl Pause {
+    /// What was said, and what takes it back.
+    pub(crate) fn in_words(&self, project: &str) -> String {
+        let since = self.at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let project = inert(project);
+        let of_project = format!("`breakdown resume --project {project}`");
+        let (of, resume) = match self.by.as_slice() {
+            [PausedBy::Project] => (format!("of project {project}"), format!("{of_project} lets it go")),
+            [PausedBy::All] => ("of all projects".to_owned(), "`breakdown resume` lets it go".to_owned()),
+            _ => (
+                format!("of project {project}, and of all,"),
+                format!("{of_project} and `breakdown resume` let it go"),
+            ),
+        };
+        format!("effects {of} are paused since {since}; {resume}")
     }
 }
 
@@ -103,10 +149,6 @@ mod tests {
         pauses
     }
 
-    fn seconds(at: Option<DateTime<Utc>>) -> Option<i64> {
-        at.map(|at| at.timestamp())
-    }
-
     #[test]
     fn the_last_word_holds_since_it_was_first_said() {
         let said = pauses(&[
@@ -115,8 +157,13 @@ mod tests {
             (1, Some("b"), true),
             (1, Some("b"), false),
         ]);
-        assert_eq!(seconds(said.paused_at("a")), Some(0));
-        assert_eq!(said.paused_at("b"), None);
+        let paused = said.of("a").unwrap();
+        assert_eq!((paused.at.timestamp(), paused.by.as_slice()), (0, &[PausedBy::Project][..]));
+        assert_eq!(
+            paused.in_words("a"),
+            "effects of project a are paused since 1970-01-01T00:00:00Z; `breakdown resume --project a` lets it go"
+        );
+        assert_eq!(said.of("b"), None);
         assert_eq!(said.projects().map(|(project, _)| project).collect::<Vec<_>>(), ["a"]);
         assert_eq!(said.all_paused_at(), None);
     }
@@ -124,10 +171,16 @@ mod tests {
     #[test]
     fn all_are_paused_beside_each() {
         let said = pauses(&[(0, None, true), (1, None, true), (0, Some("a"), true), (0, Some("a"), false)]);
-        assert_eq!((seconds(said.paused_at("a")), said.own_paused_at("a")), (Some(0), None));
+        let all = Pause { at: DateTime::UNIX_EPOCH, by: vec![PausedBy::All] };
+        assert_eq!((said.of("a"), said.own_paused_at("a")), (Some(all), None));
         assert!(said.all_agree(2) && !said.all_agree(3));
         let half = pauses(&[(0, None, true), (1, None, true), (0, None, false)]);
-        assert_eq!(seconds(half.paused_at("a")), Some(1));
+        assert_eq!(half.of("a").unwrap().at.timestamp(), 1);
+        let both = pauses(&[(0, Some("a"), true), (0, None, true)]).of("a").unwrap();
+        assert_eq!((both.at.timestamp(), both.by.len()), (0, 2));
+        assert!(
+            both.in_words("a").ends_with("`breakdown resume --project a` and `breakdown resume` let it go")
+        );
         assert!(!half.all_agree(2));
     }
 }

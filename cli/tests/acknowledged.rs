@@ -44,7 +44,11 @@ fn of_now(sample: &str) -> String {
 }
 
 async fn deliver(serve: &Serve, provider: Provider, event: &str, id: &str, sample: &str) -> Value {
-    let body = of_now(sample).into_bytes();
+    deliver_text(serve, provider, event, id, of_now(sample)).await
+}
+
+async fn deliver_text(serve: &Serve, provider: Provider, event: &str, id: &str, body: String) -> Value {
+    let body = body.into_bytes();
     let headers = sign(provider, &Secrets::parse(SECRET).unwrap(), event, id, &body);
     let request = client().post(format!("{}{}", serve.webhooks, provider.path())).body(body);
     let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
@@ -140,6 +144,67 @@ async fn a_comment_acknowledges() {
     let (out, err, code) = run(&mut command).await;
     assert!(code == 0 && out.contains("`thank` fired: post_nudge for team:platform"), "{out}{err}");
     assert!(out.contains("acknowledges escalate_owner of `page`"), "{out}");
+    assert!(out.contains("the answer counts: the issue is acknowledged"), "{out}");
+
+    // The delivery leads to its answer, and that to what it did and what became of it.
+    let id = answer["event_id"].as_str().unwrap();
+    let (out, err, code) = explained(dir.path(), &[id]).await;
+    assert_eq!(code, 0, "{err}");
+    let said = &out[out.find("\nsomebody answered by it").unwrap_or_else(|| panic!("{out}"))..];
+    for says in [
+        &format!("issue_acknowledged {}", acknowledged["event_id"].as_str().unwrap()),
+        &format!("(by comment, of {}) at issues partition", acknowledged["actor"].as_str().unwrap()),
+        "\n  the answer counts: the issue is acknowledged",
+        "\n  acknowledge for team:platform (a-",
+        &format!(
+            "), of escalate_owner {}: done without a call",
+            actions[0]["action"]["event_id"].as_str().unwrap()
+        ),
+        "\n  post_nudge for team:platform (a-",
+        "): done, risk -0.05, made ",
+    ] {
+        assert!(said.contains(says), "{says}\n{out}");
+    }
+    let (out, err, code) = explained(dir.path(), &[id, "--json"]).await;
+    assert_eq!(code, 0, "{err}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    let told = &told["came_of"]["answer"];
+    assert_eq!(&told["event"], acknowledged);
+    assert_eq!(told["actions"][0]["outcomes"][0], *outcome);
+    // Of what is an answer itself there is no other, and an event that is none has none.
+    for event in [acknowledged, &events[0]] {
+        let (out, ..) = explained(dir.path(), &[event["event_id"].as_str().unwrap(), "--json"]).await;
+        let told: Value = serde_json::from_str(&out).unwrap();
+        assert!(
+            told["came_of"]["answer"].is_null()
+                && told["came_of"]["actions"][0]["outcomes"][0]["ack"] == true,
+            "{told}"
+        );
+    }
+    serve.stop().await;
+}
+
+async fn explained(dir: &Path, arguments: &[&str]) -> (String, String, i32) {
+    run(breakdown().args(["policy", "explain"]).args(arguments).arg("--data-dir").arg(dir)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_looks_like_an_answer_says_why_it_is_none() {
+    let (dir, serve) = paged().await;
+    let said = of_now("github-comment-ack.json");
+    let body = r#""body": "/ack\r\n\r\nLooking into it.""#;
+    assert!(said.contains(body), "{said}");
+    let quoted = said.replace(body, r#""body": "> /ack\r\n\r\nDid that count? \u001b[31m""#);
+    let event = deliver_text(&serve, Provider::Github, "issue_comment", "d-2", quoted).await;
+    let id = event["event_id"].as_str().unwrap();
+    until("it is explained", async || explained(dir.path(), &[id]).await.2 == 0).await;
+    let (out, ..) = explained(dir.path(), &[id]).await;
+    assert!(out.contains("looks like an answer, and is none: the word is quoted"), "{out}");
+    assert!(!out.contains("Did that count") && !out.contains("somebody answered"), "{out}");
+    // In capitals, with words behind it, it is one.
+    let loud = said.replace(body, r#""body": "/ACK I am on it""#);
+    deliver_text(&serve, Provider::Github, "issue_comment", "d-3", loud).await;
+    assert_eq!(decided(dir.path(), 3).await, ["page", "page", "thank"]);
     serve.stop().await;
 }
 

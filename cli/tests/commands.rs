@@ -32,7 +32,7 @@ async fn the_demo_shows_every_step_and_ends() {
     ] {
         assert_eq!(out.matches(line).count(), 1, "{line}\n{out}");
     }
-    assert_eq!(out.matches("ack true").count(), 4, "{out}");
+    assert_eq!(out.matches("→ done, risk ").count(), 4, "{out}");
     assert!(out.trim_end().ends_with("demo complete"), "{out}");
 }
 
@@ -52,7 +52,7 @@ async fn the_demo_shows_what_another_policy_does_and_does_not() {
     let (out, err, code) = run(command.args(["serve", "--demo", "--exit", "--policy"]).arg(&policy)).await;
     assert_eq!(code, 0, "{err}");
     assert_eq!(out.matches("→ no rule fired").count(), 2, "{out}");
-    assert_eq!(out.matches("ack true").count(), 2, "{out}");
+    assert_eq!(out.matches("→ done, risk ").count(), 2, "{out}");
 }
 
 #[tokio::test]
@@ -163,6 +163,23 @@ async fn dry_run_decides_and_touches_nothing() {
         (&outcome["error"], &outcome["ack"], &outcome["risk_delta"]),
         (&json!("dry_run"), &json!(false), &json!(0.0))
     );
+    // It is no failure, neither in the project's account nor in the metrics.
+    let get = async |path: &str| {
+        client().get(format!("{}{path}", serve.admin)).send().await.unwrap().text().await.unwrap()
+    };
+    let projects = async || serde_json::from_str::<Value>(&get("/api/projects").await).unwrap();
+    until("it counts", async || projects().await[0]["outcomes"] == 1).await;
+    let project = projects().await[0].clone();
+    assert_eq!((&project["failed"], &project["dry_runs"]), (&json!(0), &json!(1)), "{project}");
+    let metrics = get("/metrics").await;
+    assert!(metrics.contains("breakdown_dry_runs_total{action=\"escalate_owner\"} 1"), "{metrics}");
+    assert!(!metrics.contains("breakdown_outcomes_total{"), "{metrics}");
+    // Whoever asks what became of it is told that nothing was sent.
+    let events = tail("issues", |command| command.arg("--data-dir").arg(dir.path())).await;
+    let id = events[0]["event_id"].as_str().unwrap();
+    let (out, err, code) =
+        run(breakdown().args(["policy", "explain", id, "--data-dir"]).arg(dir.path())).await;
+    assert!(code == 0 && out.contains("): dry run, nothing was sent, risk +0.00"), "{out}{err}");
     serve.stop().await;
 }
 

@@ -96,10 +96,21 @@ async fn a_project_is_paused(world: World) {
     let issue_ref = world.on("issues").await[0]["issue_ref"].as_str().unwrap().to_owned();
     let (out, ..) = world.run(&["issue", &issue_ref, "--json"]).await;
     let issue: Value = serde_json::from_str(&out).unwrap();
-    assert!(
-        issue["effects_paused_at"].is_string() && issue["actions"][0]["pending"]["attempts"] == 0,
-        "{issue}"
+    let since = &issue["effects_paused_at"];
+    let (action, pending) = (&issue["actions"][0]["action"], &issue["actions"][0]["pending"]);
+    assert!(since.is_string() && issue["effects_paused_by"] == json!(["project"]), "{issue}");
+    assert_eq!((&pending["state"], &pending["attempts"]), (&json!("held_back"), &json!(0)), "{issue}");
+    assert_eq!((&pending["paused_at"], &pending["paused_by"]), (since, &json!(["project"])), "{issue}");
+    assert!(pending.get("next_attempt_at").is_none(), "nothing is attempted then: {issue}");
+    let held_back = format!(
+        "held back: effects of project {0} are paused since {1:.19}Z; `breakdown resume --project {0}` lets it go",
+        world.project,
+        since.as_str().unwrap()
     );
+    for of in [&action["event_id"], &action["cause"], &action["issue_ref"]] {
+        let (out, err, code) = world.run(&["policy", "explain", of.as_str().unwrap()]).await;
+        assert!(code == 0 && out.contains(&held_back), "{held_back}\n{out}{err}");
+    }
 
     // Through a kill; and what is decided after it waits as well.
     serve.kill().await;
@@ -120,7 +131,14 @@ async fn a_project_is_paused(world: World) {
     assert_eq!(world.calendar.nudges().len(), 2);
     assert!(world.on("outcomes").await.iter().all(|outcome| outcome["ack"] == true));
     until("the risk is known", async || world.shown(&serve).await["risk"] == json!(-0.1)).await;
-    assert!(world.shown(&serve).await["effects_paused_at"].is_null());
+    let shown = world.shown(&serve).await;
+    assert!(shown["effects_paused_at"].is_null() && shown["effects_paused_by"].is_null(), "{shown}");
+    let (out, ..) = world.run(&["issue", &issue_ref, "--json"]).await;
+    let issue: Value = serde_json::from_str(&out).unwrap();
+    assert!(
+        issue["actions"][0].get("pending").is_none() && issue["actions"][0]["outcomes"][0]["ack"] == true,
+        "{issue}"
+    );
     let (out, err, code) = world.run(&resume).await;
     assert!(code == 0 && err.is_empty() && out.contains("nothing new"), "{out}{err}");
     world.decided(&serve, 3).await;

@@ -36,7 +36,7 @@ open_enum! {
 open_enum! {
     /// Through what a person answered.
     AcknowledgedThrough {
-        /// A comment that begins with the agreed word.
+        /// A comment with a line that begins with the agreed word.
         Comment = "comment",
         /// Taking the issue: the actor is its new assignee.
         Assignment = "assignment",
@@ -44,6 +44,34 @@ open_enum! {
         Status = "status",
         /// Acknowledging the page.
         Pagerduty = "pagerduty",
+    }
+}
+
+open_enum! {
+    /// Why a comment that looks like an answer is none.
+    NoAnswer {
+        /// The agreed word stands within a line, not at its beginning.
+        WithinLine = "within_line",
+        /// Something follows the word at once; of a word that is no command, in its line at all.
+        RunsOn = "runs_on",
+        /// It is code.
+        InCode = "in_code",
+        /// It is quoted.
+        Quoted = "quoted",
+        /// Nobody sees it: it stands in an HTML comment.
+        Hidden = "hidden",
+        /// `cancel` follows the word; an answer cannot be taken back.
+        Cancelled = "cancelled",
+        /// The comment is not new, or not all that happened: it was edited or deleted, or came with another change.
+        NotNew = "not_new",
+        /// Whoever wrote it does not belong to the repository, nor is the issue theirs (GitHub).
+        Stranger = "stranger",
+        /// A bot or an app wrote it.
+        Machine = "machine",
+        /// Our own account wrote it.
+        Ours = "ours",
+        /// Nobody is said to have written it.
+        Nobody = "nobody",
     }
 }
 
@@ -180,6 +208,9 @@ pub struct IssueEvent {
     /// Of an acknowledgement: through what. By whom says `actor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<AcknowledgedThrough>,
+    /// Of a comment that has the word of an answer and is none: why. Nothing else is kept of a comment's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_answer: Option<NoAnswer>,
     /// True where no delivery brought this: it is the issue's state as a sweep found it. A state that says nothing new is
     /// no event, so it fires nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -221,6 +252,7 @@ impl IssueEvent {
             delivery_id: None,
             change: BTreeMap::new(),
             through: None,
+            no_answer: None,
             swept: false,
         }
     }

@@ -125,6 +125,9 @@ pub struct Carried {
     /// The meeting, comment or message made.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// True of a target that tells people where another refuses (`otherwise` of the route). In a dry run: what would be sent then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub otherwise: bool,
     /// In a dry run, what would have been sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsent: Vec<Unsent>,
@@ -146,10 +149,18 @@ pub struct Unsent {
 }
 
 impl Outcome {
+    /// The `error` of an action that was only rehearsed.
+    pub const DRY_RUN: &str = "dry_run";
+    /// The `error` of an action that was too old when its turn came.
+    pub const EXPIRED: &str = "expired";
     /// The `error` of a redriven action that was taken back before its turn came again: it is not done any more, is no failure either, and
     /// ends the dead letter that was redriven.
-    pub const WITHDRAWN: &'static str =
-        "withdrawn: the issue was closed meanwhile, so this is not done any more";
+    pub const WITHDRAWN: &str = "withdrawn: the issue was closed meanwhile, so this is not done any more";
+
+    /// Whether the action was only rehearsed: neither done nor failed.
+    pub fn is_dry_run(&self) -> bool {
+        !self.ack && self.error.as_deref() == Some(Self::DRY_RUN)
+    }
 
     /// The first outcome of `action`, as yet without attempts, error or reference.
     pub fn of(action: &Action, risk_delta: Risk, ack: bool, at: DateTime<Utc>) -> Self {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use events::{
     Action, ActionKind, Carried, Control, DeadLetter, EventType, FieldChange, IssueEvent, IssueState, Letter,
-    Origin, Original, Outcome, PolicyChange, Redone, Redrive, Redriven, Risk, Said, Source, Unsent, schema,
+    NoAnswer, Origin, Original, Outcome, PolicyChange, Redone, Redrive, Redriven, Risk, Said, Source, Unsent,
+    schema,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -55,6 +56,7 @@ prop_compose! {
         due_milestone in said(any::<u64>()),
         who in (prop::option::of(".{0,9}"), prop::option::of(".{0,9}")),
         change in change(),
+        no_answer in prop::option::of(prop_oneof![prop::sample::select(NoAnswer::KNOWN), Just("unheard")]),
     ) -> IssueEvent {
         let mut event = IssueEvent::new(ids.0, ids.1, source, EventType::from(event_type), ids.2);
         (event.repo, event.issue_number, event.issue_key) = place;
@@ -65,6 +67,7 @@ prop_compose! {
         event.due_milestone = due_milestone;
         (event.actor, event.delivery_id) = who;
         event.change = change;
+        event.no_answer = no_answer.map(NoAnswer::from);
         event
     }
 }
@@ -87,10 +90,10 @@ prop_compose! {
 
 prop_compose! {
     fn carried()(by in ".*", ack: bool, attempts: u32, error in prop::option::of(".*"),
-        reference in prop::option::of(".*"), said in (".*", ".*", prop::option::of(".*"), json()), dry: bool,
+        reference in prop::option::of(".*"), said in (".*", ".*", prop::option::of(".*"), json()), dry: bool, otherwise: bool,
     ) -> Carried {
         let unsent = Unsent { method: said.0, host: said.1, path: said.2, body: said.3 };
-        Carried { by, ack, attempts, error, reference, unsent: if dry { vec![unsent] } else { vec![] } }
+        Carried { by, ack, attempts, error, reference, otherwise, unsent: if dry { vec![unsent] } else { vec![] } }
     }
 }
 

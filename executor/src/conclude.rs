@@ -42,7 +42,7 @@ pub(crate) fn without_attempt(
     config: &Config,
 ) -> Option<Ended> {
     if now - pending.entry.asked_at > delta(config.expire_after) {
-        return Some(untouched(pending, "expired", now));
+        return Some(untouched(pending, Outcome::EXPIRED, now));
     }
     if pending.target.is_none() {
         // Most tools know of no such thing, and whoever answered has answered all the same.
@@ -265,7 +265,7 @@ pub(crate) fn gone(
 
 /// The end of an action in a dry run.
 pub(crate) fn rehearsed(pending: &Pending, carried: Vec<Carried>, now: DateTime<Utc>) -> Ended {
-    let mut ended = untouched(pending, "dry_run", now);
+    let mut ended = untouched(pending, Outcome::DRY_RUN, now);
     ended.outcome.carried = carried;
     ended
 }

@@ -59,7 +59,12 @@ pub fn describe_metrics() {
     describe_counter!(
         "breakdown_outcomes_total",
         Count,
-        "Actions that ended, by action and ack; a dry run is ack=false, too."
+        "Actions that ended, by action and ack; without dry runs."
+    );
+    describe_counter!(
+        "breakdown_dry_runs_total",
+        Count,
+        "Actions that were rehearsed only, by action: neither done nor failed."
     );
     describe_counter!(
         "breakdown_duplicate_actions_total",

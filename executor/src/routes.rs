@@ -7,7 +7,7 @@ use std::{
 };
 
 use eventlog::Clock;
-use events::{Action, ActionKind, Carried, Earlier};
+use events::{Action, ActionKind, Carried, Earlier, Outcome};
 use serde::Deserialize;
 
 use crate::{
@@ -62,6 +62,8 @@ pub(crate) struct Carrier {
     pub(crate) key: String,
     /// The targets, by their places.
     legs: Vec<usize>,
+    /// Those that tell people where one of these refuses.
+    otherwise: Vec<usize>,
     /// The route that leads here.
     route: Option<usize>,
 }
@@ -97,7 +99,14 @@ impl Routes {
         for (place, target) in targets.iter().enumerate() {
             let stack = stack::around(target.clone(), &config.limits_of(target.name()), clock.clone());
             let (name, key) = (target.name(), target.name().to_owned());
-            carriers.push(Carrier { name, key, stack, legs: vec![place], route: None });
+            carriers.push(Carrier {
+                name,
+                key,
+                stack,
+                legs: vec![place],
+                otherwise: Vec::new(),
+                route: None,
+            });
         }
         let mut named = BTreeSet::new();
         let mut joined =
@@ -111,7 +120,8 @@ impl Routes {
                 let name: &'static str = names.join("+").leak();
                 let Route { action, project, .. } = &config.routes[route];
                 let of = project.as_ref().map_or(String::new(), |project| format!(" of {project}"));
-                Carrier { name, key: format!("{what}{action}{of}: {name}"), stack, legs, route: Some(route) }
+                let key = format!("{what}{action}{of}: {name}");
+                Carrier { name, key, stack, legs, otherwise: otherwise.to_vec(), route: Some(route) }
             };
         let places = |names: &[String]| -> Vec<usize> {
             names.iter().filter_map(|name| targets.iter().position(|it| it.name() == name)).collect()
@@ -187,19 +197,28 @@ impl Routes {
         self.rehearsing(pending).is_some()
     }
 
-    /// What the targets of a pending action would send, where it is to be a dry run.
+    /// What the targets of a pending action would send, where it is to be a dry run; and what people would be told where one of them
+    /// refuses, which nobody knows before it is asked.
     pub(crate) fn rehearse(&self, pending: &Pending) -> Option<Vec<Carried>> {
         let carrier = self.rehearsing(pending)?;
         let attempt = Attempt { action: pending.action.clone(), asked_at: pending.entry.asked_at };
-        let carried = |target: &Arc<dyn Target>| {
-            let (unsent, error) = match target.rehearse(&attempt) {
-                Ok(unsent) => (unsent, "dry_run".to_owned()),
-                Err(reason) => (Vec::new(), format!("dry_run; would be refused: {reason}")),
-            };
-            let by = target.name().to_owned();
-            Carried { by, ack: false, attempts: 0, error: Some(error), reference: None, unsent }
+        let targets = |places: &[usize]| -> Vec<&Arc<dyn Target>> {
+            places.iter().filter_map(|place| self.targets.get(*place)).collect()
         };
-        Some(carrier.legs.iter().filter_map(|leg| self.targets.get(*leg)).map(carried).collect())
+        let (mut all, mut refused) = (Vec::new(), false);
+        for target in targets(&carrier.legs) {
+            let (carried, refuses) = rehearsed(&**target, &attempt, Outcome::DRY_RUN);
+            refused |= refuses;
+            all.push(carried);
+        }
+        let told = Attempt { action: Arc::new(stack::nudge(&attempt.action)), ..attempt };
+        let when = match refused {
+            true => "dry_run; would be sent, since another target would refuse",
+            false => "dry_run; would be sent only if another target refused",
+        };
+        let told = targets(&carrier.otherwise).into_iter().map(|target| rehearsed(&**target, &told, when).0);
+        all.extend(told.map(|carried| Carried { otherwise: true, ..carried }));
+        Some(all)
     }
 
     /// The index of the carrier with this key.
@@ -214,6 +233,16 @@ impl Routes {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Carrier> {
         self.carriers.iter()
     }
+}
+
+/// What a target would send, and whether it would refuse.
+fn rehearsed(target: &dyn Target, attempt: &Attempt, how: &str) -> (Carried, bool) {
+    let (unsent, error, refuses) = match target.rehearse(attempt) {
+        Ok(unsent) => (unsent, how.to_owned(), false),
+        Err(reason) => (Vec::new(), format!("dry_run; would be refused: {reason}"), true),
+    };
+    let (by, error) = (target.name().to_owned(), Some(error));
+    (Carried { by, ack: false, attempts: 0, error, reference: None, otherwise: false, unsent }, refuses)
 }
 
 /// The kinds of action that can reach a target: those of the routes that name it (`post_nudge` where they do so under `otherwise`), or

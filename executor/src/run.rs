@@ -377,7 +377,8 @@ impl Executor {
         let made = self.commit(draft).await?;
         if made {
             for (_, id, pending) in &parked {
-                tracing::warn!(
+                // One line each would bury what matters while a target is down: the breaker says that it is, and that it is well again.
+                tracing::debug!(
                     action = %pending.action.action, target = pending.action.target, id = &**id,
                     issue = pending.action.issue_ref, attempts = pending.entry.attempts,
                     next_attempt_at = %pending.entry.next_attempt_at, error = pending.entry.last_error,
@@ -396,9 +397,14 @@ impl Executor {
         for (partition, id, Ended { outcome, mark, dead_letter, issue, .. }) in actions {
             let known = outcome.action.as_ref().filter(|a| ActionKind::KNOWN.contains(&a.as_str()));
             let action = known.map_or("other", ActionKind::as_str).to_owned();
-            let ack = if outcome.ack { "true" } else { "false" };
-            metrics::counter!("breakdown_outcomes_total", "action" => action.clone(), "ack" => ack)
-                .increment(1);
+            let counter = match (outcome.is_dry_run(), outcome.ack) {
+                (true, _) => metrics::counter!("breakdown_dry_runs_total", "action" => action.clone()),
+                (false, ack) => {
+                    let ack = if ack { "true" } else { "false" };
+                    metrics::counter!("breakdown_outcomes_total", "action" => action.clone(), "ack" => ack)
+                }
+            };
+            counter.increment(1);
             if let Some(letter) = dead_letter {
                 tracing::warn!(
                     action,

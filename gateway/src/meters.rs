@@ -14,7 +14,7 @@ pub fn describe_metrics() {
     describe_counter!(
         "breakdown_notes_total",
         Count,
-        "Why a rule did not do what it might have, by note: condition_error, unresolved, suppressed, capped, duplicate, stale, ..."
+        "Why a rule did not do what it might have, by note: condition_error, unresolved, suppressed, capped, duplicate, stale, too_old, old_answer, ..."
     );
     describe_counter!(
         "breakdown_capped_actions_total",

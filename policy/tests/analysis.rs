@@ -172,7 +172,11 @@ fn fired(
         let counts = place >= switch_at;
         let taken: Result<(), Infallible> =
             take_event(&mut state, event, None, now, Repeats::Each, current, &mut |decided| {
-                let late = decided.decision.notes.iter().any(|note| matches!(note, Note::Stale { .. }));
+                let late = decided
+                    .decision
+                    .notes
+                    .iter()
+                    .any(|note| matches!(note, Note::Stale { .. } | Note::TooOld { .. }));
                 let late = late && matches!(decided.input, Input::Event { .. });
                 if counts {
                     let rules = decided.decision.actions.iter().filter_map(|action| action.rule.clone());

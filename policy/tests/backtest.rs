@@ -87,6 +87,23 @@ fn the_same_policy_differs_in_nothing() {
 }
 
 #[test]
+fn what_is_late_and_an_answer_that_is_too_old_are_counted_apart() {
+    let rulesets = Both { current: ruleset(SAMPLE), candidate: ruleset(SAMPLE) };
+    let mut replay = Replay::new(rulesets, None, 2);
+    for (line, came_at) in [
+        ("e1|2026-01-05T09:00:00Z|issue_opened      |1||", "2026-01-05T09:00:00Z"),
+        ("e2|2026-01-04T09:00:00Z|issue_commented   |1||", "2026-01-05T10:00:00Z"),
+        ("e3|2026-01-05T08:00:00Z|issue_commented   |1||", "2026-01-14T09:00:00Z"),
+        ("e4|2026-01-06T09:00:00Z|issue_acknowledged|1||", "2026-01-14T10:00:00Z"),
+        ("e5|2026-01-14T09:00:00Z|issue_acknowledged|1||", "2026-01-14T11:00:00Z"),
+    ] {
+        replay.take(&event(line), None, time(came_at));
+    }
+    let history = replay.finish(time("2026-01-15T00:00:00Z")).history;
+    assert_eq!((history.late, history.old_answers), (2, 1));
+}
+
+#[test]
 fn what_a_change_brings_is_told_by_rule_with_examples() {
     let candidate = SAMPLE
         .replace("    repeat: 24h\n", "")

@@ -379,7 +379,16 @@ proptest! {
             let known = ours.issue(project, issue_ref).unwrap();
             prop_assert_eq!(&known.facts, &issue.facts);
         }
-        let unheard = |note: &Note| matches!(note, Note::Stale { .. } | Note::Duplicate { .. } | Note::Deleted { .. });
+        let unheard = |note: &Note| {
+            matches!(
+                note,
+                Note::Stale { .. }
+                    | Note::TooOld { .. }
+                    | Note::OldAnswer { .. }
+                    | Note::Duplicate { .. }
+                    | Note::Deleted { .. }
+            )
+        };
         if ours.issue("alpha", &last.issue_ref).is_some() && !decision.notes.iter().any(unheard) {
             // Nor does what we did fire a lasting rule at the next event of somebody else.
             let next = EventType::Other("nothing".into());

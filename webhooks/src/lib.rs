@@ -6,7 +6,7 @@
 //!  request ────► receive     signature's form ► content type ► body, bounded ► HMAC over the raw bytes ► parse
 //!      │                     ► admission: normalise, append to `issues` (journal: the log, or spool/ while it is away) ► 202
 //!      ├── github/           payload (what we read of it) and normalise (what it means); jira/ and pagerduty/ have the same shape
-//!      ├── answers           which of it is a person's answer, an event of its own beside the delivery's
+//!      ├── answers           which of it is a person's answer, an event of its own beside the delivery's (comment: in which words)
 //!      └── refusal           every other answer: problem+json that echoes nothing
 //! ```
 //!
@@ -37,6 +37,7 @@ mod admission;
 mod answers;
 mod body;
 mod clean;
+mod comment;
 mod config;
 mod connection;
 mod delivery;

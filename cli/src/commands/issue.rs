@@ -7,17 +7,17 @@ use std::{
 };
 
 use eventlog::Log;
-use events::{Action, Outcome, topic};
+use events::{Action, topic};
 use policy::{Acknowledged, State};
 use serde_json::{Value, json};
 
 use crate::{
     args::Issue,
+    became::Became,
     commands::{indented, inert_json, read_all},
     config::Settings,
     error::Failure,
     logs::{self, Access},
-    pauses::Pauses,
 };
 
 /// How many actions a person is shown.
@@ -36,31 +36,21 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
         actions.extend(of_this.filter(|action| met.insert(action.event_id.clone())));
     })
     .await?;
-    let mut outcomes: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
-    read_all(&*log, topic::OUTCOMES, |record| {
-        let outcome = record.value.as_deref().and_then(|value| serde_json::from_slice::<Outcome>(value).ok());
-        if let Some((id, outcome)) = outcome.and_then(|outcome| Some((outcome.action_id.clone()?, outcome))) {
-            outcomes.entry(id).or_default().push(outcome);
-        }
-    })
-    .await?;
-    let mut pending = pending(&*log).await?;
-    let paused_at = Pauses::read(&*log).await?.paused_at(&project);
+    let mut became = Became::read(&*log, &actions).await?;
+    let pause = became.pause_of(&project);
     let newest = args.newest.unwrap_or(if args.json { usize::MAX } else { NEWEST });
     let (all, earlier) = (actions.len(), actions.len().saturating_sub(newest));
     let actions: Vec<_> = actions
         .into_iter()
         .skip(earlier)
         .map(|action| {
-            let outcomes = outcomes.remove(&action.event_id).unwrap_or_default();
-            let mut shown = json!({"action": action, "outcomes": outcomes});
-            if let Some(pending) = pending.remove(&action.event_id) {
-                shown["pending"] = pending;
-            }
+            let mut shown = json!(became.of(&action));
+            shown["action"] = json!(action);
             shown
         })
         .collect();
-    let mut whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": paused_at,
+    let mut whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": pause.as_ref().map(|pause| pause.at),
+        "effects_paused_by": pause.map(|pause| pause.by),
         "acknowledged": issue.and_then(policy::Issue::acknowledged).map(answer), "state": issue, "actions": actions});
     if earlier > 0 {
         whole["earlier_actions"] = earlier.into();
@@ -84,33 +74,6 @@ fn answer(acknowledged: &Acknowledged) -> Value {
         shown["after"] = humantime::format_duration(Duration::from_secs(seconds)).to_string().into();
     }
     shown
-}
-
-/// How `executor-state` says that something is still to be done.
-const STILL_TO_DO: [&str; 2] = ["pending", "deferred"];
-
-/// What the executor has still to do, by action id: attempts so far, and when the next one is due; or behind which target it waits to be
-/// taken up.
-async fn pending(log: &dyn Log) -> Result<BTreeMap<String, Value>, Failure> {
-    let mut pending = BTreeMap::new();
-    read_all(log, topic::EXECUTOR_STATE, |record| {
-        let key = String::from_utf8_lossy(&record.key).into_owned();
-        let state = record.value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok());
-        match state {
-            Some(Value::Object(mut fields))
-                if STILL_TO_DO.map(Value::from).contains(fields.get("state").unwrap_or(&Value::Null)) =>
-            {
-                // Shown already.
-                fields.remove("record");
-                pending.insert(key, Value::Object(fields));
-            }
-            _ => _ = pending.remove(&key),
-        }
-    })
-    .await?;
-    let prefix = executor::deferred_key("");
-    let of = |key: String| key.strip_prefix(&prefix).map(str::to_owned).unwrap_or(key);
-    Ok(pending.into_iter().map(|(key, fields)| (of(key), fields)).collect())
 }
 
 /// The state that knows an issue, and the issue's project.

@@ -8,6 +8,9 @@
 //!                                    └ (a probe that is dropped: the next one probes)
 //! ```
 //!
+//! It says so twice: when the target begins to fail, and when it is well again, with what happened in between. Each single failure is
+//! said by whoever parks the action, for those who look closer.
+//!
 //! A failure is a retry of which the target did not say when: no connection, no answer, a 5xx. A refusal, or a wait
 //! that the target asked for, comes from a target that is well. While it is not closed, attempts are held back: they get
 //! a `Retry` at once, and the wait beside it, so that nobody takes it for the target's word.
@@ -34,18 +37,34 @@ enum State {
     HalfOpen,
 }
 
+/// What happened since a target began to fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Trouble {
+    since: DateTime<Utc>,
+    /// Attempts that failed, those that opened the breaker among them.
+    failed: u64,
+    /// Attempts that were kept away.
+    held_back: u64,
+}
+
+#[derive(Debug)]
+struct Watched {
+    state: State,
+    trouble: Option<Trouble>,
+}
+
 #[derive(Debug)]
 struct Breaker {
     target: &'static str,
     failures: u32,
     open_for: Duration,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    watched: Mutex<Watched>,
 }
 
 impl Breaker {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn opened(&self) -> State {
@@ -65,22 +84,55 @@ impl Breaker {
 
     /// Whether an attempt may go; if not, how long to stay away.
     fn admit(self: &Arc<Self>) -> Result<Pass, Duration> {
-        let mut state = self.state();
+        let mut watched = self.watched();
         let now = self.clock.now();
-        let probe = match *state {
-            State::Closed { .. } => false,
+        let left = match watched.state {
+            State::Closed { .. } => None,
             State::Open { until } => match (until - now).to_std() {
                 // Longer than it was opened for: the clock was turned back.
-                Ok(left) if !left.is_zero() && left <= self.open_for => return Err(left),
-                _ => true,
+                Ok(left) if !left.is_zero() && left <= self.open_for => Some(left),
+                _ => {
+                    watched.state = self.measure(State::HalfOpen);
+                    return Ok(Pass { breaker: self.clone(), probe: true, used: false });
+                }
             },
             // Whether it is well will be known soon.
-            State::HalfOpen => return Err(self.open_for / 4),
+            State::HalfOpen => Some(self.open_for / 4),
         };
-        if probe {
-            *state = self.measure(State::HalfOpen);
+        match left {
+            None => Ok(Pass { breaker: self.clone(), probe: false, used: false }),
+            Some(left) => {
+                if let Some(trouble) = &mut watched.trouble {
+                    trouble.held_back += 1;
+                }
+                Err(left)
+            }
         }
-        Ok(Pass { breaker: self.clone(), probe, used: false })
+    }
+
+    /// A target that was well is so no more.
+    fn begins_to_fail(&self, reason: &str) -> Trouble {
+        tracing::warn!(
+            target = self.target,
+            failed = self.failures,
+            reason,
+            left_alone_for_s = self.open_for.as_secs(),
+            "the target keeps failing: it is left alone for a while, then one attempt at a time looks whether it answers; its actions wait \
+             meanwhile, and are given up after give_up_after. RUST_LOG=debug shows each retry"
+        );
+        Trouble { since: self.clock.now(), failed: self.failures.into(), held_back: 0 }
+    }
+
+    fn is_well_again(&self, trouble: Trouble) {
+        let Trouble { since, failed, held_back } = trouble;
+        tracing::info!(
+            target = self.target,
+            %since,
+            failing_for_s = (self.clock.now() - since).num_seconds(),
+            failed,
+            held_back,
+            "the target answers again"
+        );
     }
 }
 
@@ -97,8 +149,11 @@ impl Pass {
         self.used = true;
         let breaker = &self.breaker;
         let failed = matches!(verdict, Verdict::Retry { after: None, .. });
-        let mut state = breaker.state();
-        let next = match (*state, self.probe, failed) {
+        let mut watched = breaker.watched();
+        if let Some(trouble) = watched.trouble.as_mut().filter(|_| failed) {
+            trouble.failed += 1;
+        }
+        let next = match (watched.state, self.probe, failed) {
             (State::Closed { .. }, _, false) | (State::HalfOpen, true, false) => {
                 State::Closed { failures: 0 }
             }
@@ -106,10 +161,11 @@ impl Pass {
                 State::Closed { failures: failures + 1 }
             }
             (State::Closed { .. }, _, true) | (State::HalfOpen, true, true) => {
-                tracing::warn!(
-                    target = breaker.target,
-                    "the target keeps failing and is left alone for a while"
-                );
+                if watched.trouble.is_none()
+                    && let Verdict::Retry { reason, .. } = verdict
+                {
+                    watched.trouble = Some(breaker.begins_to_fail(reason));
+                }
                 metrics::counter!("breakdown_breaker_openings_total", "target" => breaker.target)
                     .increment(1);
                 breaker.opened()
@@ -117,18 +173,20 @@ impl Pass {
             // Sent before it opened: no news.
             (unchanged, ..) => unchanged,
         };
-        if self.probe && !failed {
-            tracing::info!(target = breaker.target, "the target answers again");
+        if let State::Closed { .. } = next
+            && let Some(trouble) = watched.trouble.take()
+        {
+            breaker.is_well_again(trouble);
         }
-        *state = breaker.measure(next);
+        watched.state = breaker.measure(next);
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         if self.probe && !self.used {
-            let mut state = self.breaker.state();
-            *state = self.breaker.measure(State::Open { until: self.breaker.clock.now() });
+            let mut watched = self.breaker.watched();
+            watched.state = self.breaker.measure(State::Open { until: self.breaker.clock.now() });
         }
     }
 }
@@ -140,7 +198,8 @@ impl BreakerLayer {
     pub(super) fn new(target: &'static str, limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         let (failures, open_for) = (limits.breaker_failures.max(1), limits.breaker_open);
         let state = State::Closed { failures: 0 };
-        let breaker = Breaker { target, failures, open_for, clock, state: Mutex::new(state) };
+        let watched = Mutex::new(Watched { state, trouble: None });
+        let breaker = Breaker { target, failures, open_for, clock, watched };
         breaker.measure(state);
         Self(Arc::new(breaker))
     }
@@ -266,7 +325,25 @@ mod tests {
         let probe = breaker.admit().expect("a dropped probe makes room for the next");
         probe.ended(&success());
         assert!(attempt(&breaker, &failure()) && attempt(&breaker, &failure()), "counting starts anew");
-        assert_eq!(*breaker.state(), State::Closed { failures: 2 });
+        assert_eq!(breaker.watched().state, State::Closed { failures: 2 });
+    }
+
+    #[test]
+    fn what_happened_is_counted_until_it_is_well_again() {
+        let (clock, breaker) = breaker();
+        let late = breaker.admit().expect("closed");
+        for _ in 0..3 {
+            attempt(&breaker, &failure());
+        }
+        late.ended(&failure());
+        assert!(!attempt(&breaker, &success()) && !attempt(&breaker, &success()));
+        clock.advance(TimeDelta::seconds(30));
+        assert!(attempt(&breaker, &failure()), "a probe");
+        let trouble = Trouble { since: DateTime::UNIX_EPOCH, failed: 5, held_back: 2 };
+        assert_eq!(breaker.watched().trouble, Some(trouble), "opened twice, it is one trouble");
+        clock.advance(TimeDelta::seconds(30));
+        assert!(attempt(&breaker, &success()));
+        assert_eq!(breaker.watched().trouble, None);
     }
 
     #[test]

@@ -28,11 +28,11 @@ pub(crate) fn fan_out(legs: Legs, otherwise: Legs, clock: Arc<dyn Clock>) -> Sta
         call.tell = call.tell.filter(|_| !alone);
         let (legs, otherwise, clock) = (legs.clone(), otherwise.clone(), Arc::clone(&clock));
         async move {
-            let mut runs = all(legs, &call, &*clock).await;
+            let mut runs = all(legs, &call, false, &*clock).await;
             if runs.iter().any(|(leg, _)| leg.ended && !leg.carried.ack) {
                 let attempt =
                     Attempt { action: Arc::new(nudge(&call.attempt.action)), ..call.attempt.clone() };
-                runs.extend(all(otherwise, &Call { attempt, ..call }, &*clock).await);
+                runs.extend(all(otherwise, &Call { attempt, ..call }, true, &*clock).await);
             }
             Ok::<_, Infallible>(together(runs))
         }
@@ -40,13 +40,14 @@ pub(crate) fn fan_out(legs: Legs, otherwise: Legs, clock: Arc<dyn Clock>) -> Sta
     }))
 }
 
-async fn all(legs: Legs, call: &Call, clock: &dyn Clock) -> Vec<(Leg, Option<Report>)> {
-    join_all(legs.into_iter().map(|(name, stack)| run(name, stack, call, clock))).await
+/// `otherwise`: they are those that tell people.
+async fn all(legs: Legs, call: &Call, otherwise: bool, clock: &dyn Clock) -> Vec<(Leg, Option<Report>)> {
+    join_all(legs.into_iter().map(|(name, stack)| run((name, stack), call, otherwise, clock))).await
 }
 
 /// What people are told of an action that was refused. Why is not in it: that may be another reason the next time, and the
 /// same nudge has the same text.
-fn nudge(action: &Action) -> Action {
+pub(crate) fn nudge(action: &Action) -> Action {
     let missed = match action.action {
         ActionKind::ScheduleUnblocker => "No meeting could be booked",
         ActionKind::AssignOwner => "Nobody could be assigned",
@@ -68,7 +69,12 @@ fn nudge(action: &Action) -> Action {
 }
 
 /// What came of one leg: itself, and its report where it was called.
-async fn run(name: &'static str, stack: Stack, call: &Call, clock: &dyn Clock) -> (Leg, Option<Report>) {
+async fn run(
+    (name, stack): (&'static str, Stack),
+    call: &Call,
+    otherwise: bool,
+    clock: &dyn Clock,
+) -> (Leg, Option<Report>) {
     let before = call.legs.iter().find(|leg| leg.carried.by == name);
     if let Some(leg) = before.filter(|leg| leg.ended) {
         return (leg.clone(), None);
@@ -86,7 +92,8 @@ async fn run(name: &'static str, stack: Stack, call: &Call, clock: &dyn Clock) -
         Verdict::Retry { reason, .. } | Verdict::Reject { reason } => (false, Some(reason.clone()), None),
     };
     let attempts = before.map_or(0, |leg| leg.carried.attempts).saturating_add(report.made);
-    let carried = Carried { by: name.to_owned(), ack, attempts, error, reference, unsent: Vec::new() };
+    let (by, unsent) = (name.to_owned(), Vec::new());
+    let carried = Carried { by, ack, attempts, error, reference, otherwise, unsent };
     let not_before = match report.verdict {
         Verdict::Retry { after, .. } => after.and_then(|after| clock.now().checked_add_signed(delta(after))),
         _ => None,

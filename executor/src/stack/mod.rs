@@ -23,7 +23,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use eventlog::Clock;
-pub(crate) use fan_out::{Legs, fan_out};
+pub(crate) use fan_out::{Legs, fan_out, nudge};
 use futures::{FutureExt, poll};
 pub(crate) use jitter::spread;
 use tokio::{

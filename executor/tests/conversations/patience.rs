@@ -6,9 +6,11 @@ use calendar_mock::{CalendarMock, Collection, Fault};
 use chrono::{DateTime, Utc};
 use eventlog::Clock;
 
+use tracing::Level;
+
 use crate::{
     gist,
-    world::{World, action},
+    world::{World, action, logged::Logged},
 };
 
 #[tokio::test]
@@ -93,6 +95,66 @@ async fn the_breakers_wait_leaves_time_for_a_last_attempt() {
         assert!(matches!(at[..], [5..=6, 30]), "held back once, until the time is up: {at:?}");
         assert_eq!(gist(&world.outcome().await), end);
     }
+}
+
+/// Waits until each attempt that was due has ended.
+async fn nothing_due(world: &World) {
+    let now = world.clock.now();
+    let is_due = |entry: &serde_json::Value| {
+        let at = entry["next_attempt_at"].as_str().map(|at| at.parse::<DateTime<Utc>>().unwrap());
+        entry["state"] == "pending" && at.is_some_and(|at| at <= now)
+    };
+    world.until("nothing is due", || !world.state().values().any(is_due)).await;
+}
+
+/// Many actions wait for a target that is down: two lines, whatever is tried meanwhile; and one for each action that is given up.
+#[tokio::test]
+async fn a_target_that_fails_is_told_once_and_once_when_it_is_well() {
+    let logged = Logged::here();
+    let mut world = World::new().await;
+    world.config.limits.quick_attempts = 1;
+    world.config.limits.attempt_timeout = Duration::from_secs(10);
+    world.config.limits.breaker_failures = 3;
+    world.config.limits.breaker_open = Duration::from_secs(30);
+    world.config.give_up_after = Duration::from_secs(60);
+    world.start();
+    world.mock.inject(Fault::status(500).times(1000));
+    for n in 0..10 {
+        world.publish(&action(&format!("a-{n}"), "post_nudge")).await;
+    }
+    world.until("all are accepted", || world.state().len() == 10).await;
+    nothing_due(&world).await;
+    // They are given up, after probes that failed.
+    for _ in 0..15 {
+        world.advance(5);
+        nothing_due(&world).await;
+    }
+    world.outcomes_of(10).await;
+    let is_of_retry = |line: &String| line.contains("not done yet");
+    let begins = |line: &&String| line.contains("the target keeps failing");
+    let warned = logged.at(Level::WARN);
+    assert_eq!(warned.iter().filter(begins).count(), 1, "{warned:?}");
+    let begun = warned.iter().find(begins).unwrap();
+    assert!(begun.contains("target=\"notification\"") && begun.contains("failed=3"), "{begun}");
+    assert!(begun.contains("answered 500"), "{begun}");
+    assert!(!warned.iter().any(is_of_retry), "{warned:?}");
+    assert!(logged.at(Level::DEBUG).iter().filter(|line| is_of_retry(line)).count() >= 10);
+    let given_up = |line: &&String| line.contains("could not be carried out; see breakdown dead-letters");
+    assert_eq!((warned.iter().filter(given_up).count(), world.dead_letters().len()), (10, 10), "{warned:?}");
+
+    world.mock.clear_faults();
+    world.advance(31);
+    world.publish(&action("a-last", "post_nudge")).await;
+    let outcome = world.outcomes_of(11).await.remove(10);
+    assert!(outcome.ack, "{outcome:?}");
+    let well = |line: &&String| line.contains("the target answers again");
+    let told = logged.at(Level::INFO);
+    assert_eq!(told.iter().filter(well).count(), 1, "{told:?}");
+    let told = told.iter().find(well).unwrap();
+    let calls: usize = world.outcomes().iter().map(|outcome| outcome.attempts.unwrap() as usize).sum();
+    assert!(told.contains(&format!("failed={}", calls - 1)), "{told}, of {calls} calls");
+    assert!(told.contains("held_back=") && !told.contains("held_back=0"), "{told}");
+    assert_eq!(logged.at(Level::WARN).iter().filter(begins).count(), 1);
 }
 
 #[tokio::test]

@@ -47,6 +47,10 @@ impl Team {
                               "services": { "triage": { "env": "PD_TRIAGE" } } }),
             ),
             (
+                "meetings",
+                json!({ "kind": "google-calendar", "token": { "env": "GOOGLE_TOKEN" }, "base": "http://127.0.0.1:9/calendar" }),
+            ),
+            (
                 "hook",
                 json!({ "kind": "webhook", "url": format!("{}/hook", self.receiver.base),
                              "secret": { "env": "HOOK_SECRET" } }),
@@ -214,6 +218,8 @@ async fn people_are_told_where_a_target_refuses_once_and_also_after_a_restart() 
     let carried: Vec<(&str, bool, u32)> =
         outcome.carried.iter().map(|carried| (&*carried.by, carried.ack, carried.attempts)).collect();
     assert_eq!(carried, [("pager", false, 1), ("slack", true, 1), ("hook", true, 4)]);
+    let otherwise: Vec<bool> = outcome.carried.iter().map(|carried| carried.otherwise).collect();
+    assert_eq!(otherwise, [false, true, true]);
     assert_eq!(
         (team.posted(), team.pagerduty.way.seen().len(), team.world.dead_letters().len()),
         (1, asked, 1)
@@ -454,6 +460,39 @@ async fn a_dry_run_says_what_would_be_sent_and_to_whom_and_touches_nothing() {
     let outcome = team.world.outcomes_of(3).await.remove(2);
     assert_eq!((outcome.error.as_deref(), outcome.carried[0].unsent.len()), (Some("dry_run"), 1));
     assert_eq!((team.posted(), team.pagerduty.way.seen().len(), team.receiver.way.seen().len()), (1, 0, 0));
+}
+
+/// Whether all have time nobody knows without asking; that nobody has a calendar is known before.
+#[tokio::test]
+async fn a_dry_run_shows_what_people_are_told_where_a_meeting_is_refused() {
+    let otherwise = vec!["slack".to_owned()];
+    let meeting = route(None, "schedule_unblocker", &["meetings"]);
+    let mut team = Team::new(vec![Route { otherwise, mode: Mode::DryRun, ..meeting }]).await;
+    team.start();
+    team.world.publish(&action("a-1", "schedule_unblocker")).await;
+    let mut with_calendars = action("a-2", "schedule_unblocker");
+    with_calendars["params"]["to"] =
+        json!({ "people": [{ "name": "bo", "calendar": "bo@acme.test", "email": "bo@acme.test" }] });
+    team.world.publish(&with_calendars).await;
+    let outcomes = team.world.outcomes_of(2).await;
+    for (outcome, meets, told) in [
+        (
+            &outcomes[0],
+            "dry_run; would be refused: nobody whom this concerns has a calendar",
+            "dry_run; would be sent, since another target would refuse",
+        ),
+        (&outcomes[1], "dry_run", "dry_run; would be sent only if another target refused"),
+    ] {
+        let [meetings, slack] = outcome.carried.as_slice() else { panic!("{outcome:?}") };
+        assert!(outcome.is_dry_run() && !meetings.otherwise && slack.otherwise, "{outcome:?}");
+        assert!(meetings.error.as_ref().unwrap().starts_with(meets), "{meetings:?}");
+        assert_eq!((slack.error.as_deref(), slack.attempts), (Some(told), 0));
+        let [unsent] = slack.unsent.as_slice() else { panic!("{slack:?}") };
+        let text = unsent.body["text"].as_str().unwrap();
+        assert!(text.contains("No meeting could be booked. It was asked for because: New issue"), "{text}");
+    }
+    assert!(outcomes[0].carried[0].unsent.is_empty() && !outcomes[1].carried[0].unsent.is_empty());
+    assert_eq!(team.posted(), 0);
 }
 
 #[tokio::test]

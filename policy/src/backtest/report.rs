@@ -71,6 +71,8 @@ pub struct History {
     pub duplicates: u64,
     /// Of these, how many were older than what was known of their issue.
     pub late: u64,
+    /// Of these, how many were people's answers that came after more than seven days and did not count.
+    pub old_answers: u64,
     /// Issues known at the end.
     pub issues: u64,
     /// Timers decided in the part that is reported.
@@ -267,6 +269,7 @@ impl Report {
         known.reported += more.reported;
         known.duplicates += more.duplicates;
         known.late += more.late;
+        known.old_answers += more.old_answers;
         known.issues += more.issues;
         known.timers += more.timers;
         known.unnamed_errors += more.unnamed_errors;
@@ -295,7 +298,8 @@ impl Report {
             history.reported += 1;
             let any = |wanted: fn(&Note) -> bool| u64::from(notes.iter().any(wanted));
             history.duplicates += any(|note| matches!(note, Note::Duplicate { .. }));
-            history.late += any(|note| matches!(note, Note::Stale { .. }));
+            history.late += any(|note| matches!(note, Note::Stale { .. } | Note::TooOld { .. }));
+            history.old_answers += any(|note| matches!(note, Note::OldAnswer { .. }));
         }
     }
 

@@ -104,9 +104,21 @@ impl<'a> Why<'a> {
             Note::Duplicate { of } => {
                 format!("an event counts once: the case had {} before", quoted(of))
             }
-            Note::Stale { issue_ref } => format!(
+            Note::Stale { issue_ref, .. } => format!(
                 "the event is older (`updated_at`) than what is known of {issue_ref}: it fills in what is unknown, and runs no \
                  lasting rule"
+            ),
+            Note::TooOld { issue_ref, at, came_at } => format!(
+                "the event is older (`updated_at`, {}) than what is known of {issue_ref}, and came {} days later: what is older than \
+                 seven days could be a replay, so no rule runs",
+                in_words(*at),
+                (*came_at - *at).num_days()
+            ),
+            Note::OldAnswer { issue_ref, at, came_at } => format!(
+                "the answer of {} for {issue_ref} came {} days later and does not count: one that is older than seven days could be a \
+                 replay, so no rule runs",
+                in_words(*at),
+                (*came_at - *at).num_days()
             ),
             Note::Deleted { issue_ref } => format!("{issue_ref} is deleted: nothing is decided for it"),
             Note::ConditionError { rule, issue_ref } => format!(
@@ -221,7 +233,10 @@ impl<'a> Why<'a> {
             | Note::Suppressed { rule, issue_ref, .. }
             | Note::Capped { rule, issue_ref, .. }
             | Note::Unresolved { rule, issue_ref, .. } => of_it(rule, issue_ref),
-            Note::Stale { issue_ref: other } | Note::Deleted { issue_ref: other } => other == issue_ref,
+            Note::Stale { issue_ref: other, .. }
+            | Note::TooOld { issue_ref: other, .. }
+            | Note::OldAnswer { issue_ref: other, .. }
+            | Note::Deleted { issue_ref: other } => other == issue_ref,
             Note::Duplicate { .. } => true,
             _ => false,
         });

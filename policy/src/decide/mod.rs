@@ -136,10 +136,32 @@ pub enum Note {
         /// The event that counted (the outcome, for an outcome).
         of: String,
     },
-    /// The event is older than what is known.
+    /// The event is older than what is known, and younger than seven days: lasting rules were not asked. A milestone's changes nothing.
     Stale {
         /// The issue, or milestone.
         issue_ref: String,
+        /// As of when the event speaks.
+        at: Option<DateTime<Utc>>,
+        /// As of when what is known was said.
+        known_at: Option<DateTime<Utc>>,
+    },
+    /// The event is older than what is known, and than seven days: it cannot be told from a replay, and no rule was asked.
+    TooOld {
+        /// The issue.
+        issue_ref: String,
+        /// As of when the event speaks.
+        at: DateTime<Utc>,
+        /// When it came.
+        came_at: DateTime<Utc>,
+    },
+    /// A person's answer is older than seven days: it cannot be told from a replay, does not count, and no rule was asked.
+    OldAnswer {
+        /// The issue.
+        issue_ref: String,
+        /// When it was given.
+        at: DateTime<Utc>,
+        /// When it came.
+        came_at: DateTime<Utc>,
     },
     /// The issue is deleted; nothing was decided.
     Deleted {
@@ -239,6 +261,8 @@ impl Note {
             | Self::Obsolete { rule, .. } => Some(rule),
             Self::Duplicate { .. }
             | Self::Stale { .. }
+            | Self::TooOld { .. }
+            | Self::OldAnswer { .. }
             | Self::Deleted { .. }
             | Self::EarlyAnswer { .. }
             | Self::MoreConditionErrors { .. } => None,
@@ -250,6 +274,8 @@ impl Note {
         match self {
             Self::Duplicate { .. } => "duplicate",
             Self::Stale { .. } => "stale",
+            Self::TooOld { .. } => "too_old",
+            Self::OldAnswer { .. } => "old_answer",
             Self::Deleted { .. } => "deleted",
             Self::ConditionError { .. } | Self::MoreConditionErrors { .. } => "condition_error",
             Self::Suppressed { .. } => "suppressed",

@@ -106,22 +106,26 @@ impl<'a> News<'a> {
             issue.deleted = true;
             issue.facts.state = Said::Value(IssueState::Closed);
         }
-        let hearers = match recency {
-            Recency::Current => Hearers::All,
-            Recency::Late => {
-                self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
-                match as_of(event, now).is_some_and(|at| at + SEEN_AFTER > now) {
-                    true => Hearers::Momentary,
-                    false => Hearers::Nobody,
-                }
+        let at = as_of(event, now);
+        let too_old = at.filter(|at| *at + SEEN_AFTER <= now);
+        let about = || event.issue_ref.clone();
+        let mut hearers = match (recency, too_old) {
+            (Recency::Current, _) => Hearers::All,
+            (Recency::Late, None) => {
+                let known_at = issue.facts.updated_at;
+                self.notes.push(Note::Stale { issue_ref: about(), at, known_at });
+                Hearers::Momentary
+            }
+            (Recency::Late, Some(at)) => {
+                self.notes.push(Note::TooOld { issue_ref: about(), at, came_at: now });
+                Hearers::Nobody
             }
         };
-        let at = as_of(event, now);
-        let (mut hearers, mut answer) = (hearers, AnswerNews::Unsaid);
+        let mut answer = AnswerNews::Unsaid;
         if event.event_type == EventType::IssueAcknowledged {
             // It is never older than what is known, so its age alone tells it from a replay.
-            if at.is_some_and(|at| at + SEEN_AFTER <= now) {
-                self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
+            if let Some(at) = too_old {
+                self.notes.push(Note::OldAnswer { issue_ref: about(), at, came_at: now });
                 hearers = Hearers::Nobody;
             } else if !event.by_us {
                 answer = AnswerNews::Given { at: at.unwrap_or(now) };
@@ -146,7 +150,8 @@ impl<'a> News<'a> {
         let at = as_of(event, now);
         let before = state.milestone(&event.project_id, &event.issue_ref);
         if before.is_some_and(|before| at.is_some() && at < before.updated_at) {
-            return self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone() });
+            let known_at = before.and_then(|before| before.updated_at);
+            return self.notes.push(Note::Stale { issue_ref: event.issue_ref.clone(), at, known_at });
         }
         if before.is_some_and(|before| before.latest.holds(seen)) {
             return self.notes.push(Note::Duplicate { of: event.event_id.clone() });

@@ -2,7 +2,8 @@
 //! smallest change that would have made it otherwise.
 //!
 //! ```text
-//!   state, input ──decide, watched──► Decision, Sights ──┬─► what became of each rule    (standing) ──► in short (summary)
+//!   state, input ──decide, watched──► Decision, Sights ──┬─► what is to be said of it as a whole   (remarks)
+//!                                                        ├─► what became of each rule    (standing) ──► in short (summary)
 //!   (Case)                                               ├─► conditions as trees         (tree, reads)
 //!                                                        └─► decided again, changed      (change)
 //!                                                                      │
@@ -18,6 +19,7 @@
 
 mod change;
 mod reads;
+mod remarks;
 mod shown;
 mod standing;
 mod summary;
@@ -25,7 +27,7 @@ mod text;
 mod tree;
 
 use chrono::{DateTime, Utc};
-use events::{Action, ActionKind, Earlier, IssueEvent};
+use events::{ActionKind, IssueEvent};
 use serde::Serialize;
 
 use self::standing::Round;
@@ -36,7 +38,7 @@ pub use self::{
 };
 pub use crate::decide::Occasion;
 use crate::{
-    Entry, Input, Key, Note, Rule, Ruleset, State, Timer, TimerKind,
+    Entry, Input, Key, Rule, Ruleset, State, Timer, TimerKind,
     decide::{Sight, Watch, watch},
 };
 
@@ -346,16 +348,9 @@ pub fn explain(
     if let Some(sight) = sights.first() {
         explanation.now = sight.now;
     }
-    if let Case::Input(Input::Outcome(_)) = case {
-        explanation.remarks.push("outcomes change the project's risk and run no rule".into());
+    if let Case::Input(input) = case {
+        explanation.remarks.extend(remarks::of_input(state, &input, !sights.is_empty(), &decision));
     }
-    if sights.iter().any(|sight| sight.event.as_ref().is_some_and(|event| event.by_us)) {
-        let remark =
-            "this was done by our own account: it fires no rule but those that ask for `event.by_us`";
-        explanation.remarks.push(remark.into());
-    }
-    explanation.remarks.extend(decision.notes.iter().filter_map(remark));
-    explanation.remarks.extend(decision.actions.iter().filter_map(followed_up));
     let round = |sight| Round { state, ruleset, sight, decision: &decision, focus };
     explanation.issues = sights.iter().map(|sight| of_issue(&round(sight), &case)).collect();
     explanation
@@ -377,62 +372,6 @@ fn about(case: &Case<'_>) -> About {
         Case::Input(Input::Outcome(outcome)) => About::Outcome { event_id: shown::cut(&outcome.event_id) },
         Case::Issue { issue_ref, .. } => About::Issue { issue_ref: shown::cut(issue_ref) },
     }
-}
-
-/// What a note says of the input as a whole; those of a rule are told there.
-fn remark(note: &Note) -> Option<String> {
-    Some(match note {
-        Note::Duplicate { of } => {
-            format!(
-                "no rule was asked: it had counted already, by its id or its payload ({})",
-                shown::quoted(of)
-            )
-        }
-        Note::Stale { .. } => {
-            "it comes late: it is older, by its updated_at, than what was known of the issue already".into()
-        }
-        Note::Deleted { .. } => "no rule was asked: the issue is deleted".into(),
-        Note::Missed { rule, count, .. } => {
-            format!(
-                "the rule was not looked at: {count} of the repeats of `{rule}`, this one first, gave way to a later one"
-            )
-        }
-        Note::EarlyAnswer { at, since, .. } => format!(
-            "the answer does not count: it was given at {}, and the issue was escalated or reopened after that, at {}",
-            shown::time(*at),
-            shown::time(*since)
-        ),
-        Note::Unresolvable { rule, action_id, .. } => format!(
-            "an earlier action of `{rule}` ({}) will not be acknowledged or resolved: the latest sixteen are",
-            shown::cut(action_id)
-        ),
-        Note::Obsolete { rule, .. } => format!(
-            "the rule was not looked at: the timer of `{rule}` is no longer set (the rule or the issue is gone, or the issue closed)"
-        ),
-        Note::ConditionError { .. }
-        | Note::MoreConditionErrors { .. }
-        | Note::Suppressed { .. }
-        | Note::Capped { .. }
-        | Note::Unresolved { .. } => return None,
-    })
-}
-
-/// What an action says of an earlier one.
-fn followed_up(action: &Action) -> Option<String> {
-    let of = Earlier::of(action)?;
-    let (why, does) = match action.action {
-        ActionKind::Acknowledge => ("somebody answered", "acknowledges"),
-        _ => ("the issue is no longer open", "takes back"),
-    };
-    Some(format!(
-        "{why}: {} for {} ({}) {does} {} of `{}` ({})",
-        action.action,
-        shown::bare(&action.target),
-        action.event_id,
-        of.action,
-        shown::cut(action.rule.as_deref().unwrap_or_default()),
-        shown::cut(&of.action_id),
-    ))
 }
 
 fn of_issue(round: &Round<'_>, case: &Case<'_>) -> OfIssue {

@@ -22,14 +22,18 @@ pub struct Project {
     pub risk: Risk,
     /// How many outcomes were counted.
     pub outcomes: u64,
-    /// How many of them did not acknowledge: failed, expired, withdrawn, tried out.
+    /// How many of them say that the action was not done: refused, given up, expired, or withdrawn. What a redrive made good stays counted.
     pub failed: u64,
+    /// How many of them are of dry runs, which neither did nor failed anything.
+    #[serde(default)]
+    pub dry_runs: u64,
     /// The last outcomes, newest last, at most 50.
     pub recent: VecDeque<Contribution>,
 }
 
 impl Project {
-    pub(crate) const EMPTY: Self = Self { risk: Risk(0), outcomes: 0, failed: 0, recent: VecDeque::new() };
+    pub(crate) const EMPTY: Self =
+        Self { risk: Risk(0), outcomes: 0, failed: 0, dry_runs: 0, recent: VecDeque::new() };
 }
 
 /// One outcome's part in a project's risk.

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     Provider,
-    answers::{Aside, answer},
+    answers::{Aside, told},
     clean::{self, Changes},
-    delivery::{Delivery, Reading, Told, Unreadable},
+    delivery::{Delivery, Reading, Unreadable},
     instant,
     json::Field,
 };
@@ -144,12 +144,12 @@ fn of_issue(
     (event.due_at, event.due_milestone) = due(payload, issue, place.zone);
     event.change = changes(payload, issue, &event, place.zone).into_map();
     let aside = Aside {
-        comment: payload.comment.get().filter(|by| may_answer(by, &event)).and_then(|c| c.body.text()),
+        comment: payload.comment.get().and_then(|comment| comment.body.text()),
+        by_stranger: payload.comment.get().is_some_and(|comment| !may_answer(comment, &event)),
         moved_on: event.event_type == EventType::IssueClosed,
         by_machine: payload.sender.get().is_some_and(|sender| sender.kind.text() == Some("Bot")),
     };
-    let answer = answer(&event, aside, &delivery.config.answers);
-    Ok(Reading::Event(Box::new(Told { event, answer })))
+    Ok(Reading::Event(Box::new(told(event, aside, &delivery.config.answers))))
 }
 
 /// Whether who wrote a comment may answer for the team: in a public repository everybody may comment.

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     Provider,
-    answers::{Aside, answer},
+    answers::{Aside, told},
     clean::{self, Changes},
-    delivery::{Delivery, Reading, Told, Unreadable},
+    delivery::{Delivery, Reading, Unreadable},
     instant,
     json::Field,
 };
@@ -119,11 +119,12 @@ fn of_issue(
     event.change = changes.into_map();
     let aside = Aside {
         comment: payload.comment.get().and_then(|comment| comment.body.text()),
+        // Who may not write in a project cannot comment there.
+        by_stranger: false,
         moved_on: moved_on(payload, issue),
         by_machine: doer(payload).is_some_and(|user| user.account_type.text() == Some("app")),
     };
-    let answer = answer(&event, aside, &delivery.config.answers);
-    Ok(Reading::Event(Box::new(Told { event, answer })))
+    Ok(Reading::Event(Box::new(told(event, aside, &delivery.config.answers))))
 }
 
 /// Where a person reads the issue: the site's own address, also below a path, is what comes before `/rest/`.

@@ -1,7 +1,7 @@
 //! Who did something: we, or somebody else; and whether that is an answer.
 
 use eventlog::{LogError, ManualClock};
-use events::{AcknowledgedThrough, EventType, topic};
+use events::{AcknowledgedThrough, EventType, NoAnswer, topic};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use webhooks::{Accounts, Answers, Config, Limits, Provider, Spool, SpoolLimits};
@@ -78,7 +78,7 @@ async fn answered(
     assert_ne!(events[0].event_type, EventType::IssueAcknowledged);
     assert!(events[0].through.is_none());
     let answer = events.get(1)?;
-    assert_eq!(events.len(), 2);
+    assert_eq!((events.len(), &events[0].no_answer), (2, &None));
     assert_eq!(*answer, events[0].acknowledgement(answer.through.clone().unwrap()));
     answer.through.clone()
 }
@@ -141,7 +141,7 @@ async fn a_comment_that_is_the_agreed_word_is_an_answer() {
 async fn which_words_are_agreed_is_configured() {
     let answers = Answers::new(["👍", "on it"]);
     let server = start_with(Config { answers, ..config(Limits::default()) }).await;
-    for (body, answers) in [("👍", true), ("on it\n", true), ("/ack", false), ("on it!", false)] {
+    for (body, answers) in [("👍", true), ("On it\n", true), ("/ack", false), ("on it!", false)] {
         let through =
             answered(&server, Provider::Github, "issue_comment", &comment(body, person("kim"))).await;
         assert_eq!(through.is_some(), answers, "{body}");
@@ -171,6 +171,52 @@ async fn what_is_no_answer() {
     ] {
         let through = answered(&server, Provider::Github, "issue_comment", &payload).await;
         assert_eq!(through, None, "{payload}");
+    }
+}
+
+/// The text is not kept, so the event says what there was to say of it.
+#[tokio::test]
+async fn a_comment_that_looks_like_an_answer_says_why_it_is_none() {
+    let accounts = Accounts::new(["us"], [""; 0]);
+    let server = start_with(Config { accounts, ..config(Limits::default()) }).await;
+    let of = |action: &str, body: &str, association: &str, sender: Value| {
+        let mut payload = comment(body, sender);
+        payload["action"] = json!(action);
+        payload["comment"]["author_association"] = json!(association);
+        payload
+    };
+    let bot = json!({"login": "ci[bot]", "type": "Bot"});
+    let mut unsaid = of("created", "/ack", "MEMBER", person("kim"));
+    unsaid.as_object_mut().unwrap().remove("sender");
+    for (payload, why) in [
+        (of("created", "> /ack", "MEMBER", person("kim")), Some(NoAnswer::Quoted)),
+        (of("created", "```\n/ACK now\n```", "MEMBER", person("kim")), Some(NoAnswer::InCode)),
+        (of("created", "see /ack", "NONE", person("kim")), Some(NoAnswer::WithinLine)),
+        (of("created", "/ack", "NONE", person("kim")), Some(NoAnswer::Stranger)),
+        (of("edited", "/ack", "MEMBER", person("kim")), Some(NoAnswer::NotNew)),
+        (of("created", "/ack", "MEMBER", bot.clone()), Some(NoAnswer::Machine)),
+        (of("created", "/ack", "MEMBER", person("us")), Some(NoAnswer::Ours)),
+        (unsaid, Some(NoAnswer::Nobody)),
+        // Those who only write of it, and those who do not.
+        (of("created", "Reply with /ack", "MEMBER", bot), None),
+        (of("created", "Reply with /ack", "MEMBER", person("us")), None),
+        (of("created", "and?", "MEMBER", person("kim")), None),
+    ] {
+        let event = server.event(Provider::Github, "issue_comment", &payload).await;
+        assert_eq!(event.no_answer, why, "{payload}");
+        let written = serde_json::to_value(&event).unwrap();
+        assert_eq!(written.get("no_answer").is_some(), why.is_some());
+        assert!(!written.to_string().contains("/ack"), "nothing of the text is kept: {written}");
+    }
+    assert!(server.log.events().iter().all(|event| event.event_type != EventType::IssueAcknowledged));
+}
+
+#[tokio::test]
+async fn the_word_counts_in_any_case_at_the_beginning_of_any_line() {
+    let server = start().await;
+    for body in ["/ACK", "/ack I am on it", "Thanks!\r\n\r\n/Ack", "> what is this?\r\n\r\n/ack"] {
+        let by = answered(&server, Provider::Github, "issue_comment", &comment(body, person("kim"))).await;
+        assert_eq!(by, Some(AcknowledgedBy::Comment), "{body}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! A log, a calendar, a clock, and an executor that can be started, stopped and killed.
 
+pub mod logged;
 pub mod memory_log;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

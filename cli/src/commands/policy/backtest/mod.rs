@@ -95,8 +95,8 @@ bad line in a file, or wrong usage.
   current, candidate   {name, hash}: the policies
   input                \"log\", or the file's name
   from, to             what is reported: from (null: the beginning) to the end of the replay (null: there was no event)
-  history              events (folded), reported (of these, from `from` on), duplicates and late (of the reported), issues (known at the
-                       end), timers and unnamed_errors (conditions that erred beyond those counted by rule) {current, candidate},
+  history              events (folded), reported (of these, from `from` on), duplicates, late and old_answers (of the reported), issues (known
+                       at the end), timers and unnamed_errors (conditions that erred beyond those counted by rule) {current, candidate},
                        first_at, last_at
   gone                 partitions of `issues` whose first records the log no longer keeps (retention), and how many records these were:
                        what was known of their issues is missing, to both policies

@@ -1,10 +1,10 @@
 //! An id is looked for on the log: where it stands, and what has it.
 
-use std::{fmt::Write, ops::ControlFlow};
+use std::{collections::BTreeSet, fmt::Write, ops::ControlFlow};
 
 use chrono::{DateTime, Utc};
 use eventlog::{Bounds, Log, Record};
-use events::{Action, IssueEvent, topic};
+use events::{Action, EventType, IssueEvent, id, topic};
 use serde::{Deserialize, Serialize};
 
 use super::subject::{Id, Lane, SHAPES};
@@ -13,6 +13,53 @@ use crate::{
     error::Failure,
     history::{self, Kept},
 };
+
+/// The answer that lies in the delivery of an event, which stands behind it.
+pub(super) async fn answer(
+    log: &dyn Log,
+    place: &Place,
+    event: &IssueEvent,
+) -> Result<Option<(Place, IssueEvent)>, Failure> {
+    if event.event_type == EventType::IssueAcknowledged {
+        return Ok(None);
+    }
+    let answer_id = id::acknowledgement(&event.event_id);
+    let mut found = None;
+    scan(log, topic::ISSUES, &[(place.partition, place.offset + 1)], |record| {
+        let value = record.value.as_deref().unwrap_or_default();
+        if !serde_json::from_slice::<Head>(value).is_ok_and(|head| head.event_id == answer_id) {
+            return ControlFlow::Continue(());
+        }
+        let place = Place::of(topic::ISSUES, &record);
+        found = history::read_record(record).map(|happened| (place, happened.event));
+        ControlFlow::Break(())
+    })
+    .await?;
+    Ok(found)
+}
+
+/// The actions that these events caused, each once, in the order of the log.
+pub(super) async fn caused_by(
+    log: &dyn Log,
+    partition: u32,
+    causes: &[&str],
+) -> Result<Vec<Action>, Failure> {
+    let Some(bounds) = bounds(log, topic::ACTIONS).await?.get(partition as usize).copied() else {
+        return Ok(Vec::new());
+    };
+    let (mut actions, mut met) = (Vec::<Action>::new(), BTreeSet::new());
+    scan(log, topic::ACTIONS, &[(partition, bounds.first)], |record| {
+        let action = serde_json::from_slice::<Action>(record.value.as_deref().unwrap_or_default()).ok();
+        let of_them = action
+            .filter(|action| action.cause.as_deref().is_some_and(|cause| causes.contains(&cause)))
+            // Redriven, it stands there again.
+            .filter(|action| met.insert(action.event_id.clone()));
+        actions.extend(of_them);
+        ControlFlow::Continue(())
+    })
+    .await?;
+    Ok(actions)
+}
 
 /// Where a record stands, and when the log took it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,12 +122,13 @@ async fn action(log: &dyn Log, id: &Id, lane: Lane, looked: &mut Looked) -> Resu
     Ok(found)
 }
 
-async fn event(log: &dyn Log, id: &str, looked: &mut Looked) -> Result<Option<Found>, Failure> {
-    #[derive(Deserialize)]
-    struct Head {
-        event_id: String,
-    }
+/// What of an event tells it from others.
+#[derive(Deserialize)]
+struct Head {
+    event_id: String,
+}
 
+async fn event(log: &dyn Log, id: &str, looked: &mut Looked) -> Result<Option<Found>, Failure> {
     let mut found = None;
     looked
         .through(log, topic::ISSUES, |record| {

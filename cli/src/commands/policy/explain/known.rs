@@ -15,6 +15,7 @@ use crate::{
     error::Failure,
     history::{self, Happened},
     logs::{self, Access},
+    pauses::Pauses,
 };
 
 /// Explains an issue by the policy that is named, configured, in force on the log, or built in.
@@ -44,6 +45,9 @@ pub(super) async fn explained(
             "none of the issue's events is kept on the log: what rules that read `event` say to one is not shown"
                 .to_owned(),
         );
+    }
+    if let Some(pause) = Pauses::read(&*log).await?.of(&project) {
+        explanation.remarks.push(format!("what is decided is held back: {}", pause.in_words(&project)));
     }
     if let Some(hash) = state.policy_hash().filter(|hash| *hash != ruleset.hash()) {
         explanation.remarks.push(format!(

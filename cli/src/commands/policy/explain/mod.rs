@@ -5,9 +5,10 @@
 //!                             ├─ an issue ─► gateway-state, its last event (issues) ──known───────► issue as it is known ────┤
 //!                             └─ an id ──find──► record ──replay (repeats)──► the decision of then ──────────────────────────┤
 //!                                                   └─ no way leads there ──► unexplained: what is on the log                ▼
-//!                                                                                                           policy::explain, printed
+//!                                                                                            policy::explain, and what came of it, printed
 //! ```
 
+mod came_of;
 mod file;
 mod find;
 mod known;
@@ -38,6 +39,7 @@ use self::{
     unexplained::Unexplained,
 };
 use crate::{
+    became::Became,
     clock::SystemClock,
     commands::{bounds, inert, inert_json},
     config::Settings,
@@ -159,12 +161,18 @@ async fn of_action(
     args: &Explain,
 ) -> Result<ExitCode, Failure> {
     let aim = Aim::Action(&action);
-    let Replayed { result, kept, policies } =
+    let Replayed { result, kept, policies, .. } =
         replayed(log, aim, lane, &action.project_id, place, args).await?;
+    let (mut fate, mut more) = (String::new(), json!({"record": place, "history": kept}));
+    if lane == Lane::InForce {
+        let became = Became::read(log, std::slice::from_ref(&action)).await?.of(&action);
+        fate = format!("  what became of it: {became}\n");
+        more = with(more, json!(became));
+    }
     let why = match result {
         Ok(explanation) => {
-            let more = json!({"action": action, "record": place, "history": kept});
-            print(&explanation, &unexplained::head(&action), more, args);
+            let more = with(more, json!({"action": action}));
+            print(&explanation, &(unexplained::head(&action) + &fate), "", more, args);
             return Ok(ExitCode::SUCCESS);
         }
         Err(why) => why,
@@ -172,8 +180,8 @@ async fn of_action(
     let id = inert(&action.event_id);
     let unexplained = Unexplained::action(action, log, &policies, why).await?;
     match args.json {
-        true => say!("{}", inert_json(&with(json!(unexplained), json!({"record": place, "history": kept})))),
-        false => say!("{}", unexplained.to_string().trim_end()),
+        true => say!("{}", inert_json(&with(json!(unexplained), more))),
+        false => say!("{}", format!("{unexplained}\n{fate}").trim_end()),
     }
     Err(Failure::failed(format!(
         "action {id} cannot be explained: {}; {}",
@@ -190,7 +198,8 @@ async fn of_event(
     args: &Explain,
 ) -> Result<ExitCode, Failure> {
     let aim = Aim::Event(place.offset);
-    let Replayed { result, kept, .. } = replayed(log, aim, lane, &event.project_id, place, args).await?;
+    let Replayed { result, kept, policies, bounds } =
+        replayed(log, aim, lane, &event.project_id, place, args).await?;
     let mut explanation = result.map_err(|why| {
         Failure::failed(format!(
             "event {} stands on {place}, but cannot be explained: {why}; `breakdown groups` says how far the gateway is",
@@ -198,18 +207,36 @@ async fn of_event(
         ))
     })?;
     let groups = log.groups().await?;
-    let decided = groups.iter().any(|group| {
-        group.group == gateway::GROUP
-            && (group.topic.as_str(), group.partition) == (topic::ISSUES, place.partition)
-            && group.committed > place.offset
-    });
-    if !decided {
+    let is_decided = |offset: u64| {
+        groups.iter().any(|group| {
+            group.group == gateway::GROUP
+                && (group.topic.as_str(), group.partition) == (topic::ISSUES, place.partition)
+                && group.committed > offset
+        })
+    };
+    if !is_decided(place.offset) {
         explanation.remarks.push(
             "the gateway has not come to this event yet: by the policy in force, this is what it will decide"
                 .into(),
         );
     }
-    print(&explanation, &format!("decided at {place}\n"), json!({"record": place, "history": kept}), args);
+    let (mut tail, mut more) = (String::new(), json!({"record": place, "history": kept}));
+    if lane == Lane::InForce {
+        let answer = match find::answer(log, place, event).await? {
+            Some((at, answer)) if is_decided(at.offset) => {
+                let (aim, now) = (Aim::Event(at.offset), SystemClock.now());
+                let meant = Meant { aim, lane, project: &event.project_id, rule: None, now };
+                let told = replay::replay(log, meant, &at, bounds, &policies).await?;
+                Some((at, answer, told.map_or_else(|why| vec![why], |explanation| explanation.remarks)))
+            }
+            Some((at, answer)) => Some((at, answer, vec!["the gateway has not come to it yet".to_owned()])),
+            None => None,
+        };
+        let came_of = came_of::of(log, place, event, answer).await?;
+        tail = came_of.to_string();
+        more = with(more, json!({"came_of": came_of}));
+    }
+    print(&explanation, &format!("it stands on {place}\n"), &tail, more, args);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -218,6 +245,8 @@ struct Replayed {
     result: Result<Box<Explanation>, String>,
     kept: Kept,
     policies: history::Policies,
+    /// Of the partition of `issues`.
+    bounds: Bounds,
 }
 
 async fn replayed(
@@ -248,15 +277,15 @@ async fn replayed(
             ),
         });
     }
-    Ok(Replayed { result, kept, policies })
+    Ok(Replayed { result, kept, policies, bounds })
 }
 
-/// `head` goes before the text, `more` into the document.
-fn print(explanation: &Explanation, head: &str, more: Value, args: &Explain) {
+/// `head` goes before the text, `tail` behind it, `more` into the document.
+fn print(explanation: &Explanation, head: &str, tail: &str, more: Value, args: &Explain) {
     match args.json {
         true => say!("{}", inert_json(&with(json!(explanation), more))),
         // Texts from outside are quoted in it already.
-        false => say!("{head}\n{}", explanation.to_string().trim_end()),
+        false => say!("{}", format!("{head}\n{explanation}{tail}").trim_end()),
     }
 }
 

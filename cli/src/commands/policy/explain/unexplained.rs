@@ -106,7 +106,7 @@ pub(super) fn head(action: &Action) -> String {
 }
 
 /// A text of an action: an action can come from any writer of the topic.
-fn field(text: &str) -> String {
+pub(super) fn field(text: &str) -> String {
     let mut shown: String = inert(text).chars().take(MAX_CHARS).collect();
     if shown.len() < text.len() && text.chars().nth(MAX_CHARS).is_some() {
         shown.push('…');
