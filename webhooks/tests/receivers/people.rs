@@ -215,8 +215,9 @@ async fn a_comment_that_looks_like_an_answer_says_why_it_is_none() {
 async fn the_word_counts_in_any_case_at_the_beginning_of_any_line() {
     let server = start().await;
     for body in ["/ACK", "/ack I am on it", "Thanks!\r\n\r\n/Ack", "> what is this?\r\n\r\n/ack"] {
-        let by = answered(&server, Provider::Github, "issue_comment", &comment(body, person("kim"))).await;
-        assert_eq!(by, Some(AcknowledgedBy::Comment), "{body}");
+        let through =
+            answered(&server, Provider::Github, "issue_comment", &comment(body, person("kim"))).await;
+        assert_eq!(through, Some(AcknowledgedThrough::Comment), "{body}");
     }
 }
 
