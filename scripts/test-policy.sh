@@ -83,7 +83,7 @@ says "1 passed, 1 failed"
 
 # Tried on history, against the policy that is built in.
 ends 0 policy backtest mine.yaml --against "$root/samples/policy.yaml" --input "$root/samples/history.ndjson" --max-added 20 --max-removed 0
-says "first-order difference only"
+says "the direct difference only"
 ends 1 policy backtest "$root/samples/policies/support-sla.yaml" --input "$root/samples/history.ndjson" --max-removed 0
 
 # Run, and one action explained: from the log, with the policy that decided it.

@@ -2,14 +2,17 @@
 //!
 //! Most keys of the file have an environment variable, a flag, or both; `breakdown.example.toml` shows them all.
 
+mod reading;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU64,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use executor::{Route, TargetConfig};
+use executor::{Route, TargetConfig, Within};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -43,6 +46,7 @@ struct File {
     acknowledge: Acknowledge,
     calendar: Calendar,
     executor: Executor,
+    #[serde(deserialize_with = "reading::later")]
     targets: BTreeMap<String, TargetConfig>,
     routes: Vec<Route>,
     projects: BTreeMap<String, Project>,
@@ -81,9 +85,9 @@ struct Admin {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct LogSection {
-    partitions: Option<u32>,
+    partitions: Option<Within<1, 1024>>,
     retention: Option<String>,
-    retention_bytes: Option<u64>,
+    retention_bytes: Option<NonZeroU64>,
     spool_max_bytes: Option<u64>,
     topics: BTreeMap<String, retention::Limits>,
 }
@@ -281,7 +285,7 @@ impl Settings {
     pub fn load(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let file = match (&flags.config, flags.demo) {
             (None, true) => File::default(),
-            (named, _) => read_file(named.as_deref())?,
+            (named, _) => reading::read(named.as_deref())?,
         };
         let config = flags.config.clone().or_else(|| {
             let default = Path::new(DEFAULT_FILE);
@@ -318,10 +322,7 @@ impl Settings {
         let retention = retention::resolve(&general, &file.log.topics)?;
         let give_up_after =
             duration("executor.give_up_after", file.executor.give_up_after.as_deref().unwrap_or("15m"))?;
-        let partitions = file.log.partitions.unwrap_or(8);
-        if !(1..=1024).contains(&partitions) {
-            return Err(Failure::usage(format!("log.partitions: {partitions} is not between 1 and 1024")));
-        }
+        let partitions = file.log.partitions.map_or(8, Within::get);
         let brokers = flags.brokers.clone().or(pick("REDPANDA_BROKERS", file.redpanda.brokers.clone()));
         let redpanda = match brokers {
             Some(brokers) => Some(redpanda(brokers, file.redpanda, &env)?),
@@ -397,62 +398,6 @@ impl Settings {
                 None => Answers::default(),
             },
         })
-    }
-}
-
-fn read_file(named: Option<&Path>) -> Result<File, Failure> {
-    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(File::default());
-        }
-        Err(error) => {
-            return Err(Failure::usage(format!(
-                "the configuration {} cannot be read: {error}",
-                path.display()
-            )));
-        }
-    };
-    toml::from_str(&text).map_err(|error| {
-        // toml's own text quotes the line, which may hold a secret: say the place and the reason only. Where the reason is a
-        // value of the wrong type, that value may be the secret.
-        let reason = match error.message().split_once(", expected ") {
-            Some((what, expected)) if what.starts_with("invalid ") => {
-                let key = error.span().and_then(|span| key_before(text.get(..span.start)?));
-                let key = key.map_or(String::new(), |key| format!("{key}: "));
-                format!("{key}what stands here is not {}", in_words(expected))
-            }
-            _ => error.message().to_owned(),
-        };
-        let place = error.span().map_or(String::new(), |span| {
-            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-            format!(", line {line}")
-        });
-        Failure::usage(format!(
-            "the configuration {}{place}: {reason}; breakdown.example.toml shows every key",
-            path.display(),
-        ))
-    })
-}
-
-/// The key whose value begins where `text` ends.
-fn key_before(text: &str) -> Option<&str> {
-    let text = text.trim_end().strip_suffix('=')?.trim_end();
-    let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let key = &text[text.trim_end_matches(is_key).len()..];
-    (!key.is_empty()).then_some(key)
-}
-
-/// What was expected, for people: serde names Rust's types.
-fn in_words(expected: &str) -> &str {
-    match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" | "f64" => "a number",
-        "a boolean" => "true or false",
-        "a sequence" => "a list",
-        "a map" => "a table",
-        struct_name if struct_name.starts_with("struct ") => "a table",
-        other => other,
     }
 }
 

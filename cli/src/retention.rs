@@ -1,6 +1,6 @@
 //! How much of each topic is kept, and tidying the embedded log, which nobody else does. A broker tidies by itself.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, num::NonZeroU64, time::Duration};
 
 use eventlog::{Keep, embedded::EmbeddedLog};
 use events::topic;
@@ -20,7 +20,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     pub(crate) retention: Option<String>,
-    pub(crate) retention_bytes: Option<u64>,
+    pub(crate) retention_bytes: Option<NonZeroU64>,
 }
 
 /// How much of a topic is kept.
@@ -52,11 +52,10 @@ pub(crate) fn resolve(
         .into_iter()
         .map(|name| {
             let own = by_topic.get(name).unwrap_or(&none);
-            let place = |key: &str, is_own| match is_own {
-                true => format!("log.topics.{name}.{key}"),
-                false => format!("log.{key}"),
+            let age_place = match own.retention {
+                Some(_) => format!("log.topics.{name}.retention"),
+                None => "log.retention".to_owned(),
             };
-            let age_place = place("retention", own.retention.is_some());
             let age = own.retention.as_ref().or(general.retention.as_ref());
             let age = duration(&age_place, age.map_or("90d", String::as_str))?;
             if age < MIN_AGE {
@@ -64,13 +63,7 @@ pub(crate) fn resolve(
                     "{age_place} must be at least 7d: so long ids are recognised, and restarts read"
                 )));
             }
-            let bytes = own.retention_bytes.or(general.retention_bytes);
-            if bytes == Some(0) {
-                let bytes_place = place("retention_bytes", own.retention_bytes.is_some());
-                return Err(Failure::usage(format!(
-                    "{bytes_place} must be more than 0; left out, it has no limit"
-                )));
-            }
+            let bytes = own.retention_bytes.or(general.retention_bytes).map(NonZeroU64::get);
             Ok((name, Retention { age, bytes }))
         })
         .collect()
@@ -117,6 +110,7 @@ mod tests {
     use super::*;
 
     fn limits(retention: Option<&str>, retention_bytes: Option<u64>) -> Limits {
+        let retention_bytes = retention_bytes.and_then(NonZeroU64::new);
         Limits { retention: retention.map(str::to_owned), retention_bytes }
     }
 
@@ -150,9 +144,5 @@ mod tests {
             refused(none(), "issues", limits(Some("6d"), None))
                 .contains("log.topics.issues.retention must be")
         );
-        assert!(
-            refused(none(), "issues", limits(None, Some(0))).contains("log.topics.issues.retention_bytes")
-        );
-        assert!(refused(limits(None, Some(0)), "issues", none()).contains("log.retention_bytes"));
     }
 }

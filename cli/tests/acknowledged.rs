@@ -103,7 +103,7 @@ async fn a_comment_acknowledges() {
     assert_eq!(kinds[..3], ["issue_opened", "issue_commented", "issue_acknowledged"]);
     assert_eq!(events[1]["event_id"], answer["event_id"]);
     let acknowledged = &events[2];
-    assert_eq!((&acknowledged["by"], &acknowledged["issue_ref"]), (&"comment".into(), &ISSUE.into()));
+    assert_eq!((&acknowledged["through"], &acknowledged["issue_ref"]), (&"comment".into(), &ISSUE.into()));
 
     let issue = known(dir.path()).await;
     let shown = &issue["acknowledged"];
@@ -153,7 +153,7 @@ async fn a_comment_acknowledges() {
     let said = &out[out.find("\nsomebody answered by it").unwrap_or_else(|| panic!("{out}"))..];
     for says in [
         &format!("issue_acknowledged {}", acknowledged["event_id"].as_str().unwrap()),
-        &format!("(by comment, of {}) at issues partition", acknowledged["actor"].as_str().unwrap()),
+        &format!("(through comment, by {}) at issues partition", acknowledged["actor"].as_str().unwrap()),
         "\n  the answer counts: the issue is acknowledged",
         "\n  acknowledge for team:platform (a-",
         &format!(

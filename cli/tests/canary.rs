@@ -212,7 +212,8 @@ async fn no_credential_of_a_target_is_told() {
     let (base, dir) = (refusing().await, tempfile::tempdir().unwrap());
     let hook = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("{TOKEN}-long-enough"));
     fs::write(dir.path().join("hooks"), format!("{base}/services/{PASSWORD}")).unwrap();
-    fs::write(dir.path().join("key"), TOKEN).unwrap();
+    // As long as a routing key.
+    fs::write(dir.path().join("key"), format!("{CANARY}{:026}", 0)).unwrap();
     let text = format!(
         "[targets.chat]\nkind = \"slack\"\ntoken = {{ env = \"CHAT\" }}\nchannel = \"C0ALL\"\nbase = \"{base}\"\n\
          [targets.hooks]\nkind = \"slack\"\nwebhook_url = {{ file = \"{dir}/hooks\" }}\n\
@@ -233,7 +234,7 @@ async fn no_credential_of_a_target_is_told() {
             .env("BREAKDOWN_ADMIN_TOKEN", TOKEN)
             .env("GITHUB_TOKEN", GITHUB_API)
             .env("JIRA_TOKEN", JIRA_API)
-            .env("CHAT", TOKEN)
+            .env("CHAT", format!("xoxb-{TOKEN}"))
             .env("CODE", PASSWORD)
             .env("AUDIT", format!("whsec_{hook}"))
             .arg("--config")
@@ -244,7 +245,9 @@ async fn no_credential_of_a_target_is_told() {
 
 #[tokio::test]
 async fn no_mistake_in_the_configuration_tells_a_secret() {
-    let file = tempfile::NamedTempFile::new().unwrap();
+    let (file, key) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    fs::write(key.path(), TOKEN).unwrap();
+    let key = key.path().display();
     for text in [
         format!("[github]\nwebhook_secret = {GITHUB}\n"),
         format!("[github]\nwebhook_secret = \"{GITHUB}\n"),
@@ -283,6 +286,12 @@ async fn no_mistake_in_the_configuration_tells_a_secret() {
         format!("[targets.x]\nkind = \"slack\"\ntoken = {{ env = {NUMBER} }}\n"),
         format!("[targets.x]\nkind = \"slack\"\ntoken = {{ file = \"{TOKEN}\" }}\n"),
         format!("[targets.x]\nkind = \"slack\"\ntoken = {{ {TOKEN} = \"x\" }}\n"),
+        format!("[targets.x]\nkind = \"slack\"\ntoken = {{ {TOKEN} = {NUMBER} }}\n"),
+        format!("[targets.x]\nkind = \"{TOKEN}\"\n"),
+        // Of another form than its kind.
+        format!("[targets.x]\nkind = \"pagerduty\"\nservices = {{ s = {{ file = \"{key}\" }} }}\n"),
+        format!("[targets.x]\nkind = \"slack\"\ntoken = {{ file = \"{key}\" }}\n"),
+        format!("[targets.x]\nkind = \"webhook\"\nurl = \"https://h\"\nsecret = {{ file = \"{key}\" }}\n"),
         format!(
             "[targets.x]\nkind = \"webhook\"\nurl = \"http://me:{PASSWORD}@127.0.0.1/\"\nsecret = {{ env = \"X\" }}\n"
         ),

@@ -86,11 +86,11 @@ async fn a_project_is_paused(world: World) {
     let metrics =
         client().get(format!("{}/metrics", serve.admin)).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("breakdown_held_back 1"), "{metrics}");
-    let (out, ..) = world.run(&["topics"]).await;
-    assert!(out.contains(&format!("project {} are paused", world.project)), "{out}");
+    let (out, err, _) = world.run(&["topics"]).await;
+    assert!(out.contains(&format!("project {} are paused", world.project)) && err.is_empty(), "{out}{err}");
     let (out, err, code) = world.run(&pause).await;
     assert!(
-        code == 0 && out.is_empty() && err.contains("nothing new") && err.contains("since 20"),
+        code == 0 && err.is_empty() && out.contains("nothing new") && out.contains("since 20"),
         "{out}{err}"
     );
     let issue_ref = world.on("issues").await[0]["issue_ref"].as_str().unwrap().to_owned();
@@ -98,9 +98,9 @@ async fn a_project_is_paused(world: World) {
     let issue: Value = serde_json::from_str(&out).unwrap();
     let since = &issue["effects_paused_at"];
     let (action, pending) = (&issue["actions"][0]["action"], &issue["actions"][0]["pending"]);
-    assert!(since.is_string() && issue["effects_paused_by"] == json!(["project"]), "{issue}");
+    assert!(since.is_string() && issue["effects_paused_of"] == json!(["project"]), "{issue}");
     assert_eq!((&pending["state"], &pending["attempts"]), (&json!("held_back"), &json!(0)), "{issue}");
-    assert_eq!((&pending["paused_at"], &pending["paused_by"]), (since, &json!(["project"])), "{issue}");
+    assert_eq!((&pending["paused_at"], &pending["paused_of"]), (since, &json!(["project"])), "{issue}");
     assert!(pending.get("next_attempt_at").is_none(), "nothing is attempted then: {issue}");
     let held_back = format!(
         "held back: effects of project {0} are paused since {1:.19}Z; `breakdown resume --project {0}` lets it go",
@@ -132,7 +132,7 @@ async fn a_project_is_paused(world: World) {
     assert!(world.on("outcomes").await.iter().all(|outcome| outcome["ack"] == true));
     until("the risk is known", async || world.shown(&serve).await["risk"] == json!(-0.1)).await;
     let shown = world.shown(&serve).await;
-    assert!(shown["effects_paused_at"].is_null() && shown["effects_paused_by"].is_null(), "{shown}");
+    assert!(shown["effects_paused_at"].is_null() && shown["effects_paused_of"].is_null(), "{shown}");
     let (out, ..) = world.run(&["issue", &issue_ref, "--json"]).await;
     let issue: Value = serde_json::from_str(&out).unwrap();
     assert!(
@@ -140,7 +140,7 @@ async fn a_project_is_paused(world: World) {
         "{issue}"
     );
     let (out, err, code) = world.run(&resume).await;
-    assert!(code == 0 && out.is_empty() && err.contains("nothing new"), "{out}{err}");
+    assert!(code == 0 && err.is_empty() && out.contains("nothing new"), "{out}{err}");
     world.decided(&serve, 3).await;
     until("a third has it at once", async || world.on("outcomes").await.len() == 3).await;
     serve.stop().await;
@@ -165,9 +165,10 @@ async fn all_projects_before_anything_runs() {
         json!({"all_paused": true, "paused_by_name": 1, "held_back": 1, "deferred": 0})
     );
     // Nothing had an outcome yet, so there is no risk to show; the log knows it all the same.
-    let (out, ..) = world.run(&["topics", "--json"]).await;
+    let (out, err, _) = world.run(&["topics", "--json"]).await;
     let paused: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
-    assert!(paused["effects_paused"]["all_since"].is_string(), "{paused}");
+    assert!(paused["effects_paused"]["all_since"].is_string() && err.is_empty(), "{paused}{err}");
+    assert!(paused["effects_paused"]["projects"]["mistyped"].is_string(), "{paused}");
 
     // By name it was not paused, and it stays so as long as all are.
     let (_, err, code) = world.run(&["resume", "--project", &world.project]).await;
@@ -175,7 +176,10 @@ async fn all_projects_before_anything_runs() {
     assert!(world.calendar.nudges().is_empty());
     let (out, err, code) = world.run(&["resume"]).await;
     assert!(
-        code == 0 && out.contains("all projects go on") && err.contains("still so: mistyped"),
+        code == 0
+            && out.contains("all projects go on")
+            && out.contains("still so: mistyped")
+            && err.is_empty(),
         "{out}{err}"
     );
     until("it has its outcome", async || world.on("outcomes").await.len() == 1).await;

@@ -55,16 +55,19 @@ async fn the_sample_history_shows_what_a_change_would_do() {
         backtest(&path, |command| command.arg("--input").arg(sample("history.ndjson"))).await;
     assert_eq!((code, err.as_str()), (0, ""));
     for says in [
-        "candidate.yaml against the built-in policy",
+        "  candidate  ",
+        "candidate.yaml\n  current    the built-in policy\n",
         "420 events about 90 issues, from 2026-01-05T08:41:35Z to 2026-02-13T12:50:54Z",
         "The replay ends at 2026-02-13T12:50:54Z, with the last event",
         "  deadline ",
         "owner:alice",
         "owner:bo",
-        "Examples (+ added, - removed, ~ changed)",
+        "added: only the candidate makes it · removed: only the current policy does",
+        "Examples, the first of each rule (+ added, - removed, ~ changed;",
+        "\nrule deadline\n",
         "schedule_unblocker ",
-        "assign_owner owner:alice → assign_owner owner:bo (target)",
-        "this is the first-order difference only.",
+        "assign_owner owner:alice → assign_owner owner:bo (somebody else)",
+        "this is the direct difference only.",
     ] {
         assert!(out.contains(says), "{says}\n{out}");
     }
@@ -312,8 +315,8 @@ async fn the_log_tells_which_policy_was_in_force_last() {
     drop(log);
     let (out, err, code) = backtest(&path, |command| command.arg("--data-dir").arg(&data)).await;
     assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.contains("1 events about 1 issues"), "{out}");
-    assert!(out.contains("2 records cannot be read as events"), "{out}");
+    assert!(out.contains("1 event about 1 issue, from "), "{out}");
+    assert!(out.contains("2 records: not readable as an event"), "{out}");
     assert!(out.contains("another one (abababababab) than the built-in policy"), "{out}");
     let against = self::sample("policy.yaml");
     let (out, ..) =

@@ -271,11 +271,98 @@ async fn whether_the_targets_hold_is_known_before_they_are_needed() {
     }
     // Nothing was done anywhere.
     assert!(slack.texts().is_empty() && pagerduty.alerts().is_empty() && receiver.way.calls().is_empty());
+}
 
-    let cannot = right.replacen("\"escalate_owner\"", "\"escalate\"", 1);
-    fs::write(dir.path().join("breakdown.toml"), cannot).unwrap();
-    let (_, err, code) = check(dir.path(), &[]).await;
-    assert!(code == 2 && err.contains("chat does not carry this action"), "{err}");
+/// Whoever mends one thing is not told of the next one only then, and what can be asked is asked.
+#[tokio::test]
+async fn all_that_is_wrong_is_told_in_one_run_and_the_others_are_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (slack, pagerduty, receiver) =
+        (Slack::start().await, Pagerduty::start().await, Receiver::start().await);
+    let wrong = configuration(&slack, &pagerduty, &receiver)
+        .replace("\"TEST_HOOK\" }\n", "\"TEST_NEW\" }\nother_secret = { env = \"TEST_OLD\" }\n")
+        .replace("[[routes]]\n", "[[routes]]\naction = \"asign_owner\"\ntargets = [\"chat\"]\n[[routes]]\n");
+    fs::write(dir.path().join("breakdown.toml"), wrong).unwrap();
+    fs::write(dir.path().join("routing-key"), format!("c4n4ry-{TRIAGE}")).unwrap();
+    let faults = [
+        "targets.audit.secret: the variable TEST_NEW is not set",
+        "targets.audit.other_secret: the variable TEST_OLD is not set",
+        "targets.pager.services.triage: this is no integration key of Events API v2, which has 32 letters and digits",
+        "routes: number 1 (asign_owner): there is no such action; write one of assign_owner, post_nudge, schedule_unblocker, \
+         escalate_owner",
+    ];
+
+    let (out, err, code) = check(dir.path(), &[]).await;
+    assert_eq!((code, err.as_str()), (2, ""), "{out}");
+    for told in faults.into_iter().chain(["✓ chat", "breakdown in the workspace Acme", "✗ audit", "✗ pager"])
+    {
+        assert_eq!(out.matches(told).count(), 1, "{told}: {out}");
+    }
+    assert!(out.ends_with("\ntargets that do not hold: 2 of 5; nor do the routes\n"), "{out}");
+    assert!(!out.contains("c4n4ry"), "{out}");
+
+    let (out, err, code) = check(dir.path(), &["--json"]).await;
+    assert_eq!((code, err.as_str()), (2, ""), "{out}");
+    let told: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let whose: Vec<(&Value, &Value)> = told.iter().map(|one| (&one["target"], &one["ok"])).collect();
+    let (yes, no) = (json!(true), json!(false));
+    assert_eq!(
+        whose,
+        [
+            (&json!("chat"), &yes),
+            (&json!("calendar"), &yes),
+            (&json!("notification"), &yes),
+            (&json!("audit"), &no),
+            (&json!("pager"), &no),
+            (&Value::Null, &no),
+        ]
+    );
+    assert_eq!((&told[3]["kind"], &told[3]["faults"]), (&json!("webhook"), &json!([faults[0], faults[1]])));
+    assert_eq!((&told[4]["faults"], &told[5]["faults"]), (&json!([faults[2]]), &json!([faults[3]])));
+
+    // `serve` does not start, and says as much.
+    let mut command = breakdown();
+    command.args(["serve", "--webhooks-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.args(["--calendar-listen", "127.0.0.1:0", "--data-dir", "data"]);
+    let (_, err, code) = run(credentials(&mut command, dir.path())).await;
+    assert!(code == 2 && faults.iter().all(|fault| err.contains(fault)) && !err.contains("c4n4ry"), "{err}");
+
+    // What stands for the calendar and notification API is asked of nobody, and holds up no other.
+    fs::write(dir.path().join("routing-key"), TRIAGE).unwrap();
+    let mut command = breakdown();
+    command.args(["targets", "check"]).env("CALENDAR_API_BASE", "ftp://calendar.example");
+    let (out, _, code) = run(credentials(&mut command, dir.path())).await;
+    assert!(code == 2 && out.contains("✓ pager") && out.contains("✗ calendar"), "{out}");
+    assert_eq!(out.matches("CALENDAR_API_BASE is no http or https URL").count(), 2, "{out}");
+}
+
+#[tokio::test]
+async fn without_a_target_it_is_said_that_none_is_configured_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = async |arguments: &[&str]| {
+        let mut command = breakdown();
+        run(command.args(["targets", "check"]).args(arguments).current_dir(dir.path())).await
+    };
+    let (out, err, code) = check(&[]).await;
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(
+        out.starts_with("no target is configured: there is no breakdown.toml here (--config FILE"),
+        "{out}"
+    );
+    assert!(out.contains("calendar-mock") && out.contains("[[routes]]") && !out.contains("hold"), "{out}");
+
+    fs::write(dir.path().join("breakdown.toml"), "project_id = \"alpha\"\n").unwrap();
+    let (out, _, code) = check(&[]).await;
+    assert!(
+        code == 1 && out.starts_with("no target is configured: breakdown.toml has no [targets.NAME]\n"),
+        "{out}"
+    );
+    let (out, err, code) = check(&["--json"]).await;
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let told: Value = serde_json::from_str(&out).expect("one object");
+    assert_eq!((&told["target"], &told["ok"]), (&Value::Null, &json!(false)));
+    assert_eq!(told["error"], "no target is configured: breakdown.toml has no [targets.NAME]");
+    assert!(told["notes"][0].as_str().unwrap().contains("calendar-mock"), "{out}");
 }
 
 /// What `serve` says as it starts: which target carries what, and who would not be found there.
@@ -336,9 +423,13 @@ async fn a_mistake_is_said_before_anything_runs() {
         (
             "\"escalate_owner\"",
             "\"escalate\"",
-            "routes: number 1 (escalate): chat does not carry this action",
+            "routes: number 1 (escalate): there is no such action; write one of assign_owner, ",
         ),
-        ("kind = \"slack\"", "kind = \"slick\"", "line 2: unknown variant `slick`"),
+        (
+            "kind = \"slack\"",
+            "kind = \"slick\"",
+            "line 2: targets.chat.kind: there is no such kind of target",
+        ),
         ("http://127.0.0.1", "http://10.0.0.1", "allow_private"),
     ] {
         fs::write(dir.path().join("breakdown.toml"), right.replacen(from, to, 1)).unwrap();
@@ -349,4 +440,49 @@ async fn a_mistake_is_said_before_anything_runs() {
         assert_eq!(code, 2, "{to}: {err}");
         assert!(err.contains(why), "{err}");
     }
+}
+
+/// What the sample says to run first, run as a newcomer would: nothing is exported yet.
+#[tokio::test]
+async fn the_sample_says_what_to_run_first_and_that_says_what_is_missing() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/targets");
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["breakdown.toml", "policy.yaml"] {
+        fs::copy(samples.join(file), dir.path().join(file)).unwrap();
+    }
+    let sample = fs::read_to_string(samples.join("breakdown.toml")).unwrap();
+    let commands: Vec<&str> = sample
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   breakdown "))
+        .map(|line| line.split(" #").next().unwrap().trim_end())
+        .collect();
+    let expected = [
+        "policy check --deny-warnings policy.yaml",
+        "targets check",
+        "serve --dry-run --data-dir rehearsal",
+        "serve",
+    ];
+    assert_eq!(commands, expected);
+    let sample = async |command: &str| {
+        let mut breakdown = breakdown();
+        breakdown.current_dir(dir.path()).args(command.split(' '));
+        for variable in ["GITHUB_BOT_TOKEN", "SLACK_BOT_TOKEN", "PAGERDUTY_PLATFORM", "CALDAV_PASSWORD"] {
+            breakdown.env_remove(variable);
+        }
+        run(&mut breakdown).await
+    };
+    let (out, err, code) = sample(commands[0]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    let (out, err, code) = sample(commands[1]).await;
+    assert_eq!((code, err.as_str()), (2, ""), "{out}");
+    for (key, variable) in [
+        ("code.token", "GITHUB_BOT_TOKEN"),
+        ("chat.token", "SLACK_BOT_TOKEN"),
+        ("pager.services.platform", "PAGERDUTY_PLATFORM"),
+        ("meetings.password", "CALDAV_PASSWORD"),
+    ] {
+        let fault = format!("targets.{key}: the variable {variable} is not set");
+        assert_eq!(out.matches(&fault).count(), 1, "{out}");
+    }
+    assert!(out.contains("targets that do not hold: 4 of "), "{out}");
 }

@@ -1,13 +1,23 @@
 //! Instants in JSON, read as `chrono` reads them. Most are written as we write them, `2026-11-21T10:00:00Z`, and an event has
 //! three: those are told without its general parser, which takes five times as long.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
 };
 
 use crate::Said;
+
+/// An instant as providers write it: by RFC 3339, or as Jira does, with an offset without a colon (`2019-02-16T13:15:16.037-0800`) or
+/// without seconds (`2024-01-08T15:00Z`, where a limit of requests ends).
+pub fn provider_instant(text: &str) -> Option<DateTime<Utc>> {
+    let with_offset = |format: &str| DateTime::parse_from_str(text, format).ok();
+    let at = DateTime::parse_from_rfc3339(text).ok();
+    let at = at.or_else(|| with_offset("%Y-%m-%dT%H:%M:%S%.f%z")).or_else(|| with_offset("%Y-%m-%dT%H:%M%z"));
+    let utc = || NaiveDateTime::parse_from_str(text.strip_suffix('Z')?, "%Y-%m-%dT%H:%M").ok();
+    at.map(|at| at.to_utc()).or_else(|| utc().map(|at| at.and_utc()))
+}
 
 /// For `#[serde(deserialize_with = …)]`: an instant or null.
 pub(crate) fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
@@ -62,6 +72,24 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    #[test]
+    fn providers_write_instants_in_their_own_ways() {
+        for (said, at) in [
+            ("2026-03-02T10:00:30Z", Some("2026-03-02T10:00:30Z")),
+            ("2026-03-02T02:00:30.25-0800", Some("2026-03-02T10:00:30.25Z")),
+            ("2026-03-02T10:01Z", Some("2026-03-02T10:01:00Z")),
+            ("2026-03-02T12:01+0200", Some("2026-03-02T10:01:00Z")),
+            ("2026-03-02T12:01+02:00", Some("2026-03-02T10:01:00Z")),
+            ("2026-03-02T10:01", None),
+            ("2026-03-02", None),
+            ("1772445630", None),
+            ("soonZ", None),
+            ("", None),
+        ] {
+            assert_eq!(provider_instant(said), at.map(|at| at.parse().unwrap()), "{said}");
+        }
+    }
 
     #[derive(Debug, PartialEq, Deserialize)]
     struct Ours(#[serde(deserialize_with = "option")] Option<DateTime<Utc>>);

@@ -34,8 +34,8 @@ open_enum! {
 }
 
 open_enum! {
-    /// By what a person answered.
-    AcknowledgedBy {
+    /// Through what a person answered.
+    AcknowledgedThrough {
         /// A comment with a line that begins with the agreed word.
         Comment = "comment",
         /// Taking the issue: the actor is its new assignee.
@@ -205,9 +205,9 @@ pub struct IssueEvent {
     /// What changed, by our field names (`labels`, `assignees`, `due_at`, `due_milestone`, `title`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub change: BTreeMap<String, FieldChange>,
-    /// Of an acknowledgement: by what.
+    /// Of an acknowledgement: through what. By whom says `actor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<AcknowledgedBy>,
+    pub through: Option<AcknowledgedThrough>,
     /// Of a comment that has the word of an answer and is none: why. Nothing else is kept of a comment's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_answer: Option<NoAnswer>,
@@ -251,15 +251,15 @@ impl IssueEvent {
             by_us: false,
             delivery_id: None,
             change: BTreeMap::new(),
-            by: None,
+            through: None,
             no_answer: None,
             swept: false,
         }
     }
 
     /// The acknowledgement that lies in this event: an event of its own, with an id derived from this one's, which says who answered,
-    /// when and by what, and nothing else of the issue.
-    pub fn acknowledgement(&self, by: AcknowledgedBy) -> Self {
+    /// when and through what, and nothing else of the issue.
+    pub fn acknowledgement(&self, through: AcknowledgedThrough) -> Self {
         let event_id = id::acknowledgement(&self.event_id);
         Self {
             repo: self.repo.clone(),
@@ -268,7 +268,7 @@ impl IssueEvent {
             updated_at: self.updated_at,
             actor: self.actor.clone(),
             delivery_id: self.delivery_id.clone(),
-            by: Some(by),
+            through: Some(through),
             ..Self::new(
                 event_id,
                 &self.project_id,

@@ -31,7 +31,10 @@ pub use action::{Action, ActionKind, Earlier};
 pub use by_hand::Mistake;
 pub use control::Control;
 pub use dead_letter::{DeadLetter, MAX_ORIGINAL_BYTES, Origin, Original};
-pub use issue_event::{AcknowledgedBy, EventType, FieldChange, IssueEvent, IssueState, NoAnswer, Source};
+pub use instant::provider_instant;
+pub use issue_event::{
+    AcknowledgedThrough, EventType, FieldChange, IssueEvent, IssueState, NoAnswer, Source,
+};
 pub use issue_ref::{
     is_issue_key, is_issue_ref, is_repository, issue_ref_of_github, issue_ref_of_jira, issue_ref_of_milestone,
 };

@@ -1,11 +1,11 @@
 //! What can be set.
 
-use std::{collections::BTreeMap, num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::{Route, http::Place};
+use crate::{Route, Within, http::Place};
 
 /// What can be set. [`Config::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -122,38 +122,22 @@ pub struct Limits {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnLimits {
-    /// Attempts in flight at once: 1 to 256.
-    pub concurrency: Option<u32>,
-    /// Attempts a second: 1 to 10,000. An attempt may be several requests.
-    pub per_second: Option<u32>,
-    /// How long one attempt may take, in seconds: 1 to 60.
-    pub timeout_seconds: Option<u32>,
+    /// Attempts in flight at once.
+    pub concurrency: Option<Within<1, 256>>,
+    /// Attempts a second. An attempt may be several requests.
+    pub per_second: Option<Within<1, 10_000>>,
+    /// How long one attempt may take, in seconds. A few of them in a row end before an action is given up.
+    pub timeout_seconds: Option<Within<1, 60>>,
 }
 
 impl OwnLimits {
-    const CONCURRENCY: RangeInclusive<u32> = 1..=256;
-    const PER_SECOND: RangeInclusive<u32> = 1..=10_000;
-    // A few of them in a row end before an action is given up.
-    const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=60;
-
-    /// The key of the first that cannot be, and what to write instead.
-    pub(crate) fn unfit(&self) -> Option<(&'static str, String)> {
-        let all = [
-            ("limits.concurrency", self.concurrency, Self::CONCURRENCY),
-            ("limits.per_second", self.per_second, Self::PER_SECOND),
-            ("limits.timeout_seconds", self.timeout_seconds, Self::TIMEOUT_SECONDS),
-        ];
-        let mut unfit =
-            all.into_iter().filter(|(_, said, range)| said.is_some_and(|said| !range.contains(&said)));
-        unfit.next().map(|(key, _, range)| (key, format!("write {} to {}", range.start(), range.end())))
-    }
-
     fn over(&self, limits: &Limits) -> Limits {
-        let timeout = self.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let timeout = self.timeout_seconds.map(|seconds| Duration::from_secs(seconds.get().into()));
+        let per_second = self.per_second.and_then(|attempts| NonZeroU32::new(attempts.get()));
         Limits {
             attempt_timeout: timeout.unwrap_or(limits.attempt_timeout),
-            concurrency: self.concurrency.map_or(limits.concurrency, |permits| permits as usize),
-            per_second: self.per_second.and_then(NonZeroU32::new).unwrap_or(limits.per_second),
+            concurrency: self.concurrency.map_or(limits.concurrency, |permits| permits.get() as usize),
+            per_second: per_second.unwrap_or(limits.per_second),
             ..limits.clone()
         }
     }
@@ -183,21 +167,14 @@ mod tests {
     #[test]
     fn what_a_target_does_not_set_is_as_for_all() {
         let mut config = Config::new("http://h/".parse().expect("a url"));
-        let own = OwnLimits { concurrency: Some(2), per_second: None, timeout_seconds: Some(30) };
+        let own =
+            OwnLimits { concurrency: Within::new(2), per_second: None, timeout_seconds: Within::new(30) };
         config.own_limits.insert("pager".to_owned(), own);
         let [own, all] = ["pager", "chat"].map(|name| config.limits_of(name));
         assert_eq!((own.concurrency, own.attempt_timeout), (2, Duration::from_secs(30)));
         assert_eq!((own.per_second, own.breaker_failures), (all.per_second, all.breaker_failures));
         assert_eq!((all.concurrency, all.attempt_timeout), (16, Duration::from_secs(10)));
-        let slow = OwnLimits { per_second: Some(3), ..OwnLimits::default() };
+        let slow = OwnLimits { per_second: Within::new(3), ..OwnLimits::default() };
         assert_eq!(slow.over(&all).per_second.get(), 3);
-        for (limits, key) in [
-            (OwnLimits { concurrency: Some(257), ..OwnLimits::default() }, "limits.concurrency"),
-            (OwnLimits { per_second: Some(0), ..OwnLimits::default() }, "limits.per_second"),
-            (OwnLimits { timeout_seconds: Some(0), ..OwnLimits::default() }, "limits.timeout_seconds"),
-        ] {
-            assert_eq!(limits.unfit().map(|(key, _)| key), Some(key));
-        }
-        assert_eq!(slow.unfit(), None);
     }
 }

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, fmt, io::Read, path::PathBuf};
 
 use secrecy::SecretString;
 use serde::Deserialize;
-
-use crate::ExecutorError;
+use serde_json::Value;
 
 /// What a credential looks like.
 const FORM: &str = "say where it is: { env = \"NAME\" } or { file = \"PATH\" }";
@@ -19,18 +18,23 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Where a credential is: `{ env = "SLACK_TOKEN" }`, or `{ file = "/run/secrets/slack" }`, which is read once, when the
 /// program starts.
 #[derive(Clone, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>")]
+#[serde(try_from = "BTreeMap<String, Value>")]
 pub struct Credential {
     env: Option<String>,
     file: Option<PathBuf>,
 }
 
-/// By hand: the error says nothing of what stands there, which may be the secret.
-impl TryFrom<BTreeMap<String, String>> for Credential {
+/// By hand: the error says nothing of what stands there, be it a key, which may be the secret.
+impl TryFrom<BTreeMap<String, Value>> for Credential {
     type Error = &'static str;
 
-    fn try_from(mut said: BTreeMap<String, String>) -> Result<Self, Self::Error> {
-        let (env, file) = (said.remove("env"), said.remove("file").map(PathBuf::from));
+    fn try_from(mut said: BTreeMap<String, Value>) -> Result<Self, Self::Error> {
+        let mut text = |key: &str| match said.remove(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(FORM),
+        };
+        let (env, file) = (text("env")?, text("file")?.map(PathBuf::from));
         if said.is_empty() { Ok(Self { env, file }) } else { Err(FORM) }
     }
 }
@@ -53,21 +57,16 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Credential {
-    /// The credential, without white space around it. `key` is what the configuration calls it, for the error.
-    pub(crate) fn read(
-        &self,
-        key: &str,
-        environment: Environment<'_>,
-    ) -> Result<SecretString, ExecutorError> {
-        let refuse = |what: &str| ExecutorError::Config(format!("{key}: {what}"));
+    /// The credential, without white space around it; or why there is none.
+    pub(crate) fn read(&self, environment: Environment<'_>) -> Result<SecretString, String> {
         let text = match (&self.env, &self.file) {
             (Some(name), None) if !is_name(name) => {
-                return Err(refuse(
-                    "env is the name of a variable, in capitals; the secret itself stands there",
-                ));
+                return Err(
+                    "env is the name of a variable, in capitals; the secret itself stands there".into()
+                );
             }
             (Some(name), None) => {
-                environment(name).ok_or_else(|| refuse(&format!("the variable {name} is not set")))?
+                environment(name).ok_or_else(|| format!("the variable {name} is not set"))?
             }
             (None, Some(path)) => {
                 let mut text = String::new();
@@ -75,14 +74,14 @@ impl Credential {
                 // Not the path: see above. The kind of error is enough to go on with.
                 opened
                     .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-                    .map_err(|error| refuse(&format!("the file cannot be read ({})", error.kind())))?;
+                    .map_err(|error| format!("the file cannot be read ({})", error.kind()))?;
                 text
             }
-            _ => return Err(refuse(FORM)),
+            _ => return Err(FORM.into()),
         };
         match text.trim() {
-            "" => Err(refuse("it is empty")),
-            text if text.len() as u64 > MAX_BYTES => Err(refuse("it is longer than any credential")),
+            "" => Err("it is empty".into()),
+            text if text.len() as u64 > MAX_BYTES => Err("it is longer than any credential".into()),
             text => Ok(SecretString::from(text)),
         }
     }
@@ -93,7 +92,7 @@ mod tests {
     use std::io::Write;
 
     use secrecy::ExposeSecret;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -104,8 +103,7 @@ mod tests {
             "EMPTY" => Some(" \n".to_owned()),
             _ => None,
         };
-        let secret = credential.read("targets.slack.token", &environment);
-        secret.map(|secret| secret.expose_secret().to_owned()).map_err(|error| error.to_string())
+        credential.read(&environment).map(|secret| secret.expose_secret().to_owned())
     }
 
     #[test]
@@ -123,8 +121,12 @@ mod tests {
             (json!({ "file": "/nowhere/c4n4ry" }), "cannot be read"),
         ] {
             let error = read(said).expect_err("no credential");
-            assert!(error.contains(why) && error.starts_with("targets.slack.token: "), "{error}");
+            assert!(error.contains(why), "{error}");
             assert!(!error.contains("c4n4ry"), "{error}");
+        }
+        for said in [json!({ "env": 7 }), json!({ "xoxb-c4n4ry": 7 }), json!({ "env": "A", "c4n4ry": "b" })] {
+            let error = serde_json::from_value::<Credential>(said).expect_err("no credential");
+            assert_eq!(error.to_string(), FORM);
         }
         for said in [json!({ "env": "xoxb-c4n4ry" }), json!({ "file": "xoxb-c4n4ry" })] {
             let credential: Credential = serde_json::from_value(said).expect("a credential");

@@ -90,7 +90,11 @@ impl Routes {
         config: &Config,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, ExecutorError> {
-        check(&config.routes, &targets)?;
+        let names = targets.iter().map(|target| target.name()).collect();
+        match faults(&config.routes, &names, &targets).as_slice() {
+            [] => {}
+            faults => return Err(ExecutorError::Config(faults.join("\n"))),
+        }
         let mut carriers: Vec<Carrier> = Vec::new();
         for (place, target) in targets.iter().enumerate() {
             let stack = stack::around(target.clone(), &config.limits_of(target.name()), clock.clone());
@@ -278,35 +282,44 @@ fn follow_ups(kind: &ActionKind) -> impl Iterator<Item = ActionKind> + use<> {
     acknowledge.into_iter().chain([ActionKind::Resolve])
 }
 
-/// Whether every route leads to targets that there are and that carry its action, and every target of the configuration is
-/// on one.
-pub(crate) fn check(routes: &[Route], targets: &[Arc<dyn Target>]) -> Result<(), ExecutorError> {
+/// What is wrong with the routes: each has an action that there is, and leads to targets that there are (`names`) and that carry it. Of
+/// those that are not open it is not known what they carry.
+pub(crate) fn faults(routes: &[Route], names: &BTreeSet<&str>, targets: &[Arc<dyn Target>]) -> Vec<String> {
+    let mut faults = Vec::new();
     for (place, route) in routes.iter().enumerate() {
-        let refuse = |what: String| {
-            Err(ExecutorError::Config(format!("routes: number {} ({}): {what}", place + 1, route.action)))
-        };
-        if ActionKind::from(route.action.as_str()).follows_up() {
-            return refuse("it goes where the action went that it is about; take the route away".to_owned());
+        let mut refuse =
+            |what: String| faults.push(format!("routes: number {} ({}): {what}", place + 1, route.action));
+        let action = ActionKind::from(route.action.as_str());
+        let is_known = ActionKind::KNOWN.contains(&action.as_str());
+        if !is_known {
+            let kinds = ActionKind::KNOWN.iter().filter(|kind| !ActionKind::from(**kind).follows_up());
+            let kinds = kinds.copied().collect::<Vec<_>>().join(", ");
+            refuse(format!("there is no such action; write one of {kinds}"));
+        }
+        if action.follows_up() {
+            refuse("it goes where the action went that it is about; take the route away".to_owned());
+            continue;
         }
         if route.targets.is_empty() {
-            return refuse("targets is empty; name those that carry the action".to_owned());
+            refuse("targets is empty; name those that carry the action".to_owned());
         }
-        let carried = route.targets.iter().map(|name| (name, route.action.as_str()));
-        let told = route.otherwise.iter().map(|name| (name, ActionKind::PostNudge.as_str()));
-        let mut named: Vec<&String> = Vec::new();
-        for (name, action) in carried.chain(told) {
-            let Some(target) = targets.iter().find(|target| target.name() == name) else {
-                return refuse(format!("there is no [targets.{name}]"));
-            };
-            if !target.carries(&action.into()) {
-                let what = if action == route.action { "this action" } else { "post_nudge, for otherwise" };
-                return refuse(format!("{name} does not carry {what}"));
+        let carried = route.targets.iter().map(|name| (name, is_known.then_some(&action), "this action"));
+        let nudge = &ActionKind::PostNudge;
+        let told = route.otherwise.iter().map(|name| (name, Some(nudge), "post_nudge, for otherwise"));
+        let mut met: BTreeSet<&str> = BTreeSet::new();
+        for (name, action, what) in carried.chain(told) {
+            let target = targets.iter().find(|target| target.name() == name);
+            if !names.contains(name.as_str()) {
+                refuse(format!("there is no [targets.{name}]"));
+            } else if let (Some(target), Some(action)) = (target, action)
+                && !target.carries(action)
+            {
+                refuse(format!("{name} does not carry {what}"));
             }
-            if named.contains(&name) {
-                return refuse(format!("{name} is named twice"));
+            if !met.insert(name) {
+                refuse(format!("{name} is named twice"));
             }
-            named.push(name);
         }
     }
-    Ok(())
+    faults
 }

@@ -161,7 +161,7 @@ fn accepted(provider: Provider, answer: &[u8], appended: &[NewRecord]) -> String
     if let Some(record) = answer_to {
         let answer: IssueEvent =
             serde_json::from_slice(record.value.as_deref().expect("a value")).expect("an event");
-        assert_eq!(answer, event.acknowledgement(answer.by.clone().expect("by what")));
+        assert_eq!(answer, event.acknowledgement(answer.through.clone().expect("a way")));
         assert!(!event.by_us && event.actor.is_some());
         decided.extend(gateway.take(&as_read(record.clone(), 1)).expect("a step"));
     }

@@ -235,22 +235,24 @@ fn a_rule_that_is_said_not_to_be_reached_never_fires() {
                     prop_assert!(!current.contains(&id), "{warning}\n{text}");
                 } else if said.starts_with("this rule decides every") {
                     count(4);
-                    let below: Vec<_> =
-                        (place + 1..ruleset.rules().count()).map(|place| format!("r{place}")).collect();
-                    let number =
-                        |text: &str| text.split_whitespace().find_map(|word| word.parse::<usize>().ok());
-                    let (head, tail) = said.split_once(": ").unwrap().1.split_once("below it ").unwrap();
-                    let said = if head.starts_with("the ") { below.len() } else { number(head).unwrap() };
-                    let (never, only_late) = match number(tail) {
-                        Some(more) => (said, more),
-                        None if tail.contains("older") => (0, said),
-                        None => (said, 0),
+                    // Where it is all of them, it names none.
+                    let named = |part: &str| -> BTreeSet<String> {
+                        let names: BTreeSet<_> =
+                            part.split('`').skip(1).step_by(2).map(String::from).collect();
+                        let below = (place + 1..ruleset.rules().count()).map(|place| format!("r{place}"));
+                        if names.is_empty() { below.collect() } else { names }
                     };
-                    let in_time = below.iter().filter(|id| current.contains(*id)).count();
-                    let at_all =
-                        below.iter().filter(|id| current.contains(*id) || late.contains(*id)).count();
-                    prop_assert!(in_time + never + only_late <= below.len(), "{warning}\n{text}");
-                    prop_assert!(at_all + never <= below.len(), "{warning}\n{text}");
+                    let said = said.split_once(": ").unwrap().1;
+                    let (never, only_late) = match said.split_once(" more only by events older") {
+                        Some((never, only_late)) => (named(never), named(only_late)),
+                        None if said.contains("older") => (BTreeSet::new(), named(said)),
+                        None => (named(said), BTreeSet::new()),
+                    };
+                    prop_assert!(
+                        current.is_disjoint(&never) && late.is_disjoint(&never),
+                        "{warning}\n{text}"
+                    );
+                    prop_assert!(current.is_disjoint(&only_late), "{warning}\n{text}");
                 }
             }
             Ok(())

@@ -1,6 +1,6 @@
 //! What of a delivery is a person's answer to what was done: an event of its own, beside the one that the delivery is.
 //!
-//! | `by` | what was done |
+//! | `through` | what was done |
 //! |---|---|
 //! | `comment` | a new comment with a line that begins with one of the configured words (`comment.rs`); on GitHub of an owner, member or collaborator, or of an assignee: in a public repository everybody may comment |
 //! | `assignment` | somebody took the issue: who did it is among those whom it assigned |
@@ -10,7 +10,7 @@
 //! What we, an App or another bot did is no answer, nor is what nobody is said to have done. Of a comment that looks like an answer and is
 //! none the delivery's own event says why ([`events::NoAnswer`]): its text is not kept, so nobody could tell later.
 
-use events::{AcknowledgedBy, EventType, IssueEvent, NoAnswer};
+use events::{AcknowledgedThrough, EventType, IssueEvent, NoAnswer};
 
 use crate::{comment::says, delivery::Told};
 
@@ -66,7 +66,7 @@ pub(crate) fn told(mut event: IssueEvent, aside: Aside<'_>, answers: &Answers) -
         (comment, _) => comment,
     };
     let answer = match comment {
-        Some(Ok(())) => Some(AcknowledgedBy::Comment),
+        Some(Ok(())) => Some(AcknowledgedThrough::Comment),
         _ if nobody.is_some() => None,
         _ => by_deed(&event, aside),
     };
@@ -74,11 +74,11 @@ pub(crate) fn told(mut event: IssueEvent, aside: Aside<'_>, answers: &Answers) -
     Told { event, answer }
 }
 
-/// By what somebody answered without a word.
-fn by_deed(event: &IssueEvent, aside: Aside<'_>) -> Option<AcknowledgedBy> {
+/// Through what somebody answered without a word.
+fn by_deed(event: &IssueEvent, aside: Aside<'_>) -> Option<AcknowledgedThrough> {
     let assigned = event.change.get("assignees").map_or(&[][..], |change| &change.added);
     if assigned.iter().any(|name| Some(name) == event.actor.as_ref()) {
-        return Some(AcknowledgedBy::Assignment);
+        return Some(AcknowledgedThrough::Assignment);
     }
-    aside.moved_on.then_some(AcknowledgedBy::Status)
+    aside.moved_on.then_some(AcknowledgedThrough::Status)
 }

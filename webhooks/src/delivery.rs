@@ -1,6 +1,6 @@
 //! What a provider's folder is given, and what it gives back.
 
-use events::{AcknowledgedBy, IssueEvent, Message, id};
+use events::{AcknowledgedThrough, IssueEvent, Message, id};
 
 use crate::Config;
 
@@ -32,17 +32,17 @@ pub(crate) enum Reading {
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) event: IssueEvent,
-    /// By what it is also a person's answer, if so.
-    pub(crate) answer: Option<AcknowledgedBy>,
+    /// Through what it is also a person's answer, if so.
+    pub(crate) answer: Option<AcknowledgedThrough>,
 }
 
 impl Told {
     /// The messages on `issues`, the event's first. `payload_hash` is that of the bytes that were signed.
     pub(crate) fn messages(&self, payload_hash: Option<&str>) -> serde_json::Result<Vec<Message>> {
         let mut messages = vec![self.event.to_message(payload_hash)?];
-        if let Some(by) = &self.answer {
+        if let Some(through) = &self.answer {
             let hash = payload_hash.map(id::acknowledgement_hash);
-            messages.push(self.event.acknowledgement(by.clone()).to_message(hash.as_deref())?);
+            messages.push(self.event.acknowledgement(through.clone()).to_message(hash.as_deref())?);
         }
         Ok(messages)
     }

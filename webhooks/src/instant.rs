@@ -3,14 +3,9 @@
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-/// A timestamp as the providers write it: `2026-01-15T09:30:00Z`, or Jira's `2019-02-16T13:15:16.037-0800`. Years outside
-/// 1970 to 9999 are nothing that a provider means.
+/// A timestamp as the providers write it. Years outside 1970 to 9999 are nothing that a provider means.
 pub(crate) fn timestamp(text: &str) -> Option<DateTime<Utc>> {
-    let parsed = DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
-        .ok()?
-        .with_timezone(&Utc);
-    sensible(parsed.date_naive()).then_some(parsed)
+    events::provider_instant(text).filter(|at| sensible(at.date_naive()))
 }
 
 /// Milliseconds since the epoch.

@@ -50,7 +50,7 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
         })
         .collect();
     let mut whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": pause.as_ref().map(|pause| pause.at),
-        "effects_paused_by": pause.map(|pause| pause.by),
+        "effects_paused_of": pause.map(|pause| pause.by),
         "acknowledged": issue.and_then(policy::Issue::acknowledged).map(answer), "state": issue, "actions": actions});
     if earlier > 0 {
         whole["earlier_actions"] = earlier.into();
@@ -66,7 +66,7 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who answered, when, by what, and how long that took from the last action before.
+/// Who answered, when, through what, and how long that took from the last action before.
 fn answer(acknowledged: &Acknowledged) -> Value {
     let mut shown = json!(acknowledged);
     let after = acknowledged.after().and_then(|after| u64::try_from(after.num_seconds()).ok());

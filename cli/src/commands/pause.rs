@@ -65,13 +65,16 @@ pub(crate) async fn run(settings: &Settings, args: Pause, pause: bool) -> Result
     match (holds, pause, paused_at) {
         (true, true, at) => {
             let since = at.map_or(String::new(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
-            eprintln!("nothing new: effects of {of} are paused since {since}");
+            say!("nothing new: effects of {of} are paused since {since}");
         }
-        (true, false, _) => eprintln!("nothing new: effects of {of} were not paused"),
+        (true, false, _) => say!("nothing new: effects of {of} were not paused"),
         (false, true, _) => {
             say!("effects of {of} are paused; actions are decided and wait, at most 24 hours")
         }
         (false, false, _) => say!("effects of {of} go on"),
+    }
+    if !pause && project.is_none() && !named.is_empty() {
+        say!("paused by name, and still so: {} (resume --project …)", inert(&named.join(", ")));
     }
     if heard == Some(false) {
         eprintln!("no executor has heard it yet: it holds from the start of the next one");
@@ -88,8 +91,6 @@ pub(crate) async fn run(settings: &Settings, args: Pause, pause: bool) -> Result
     }
     if still {
         eprintln!("{of} stays paused as long as all projects are: breakdown resume");
-    } else if !pause && project.is_none() && !named.is_empty() {
-        eprintln!("paused by name, and still so: {} (resume --project …)", inert(&named.join(", ")));
     }
     Ok(ExitCode::from(u8::from(still)))
 }

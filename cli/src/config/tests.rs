@@ -241,25 +241,118 @@ fn what_would_be_swept_and_is_not_is_told() {
 }
 
 #[test]
-fn a_value_of_the_wrong_kind_is_told_with_its_key_and_without_its_text() {
+fn a_value_of_the_wrong_kind_is_told_with_its_path_and_without_its_text() {
     for (text, says) in [
         (
             "[[github.hooks]]\nrepository = \"a/b\"\nid = \"c4n4ry\"\n",
-            "line 3: id: what stands here is not a number",
+            "line 3: github.hooks.id: what stands here is not a whole number from 0 on",
         ),
         (
             "[github]\nhooks = [{ repository = \"a/b\", id = \"c4n4ry\" }]\n",
-            "id: what stands here is not a number",
+            "line 2: github.hooks.id: what stands here is not a whole number from 0 on",
         ),
-        ("[redpanda]\ntls = \"c4n4ry\"\n", "line 2: tls: what stands here is not true or false"),
+        ("[redpanda]\ntls = \"c4n4ry\"\n", "line 2: redpanda.tls: what stands here is not true or false"),
         ("data_dir = 7\n", "line 1: data_dir: what stands here is not a string"),
-        ("[webhooks]\ntrusted_proxies = \"c4n4ry\"\n", "trusted_proxies: what stands here is not a list"),
-        ("[webhooks]\ntrusted_proxies = [\"token = \", 7]\n", "line 2: what stands here is not a string"),
+        (
+            "[webhooks]\ntrusted_proxies = \"c4n4ry\"\n",
+            "webhooks.trusted_proxies: what stands here is not a list",
+        ),
+        (
+            "[webhooks]\ntrusted_proxies = [\"token = \", 7]\n",
+            "line 2: webhooks.trusted_proxies: what stands here is not a string",
+        ),
         ("github = \"c4n4ry\"\n", "github: what stands here is not a table"),
+        ("targets = 7\n", "targets: what stands here is not a table"),
+        ("[targets]\nchat = \"c4n4ry\"\n", "line 2: targets.chat: what stands here is not a table"),
+        (
+            "[targets.chat]\nkind = \"slack\"\ntoken = \"c4n4ry\"\n",
+            "line 3: targets.chat.token: what stands here is not a table",
+        ),
+        (
+            "[targets.chat]\nkind = \"slack\"\ntoken = { c4n4ry = 7 }\n",
+            "line 3: targets.chat.token: say where it is: { env = \"NAME\" }",
+        ),
+        (
+            "[targets.chat]\nkind = \"slack\"\nhistory = \"c4n4ry\"\n",
+            "line 3: targets.chat.history: what stands here is not true or false",
+        ),
+        ("[targets.chat]\nkind = \"c4n4ry\"\n", "line 2: targets.chat.kind: there is no such kind of target"),
+        ("[targets.chat]\nkind = 7\n", "line 2: targets.chat.kind: there is no such kind of target"),
+        ("[targets.chat]\n", "line 1: targets.chat: it has no kind; write one of caldav, github"),
+        ("[target.chat]\n", "unknown field `target`, expected one of"),
+        ("[[routes]]\naction = 7\n", "line 2: routes.action: what stands here is not a string"),
+        ("[[routes]]\naction = \"post_nudge\"\n", "line 1: routes: missing field `targets`"),
     ] {
         let error = load(text, &[], Flags::default()).unwrap_err().to_string();
-        assert!(error.contains(says) && !error.contains("c4n4ry"), "{error}");
+        assert!(error.contains(says) && !error.contains("c4n4ry"), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_number_that_is_none_is_told_with_what_it_may_be() {
+    let pager = "[targets.pager]\nkind = \"pagerduty\"\nservices = {}\n";
+    let google = "[targets.g]\nkind = \"google-calendar\"\ntoken = { env = \"T\" }\n";
+    let per_second =
+        "line 4: targets.pager.limits.per_second: what stands here is not a whole number from 1 to 10000";
+    for (text, says) in [
+        (format!("{pager}limits = {{ per_second = -1 }}\n"), per_second),
+        (format!("{pager}limits = {{ per_second = 0.5 }}\n"), per_second),
+        (format!("{pager}limits = {{ per_second = \"10\" }}\n"), per_second),
+        (
+            format!("{pager}[targets.pager.limits]\nconcurrency = 257\n"),
+            "line 5: targets.pager.limits.concurrency: what stands here is not a whole number from 1 to 256",
+        ),
+        (
+            format!("{pager}limits = {{ timeout_seconds = 0 }}\n"),
+            "targets.pager.limits.timeout_seconds: what stands here is not a whole number from 1 to 60",
+        ),
+        (
+            format!("{google}horizon_days = 61\n"),
+            "line 4: targets.g.horizon_days: what stands here is not a whole number from 1 to 60",
+        ),
+        (
+            "[log]\npartitions = -1\n".into(),
+            "line 2: log.partitions: what stands here is not a whole number from 1 to 1024",
+        ),
+        (
+            "[log]\nretention_bytes = 0\n".into(),
+            "line 2: log.retention_bytes: what stands here is not a whole number from 1 on",
+        ),
+        (
+            "[log.topics.issues]\nretention_bytes = 1.5\n".into(),
+            "line 2: log.topics.issues.retention_bytes: what stands here is not a whole number from 1 on",
+        ),
+        (
+            "[log]\nspool_max_bytes = -1\n".into(),
+            "line 2: log.spool_max_bytes: what stands here is not a whole number from 0 on",
+        ),
+    ] {
+        let error = load(&text, &[], Flags::default()).unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    let text =
+        format!("{pager}limits = {{ per_second = 10000, concurrency = 1 }}\n[log]\npartitions = 1024\n");
+    assert_eq!(load(&text, &[], Flags::default()).unwrap().partitions, 1024);
+}
+
+#[test]
+fn the_mistakes_of_all_targets_are_told_at_once() {
+    let text = "[targets.a]\nkind = \"fax\"\n[targets.b]\nkind = \"slack\"\nlimits = { per_second = 0 }\n\
+                [targets.c]\nkind = \"webhook\"\n[log]\npartitions = 0\n";
+    let error = load(text, &[], Flags::default()).unwrap_err().to_string();
+    let (head, told) = error.split_once('\n').unwrap();
+    assert!(head.ends_with(" has 4 mistakes; breakdown.example.toml shows every key"), "{error}");
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "  line 9: log.partitions: what stands here is not a whole number from 1 to 1024",
+            "  line 2: targets.a.kind: there is no such kind of target; write one of caldav, github, google-calendar, jira, pagerduty, \
+             slack, webhook",
+            "  line 5: targets.b.limits.per_second: what stands here is not a whole number from 1 to 10000",
+            "  line 6: targets.c: missing field `url`",
+        ]
+    );
 }
 
 #[test]

@@ -118,7 +118,7 @@ mod tests {
     use events::{Action, ActionKind};
     use serde_json::json;
     use tokio_util::sync::CancellationToken;
-    use tower::{ServiceBuilder, service_fn};
+    use tower::{ServiceBuilder, ServiceExt, service_fn};
 
     use super::*;
     use crate::{Attempt, Verdict};

@@ -100,7 +100,7 @@ mod tests {
     use serde_json::json;
     use tokio::time::{Instant, sleep};
     use tokio_util::sync::CancellationToken;
-    use tower::{ServiceBuilder, service_fn};
+    use tower::{ServiceBuilder, ServiceExt, service_fn};
 
     use super::*;
     use crate::{Attempt, Verdict};

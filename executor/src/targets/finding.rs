@@ -107,7 +107,10 @@ mod tests {
             (&webhook, "assign_owner", &ann, None),
         ];
         for (said, kind, to, lacks) in cases {
-            let target: TargetConfig = serde_json::from_value(said.clone()).expect("a target");
+            let mut table = said.clone();
+            let tool = table.as_object_mut().and_then(|table| table.remove("kind")).expect("a kind");
+            let target = TargetConfig::read(tool.as_str().expect("a word"), table);
+            let target = target.expect("a kind").expect("a target");
             let to: Recipients = serde_json::from_value(to.clone()).expect("recipients");
             let unfound = target.would_not_find("x", &kind.into(), &to);
             assert_eq!(unfound.map(|unfound| unfound.lacks).as_deref(), lacks, "{said} {kind} {to:?}");

@@ -201,7 +201,7 @@ async fn a_target_has_limits_of_its_own() {
     let mut world = World::new().await;
     world.config.limits.attempt_timeout = Duration::from_secs(3600);
     world.config.drain_within = Duration::from_millis(50);
-    let own = executor::OwnLimits { concurrency: Some(1), ..executor::OwnLimits::default() };
+    let own = executor::OwnLimits { concurrency: executor::Within::new(1), ..executor::OwnLimits::default() };
     world.config.own_limits.insert("calendar".to_owned(), own);
     world.start();
     world.mock.inject(Fault::hang().times(1000));

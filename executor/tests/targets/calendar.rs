@@ -99,7 +99,7 @@ async fn where_nobody_is_free_people_are_told_and_a_redriven_meeting_takes_place
     }];
     let said = json!({ "kind": "google-calendar", "token": { "env": "GOOGLE_TOKEN" },
                        "base": base.as_str() });
-    let named = BTreeMap::from([("google".to_owned(), serde_json::from_value(said).unwrap())]);
+    let named = BTreeMap::from([("google".to_owned(), super::table(said).unwrap())]);
     let clock: Arc<dyn Clock> = world.clock.clone();
     let start = async |world: &mut World, mock: &CalendarMock| {
         CALENDARS[1..].iter().for_each(|id| mock.add_calendar(id, Vec::new()));

@@ -50,9 +50,16 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new("2026-03-02T10:00:00Z".parse().unwrap()))
 }
 
-/// The target that a table `[targets.NAME]` of the configuration opens.
+/// A table `[targets.NAME]` of the configuration.
+pub fn table(mut said: Value) -> Result<TargetConfig, String> {
+    let kind = said.as_object_mut().unwrap().remove("kind").unwrap();
+    let read = TargetConfig::read(kind.as_str().unwrap(), said).ok_or("there is no such kind")?;
+    read.map_err(|error| error.to_string())
+}
+
+/// The target that such a table opens.
 fn try_open(name: &str, said: Value, clock: &Arc<ManualClock>) -> Result<Arc<dyn Target>, ExecutorError> {
-    let target: TargetConfig = serde_json::from_value(said).expect("a table of a target");
+    let target = table(said).expect("a table of a target");
     let mut config = Config::new("http://127.0.0.1:9/api".parse().unwrap());
     config.limits.attempt_timeout = Duration::from_secs(2);
     // Whatever all of them carry but those that only book meetings.
@@ -175,21 +182,6 @@ fn a_configuration_that_cannot_work_is_refused_before_anything_runs() {
         ("slack", json!({ "kind": "slack", "token": token, "base": "http://slack.com/api" }), "https"),
         ("slack", json!({ "kind": "slack", "token": token, "base": "https://10.0.0.1/" }), "allow_private"),
         ("slack", json!({ "kind": "slack", "webhook_url": token }), "targets.slack.webhook_url"),
-        (
-            "slack",
-            json!({ "kind": "slack", "token": token, "limits": { "concurrency": 0 } }),
-            "targets.slack.limits.concurrency: write 1 to 256",
-        ),
-        (
-            "slack",
-            json!({ "kind": "slack", "token": token, "limits": { "per_second": 10_001 } }),
-            "targets.slack.limits.per_second: write 1 to 10000",
-        ),
-        (
-            "slack",
-            json!({ "kind": "slack", "token": token, "limits": { "timeout_seconds": 61 } }),
-            "targets.slack.limits.timeout_seconds: write 1 to 60",
-        ),
         ("Slack", json!({ "kind": "slack", "token": token }), "lower-case"),
         ("calendar", json!({ "kind": "slack", "token": token }), "choose another"),
         ("pd", json!({ "kind": "pagerduty", "services": {}, "service": "x" }), "targets.pd.service"),
@@ -214,7 +206,21 @@ fn a_configuration_that_cannot_work_is_refused_before_anything_runs() {
         ("g", json!({ "kind": "google-calendar" }), "targets.g.service_account: Google needs"),
         ("g", json!({ "kind": "google-calendar", "service_account": token }), "no key of a service account"),
         ("g", json!({ "kind": "google-calendar", "token": token, "calendar": ".." }), "targets.g.calendar"),
-        ("g", json!({ "kind": "google-calendar", "token": token, "horizon_days": 61 }), "1 to 60 days"),
+        (
+            "pd",
+            json!({ "kind": "pagerduty", "services": { "triage": { "env": "JIRA_TOKEN" } } }),
+            "targets.pd.services.triage: this is no integration key of Events API v2",
+        ),
+        (
+            "slack",
+            json!({ "kind": "slack", "token": { "env": "JIRA_TOKEN" } }),
+            "targets.slack.token: this is no bot's token, which begins with xoxb-",
+        ),
+        (
+            "gh",
+            json!({ "kind": "github", "token": { "env": "GITHUB_APP_KEY" } }),
+            "targets.gh.token: this is no token",
+        ),
         (
             "dav",
             json!({ "kind": "caldav", "base": base, "user": "b", "password": token, "calendar": "/../x" }),
@@ -231,15 +237,125 @@ fn a_configuration_that_cannot_work_is_refused_before_anything_runs() {
     ] {
         let error = try_open(name, said, &clock).err().expect("refused").to_string();
         assert!(error.contains(why), "{error}");
-        assert!(!error.contains("xoxb"), "{error}");
+        for secret in ["xoxb-1", "atl-1", "PRIVATE KEY"] {
+            assert!(!error.contains(secret), "{error}");
+        }
     }
-    for said in [
-        json!({ "kind": "fax" }),
-        json!({ "kind": "slack", "token": token, "colour": "red" }),
-        json!({ "kind": "slack", "token": "xoxb-1" }),
-        json!({ "kind": "slack", "token": token, "limits": { "burst": 1 } }),
-        json!({ "kind": "slack", "token": token, "limits": { "concurrency": -1 } }),
+    let limited = |limits: Value| json!({ "kind": "slack", "token": token, "limits": limits });
+    for (said, why) in [
+        (json!({ "kind": "fax" }), "no such kind"),
+        (json!({ "kind": "slack", "token": token, "colour": "red" }), "colour"),
+        (json!({ "kind": "slack", "token": "xoxb-1" }), "expected a map"),
+        (limited(json!({ "burst": 1 })), "burst"),
+        (limited(json!({ "concurrency": -1 })), "a whole number from 1 to 256"),
+        (limited(json!({ "per_second": 10_001 })), "a whole number from 1 to 10000"),
+        (limited(json!({ "per_second": 0.5 })), "a whole number from 1 to 10000"),
+        (limited(json!({ "timeout_seconds": 0 })), "a whole number from 1 to 60"),
+        (
+            json!({ "kind": "google-calendar", "token": token, "horizon_days": 61 }),
+            "a whole number from 1 to 60",
+        ),
     ] {
-        assert!(serde_json::from_value::<TargetConfig>(said.clone()).is_err(), "{said}");
+        let error = table(said.clone()).expect_err("refused");
+        assert!(error.contains(why), "{said}: {error}");
     }
+    for kind in TargetConfig::KINDS {
+        match TargetConfig::read(kind, json!({})).expect("such a kind") {
+            Ok(table) => assert_eq!(table.kind(), kind),
+            Err(error) => assert!(error.to_string().starts_with("missing field"), "{kind}: {error}"),
+        }
+    }
+}
+
+/// Whoever mends one thing is not told of the next one only then.
+#[test]
+fn all_that_is_wrong_is_told_at_once_and_the_rest_is_opened() {
+    let (clock, base) = (clock(), "http://127.0.0.1:9");
+    let missing = |name: &str| json!({ "env": name });
+    let named = [
+        (
+            "audit",
+            json!({ "kind": "webhook", "url": "no address", "secret": missing("A"), "other_secret": missing("B") }),
+        ),
+        (
+            "chat",
+            json!({ "kind": "slack", "token": missing("C"), "channel": "#all", "base": "http://slack.com" }),
+        ),
+        ("code", json!({ "kind": "github", "token": { "env": "GITHUB_TOKEN" } })),
+        (
+            "dav",
+            json!({ "kind": "caldav", "base": base, "user": "", "password": missing("D"), "calendar": "/c/",
+                    "organizer": "x" }),
+        ),
+        ("google", json!({ "kind": "google-calendar", "token": missing("E"), "calendar": ".." })),
+        (
+            "pager",
+            json!({ "kind": "pagerduty", "services": { "a": missing("F"), "b": missing("G") }, "service": "c" }),
+        ),
+        (
+            "tracker",
+            json!({ "kind": "jira", "base": base, "edition": "cloud", "token": missing("H"), "label": "a b",
+                    "transitions": { "dance": "x" } }),
+        ),
+        ("unused", json!({ "kind": "github", "token": { "env": "GITHUB_TOKEN" } })),
+    ];
+    let named = named.map(|(name, said)| (name.to_owned(), table(said).unwrap()));
+    let mut config = Config::new("http://127.0.0.1:9/api".parse().unwrap());
+    let lead = ["audit", "chat", "code", "pager", "tracker"];
+    config.routes = vec![
+        routes::route(None, "escalate_owner", &lead),
+        routes::route(None, "asign_owner", &["code", "code"]),
+        routes::route(None, "schedule_unblocker", &["google", "dav", "code", "fax"]),
+        routes::route(None, "resolve", &["code"]),
+    ];
+    let clock: Arc<dyn Clock> = clock;
+    let opened = executor::open_each(&named.clone().into(), &config, &environment, &clock);
+    let names: Vec<&str> = opened.targets.iter().map(|target| target.name()).collect();
+    assert_eq!(names, ["code", "unused", "calendar", "notification"], "what can be opened is");
+    let whose: Vec<(Option<&str>, &str)> =
+        opened.faults.iter().map(|fault| (fault.target.as_deref(), fault.what.as_str())).collect();
+    let expected = [
+        (Some("audit"), "targets.audit.secret: the variable A is not set"),
+        (Some("audit"), "targets.audit.other_secret: the variable B is not set"),
+        (Some("audit"), "targets.audit.url: this is no web address, or one with a user in it"),
+        (Some("chat"), "targets.chat.channel: write the channel's id, C…, not its name"),
+        (Some("chat"), "targets.chat.token: the variable C is not set"),
+        (
+            Some("chat"),
+            "targets.chat.base: write an https address; http is for this machine, and for private networks with allow_private = true",
+        ),
+        (Some("dav"), "targets.dav.user: a user's name has no colon"),
+        (Some("dav"), "targets.dav.organizer: write a mail address"),
+        (Some("dav"), "targets.dav.password: the variable D is not set"),
+        (Some("google"), "targets.google.token: the variable E is not set"),
+        (Some("google"), "targets.google.calendar: write the calendar's id, or primary"),
+        (Some("pager"), "targets.pager.services.a: the variable F is not set"),
+        (Some("pager"), "targets.pager.services.b: the variable G is not set"),
+        (Some("pager"), "targets.pager.service: this is the name of none of its services"),
+        (
+            Some("tracker"),
+            "targets.tracker.user: Jira Cloud wants the mail address to which the token belongs",
+        ),
+        (Some("tracker"), "targets.tracker.label: a label of Jira has no spaces"),
+        (
+            Some("tracker"),
+            "targets.tracker.transitions.dance: Jira carries no such action; write one of assign_owner, escalate_owner, post_nudge, resolve",
+        ),
+        (Some("tracker"), "targets.tracker.token: the variable H is not set"),
+        (Some("unused"), "targets.unused: no route names it; say in [[routes]] which actions it carries"),
+        (
+            None,
+            "routes: number 2 (asign_owner): there is no such action; write one of assign_owner, post_nudge, schedule_unblocker, escalate_owner",
+        ),
+        (None, "routes: number 2 (asign_owner): code is named twice"),
+        (None, "routes: number 3 (schedule_unblocker): code does not carry this action"),
+        (None, "routes: number 3 (schedule_unblocker): there is no [targets.fax]"),
+        (
+            None,
+            "routes: number 4 (resolve): it goes where the action went that it is about; take the route away",
+        ),
+    ];
+    assert_eq!(whose, expected);
+    let error = executor::open(&named.into(), &config, &environment, &clock).err().unwrap().to_string();
+    assert_eq!(error.lines().collect::<Vec<_>>(), expected.map(|(_, what)| what));
 }

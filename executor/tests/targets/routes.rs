@@ -62,8 +62,7 @@ impl Team {
             routes.any(|route| route.targets.iter().chain(&route.otherwise).any(|target| target == name))
         };
         let named = named.into_iter().filter(|(name, _)| routed(name));
-        let named =
-            named.map(|(name, said)| (name.to_owned(), serde_json::from_value(said).unwrap())).collect();
+        let named = named.map(|(name, said)| (name.to_owned(), super::table(said).unwrap())).collect();
         let clock: Arc<dyn Clock> = self.world.clock.clone();
         executor::open(&named, &self.world.config, &environment, &clock)
     }
@@ -290,7 +289,7 @@ async fn a_route_that_leads_nowhere_is_refused() {
     for (action, targets, why) in [
         ("post_nudge", &[][..], "targets is empty"),
         ("post_nudge", &["fax"], "there is no [targets.fax]"),
-        ("launch_rocket", &["pager"], "pager does not carry this action"),
+        ("launch_rocket", &["pager"], "there is no such action; write one of assign_owner"),
         ("schedule_unblocker", &["notification"], "notification does not carry"),
         ("post_nudge", &["hook", "hook"], "hook is named twice"),
         ("resolve", &["hook"], "it goes where the action went that it is about"),

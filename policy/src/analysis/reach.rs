@@ -13,6 +13,8 @@ use crate::{Rule, condition::Problem, diagnostic::quoted};
 const STEPS_A_RULE: u32 = 50_000;
 /// The most rules that together are said to keep another from being reached.
 const MAX_NAMED: usize = 3;
+/// How many rules are named that one keeps from being reached.
+const MAX_UNREACHED: usize = 5;
 
 /// What an earlier rule leaves to a later one when it holds whenever the later one does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +44,7 @@ pub(super) fn look_into(rules: &[Rule], ways: &[Option<Vec<Way<'_>>>], problems:
     let search = Search { rules, ways, index: Index::new(rules), steps: &total };
     let always = search.first_that_always_decides();
     // What that one leaves to each rule below it is said once, at it.
-    let (mut unreached, mut late) = (0, 0);
+    let (mut unreached, mut late) = (Vec::new(), Vec::new());
     for (place, rule) in rules.iter().enumerate() {
         let below = always.filter(|always| *always < place);
         let left = below.and_then(|always| {
@@ -51,12 +53,12 @@ pub(super) fn look_into(rules: &[Rule], ways: &[Option<Vec<Way<'_>>>], problems:
         });
         let from_others = || search.who_decides_first(place);
         match left {
-            Some(Leaves::Nothing) => unreached += 1,
+            Some(Leaves::Nothing) => unreached.push(place),
             Some(Leaves::LateEvents) => match from_others() {
                 Some((Leaves::Nothing, earlier)) => {
                     problems.push((place, search.problem(Leaves::Nothing, &earlier)));
                 }
-                _ => late += 1,
+                _ => late.push(place),
             },
             None => {
                 if let Some((leaves, earlier)) = from_others() {
@@ -66,7 +68,7 @@ pub(super) fn look_into(rules: &[Rule], ways: &[Option<Vec<Way<'_>>>], problems:
         }
     }
     if let Some(always) = always {
-        problems.extend(search.always_decides(always, unreached, late).map(|problem| (always, problem)));
+        problems.extend(search.always_decides(always, &unreached, &late).map(|problem| (always, problem)));
     }
 }
 
@@ -156,6 +158,18 @@ impl<'f> Search<'_, 'f> {
         Some((left, all))
     }
 
+    /// The first of these rules, with their lines, and how many more there are.
+    fn named(&self, places: &[usize]) -> String {
+        let named = |place: &usize| {
+            let rule = &self.rules[*place];
+            format!("{} on line {}", quoted(&rule.id), rule.line)
+        };
+        let mut named: Vec<_> = places.iter().take(MAX_UNREACHED).map(named).collect();
+        let more = places.len().saturating_sub(MAX_UNREACHED);
+        named.extend((more > 0).then(|| format!("{more} more")));
+        named.join(", ")
+    }
+
     fn problem(&self, left: Leaves, earlier: &[usize]) -> Problem {
         let names: Vec<_> = earlier.iter().map(|place| quoted(&self.rules[*place].id)).collect();
         let placed: Vec<_> = earlier
@@ -184,22 +198,26 @@ impl<'f> Search<'_, 'f> {
         Problem::new(None, message).hint(hint)
     }
 
-    fn always_decides(&self, place: usize, unreached: usize, late: usize) -> Option<Problem> {
+    fn always_decides(&self, place: usize, unreached: &[usize], late: &[usize]) -> Option<Problem> {
         let below = self.rules.len() - place - 1;
-        let rules = |count: usize| match (count, below) {
-            (1, 1) => "the rule below it is".to_owned(),
-            (count, _) if count == below => format!("the {below} rules below it are"),
-            (1, _) => format!("1 of the {below} rules below it is"),
-            (count, _) => format!("{count} of the {below} rules below it are"),
+        // Where it is all of them, everybody sees which.
+        let rules = |which: &[usize], how: &str| match (which.len(), below) {
+            (1, 1) => format!("the rule below it is {how}"),
+            (count, _) if count == below => format!("the {below} rules below it are {how}"),
+            (1, _) => format!("1 of the {below} rules below it is {how} ({})", self.named(which)),
+            (count, _) => format!("{count} of the {below} rules below it are {how} ({})", self.named(which)),
         };
+        const LATE: &str = "only by events older than what is known";
         let said = match (unreached, late) {
-            (0, 0) => return None,
-            (unreached, 0) => format!("{} never reached", rules(unreached)),
-            (0, late) => format!("{} reached only by events older than what is known", rules(late)),
+            ([], []) => return None,
+            (unreached, []) => rules(unreached, "never reached"),
+            ([], late) => rules(late, &format!("reached {LATE}")),
             (unreached, late) => {
                 format!(
-                    "{} never reached, {late} more only by events older than what is known",
-                    rules(unreached)
+                    "{}, {} more {LATE} ({})",
+                    rules(unreached, "never reached"),
+                    late.len(),
+                    self.named(late)
                 )
             }
         };

@@ -14,7 +14,7 @@
 //! events or actions.
 //!
 //! History is what happened under whichever policy was in force. Had the candidate been, people would have reacted to other
-//! actions, and other events would have come: the report is the first-order difference only.
+//! actions, and other events would have come: the report is the direct difference only.
 
 mod pair;
 mod report;

@@ -208,7 +208,7 @@ impl<'a> Why<'a> {
                 } else if expected.action == Some(ActionKind::Acknowledge) {
                     self.add(
                         "an escalation is acknowledged when a person answers (`issue_acknowledged`), once; not when that was said at \
-                         PagerDuty (`by: pagerduty`) and all escalations are for one target"
+                         PagerDuty (`through: pagerduty`) and all escalations are for one target"
                             .to_owned(),
                     );
                 } else if let (true, Some(action)) = (rules.is_empty(), &expected.action) {

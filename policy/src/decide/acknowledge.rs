@@ -1,7 +1,7 @@
 //! A person answered: what is known of it, and who else is to know.
 
 use chrono::{DateTime, Utc};
-use events::{AcknowledgedBy, ActionKind, IssueEvent, id};
+use events::{AcknowledgedThrough, ActionKind, IssueEvent, id};
 
 use super::{Note, Subject, Work};
 use crate::state::{OpenAction, clean};
@@ -13,8 +13,8 @@ impl Work<'_> {
             let issue_ref = subject.issue_ref.to_owned();
             return self.note(Note::EarlyAnswer { issue_ref, at, since });
         }
-        let (by, through) = (event.actor.as_deref(), event.by.as_ref());
-        subject.issue.acknowledge(at, by.map(clean), through.map(|by| clean(by.as_str())));
+        let (by, through) = (event.actor.as_deref(), event.through.as_ref());
+        subject.issue.acknowledge(at, by.map(clean), through.map(|way| clean(way.as_str())));
         self.acknowledge_pages(subject, through, &event.event_id);
     }
 
@@ -22,7 +22,7 @@ impl Work<'_> {
     fn acknowledge_pages(
         &mut self,
         subject: &mut Subject<'_>,
-        through: Option<&AcknowledgedBy>,
+        through: Option<&AcknowledgedThrough>,
         cause: &str,
     ) {
         let is_page = |earlier: &OpenAction| earlier.action == ActionKind::EscalateOwner;
@@ -34,7 +34,7 @@ impl Work<'_> {
             subject.issue.open.iter().filter(|earlier| is_page(earlier)).map(|page| &page.target);
         let first = targets.next();
         let is_known_there =
-            through == Some(&AcknowledgedBy::Pagerduty) && targets.all(|target| Some(target) == first);
+            through == Some(&AcknowledgedThrough::Pagerduty) && targets.all(|target| Some(target) == first);
         let mut pages = Vec::new();
         for page in subject.issue.open.iter_mut().filter(|earlier| is_page(earlier)) {
             if !std::mem::replace(&mut page.acknowledged, true) && !is_known_there {

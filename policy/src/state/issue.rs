@@ -187,7 +187,7 @@ pub struct Acknowledged {
     /// By whom: GitHub login, Jira accountId or name, a name at PagerDuty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<SmolStr>,
-    /// By what: `comment`, `assignment`, `status`, `pagerduty`.
+    /// Through what: `comment`, `assignment`, `status`, `pagerduty`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<SmolStr>,
     /// When a rule had last made an action for the issue.

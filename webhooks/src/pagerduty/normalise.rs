@@ -1,7 +1,7 @@
 //! What PagerDuty's payloads mean.
 
 use events::{
-    AcknowledgedBy, EventType, IssueEvent, Source, id, is_issue_key, is_repository, issue_ref_of_github,
+    AcknowledgedThrough, EventType, IssueEvent, Source, id, is_issue_key, is_repository, issue_ref_of_github,
     issue_ref_of_jira,
 };
 
@@ -36,7 +36,7 @@ pub(super) fn acknowledged(delivery: &Delivery<'_>, event: &Event<'_>) -> Result
     told.actor = name.or(agent.id.text()).map(clean::name);
     told.updated_at = event.occurred_at.text().and_then(instant::timestamp);
     told.delivery_id = given_id.map(str::to_owned);
-    told.by = Some(AcknowledgedBy::Pagerduty);
+    told.through = Some(AcknowledgedThrough::Pagerduty);
     Ok(Reading::Event(Box::new(Told::from(told))))
 }
 

@@ -1,6 +1,7 @@
 //! One provider's API: requests one at a time, as often and as fast as it lets us.
 //!
-//! - **Limits are kept.** Told to wait (`Retry-After`, or nothing left until `X-RateLimit-Reset`), nothing is asked before that;
+//! - **Limits are kept.** Told to wait (`Retry-After`, or nothing left until `X-RateLimit-Reset`, in seconds since the epoch at GitHub and in
+//!   ISO 8601 at Jira), nothing is asked before that;
 //!   told so without a time, a minute, then twice as long each time
 //!   (<https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api>,
 //!   <https://developer.atlassian.com/cloud/jira/platform/rate-limiting/>).
@@ -212,7 +213,9 @@ impl Api {
         let (status, headers) = (answer.status(), answer.headers());
         let now = self.clock.now();
         let after = retry_after(headers, now);
-        let reset = spent(headers).then(|| until_reset(headers, now)).flatten();
+        // GitHub says with every answer when the hour ends; Jira, refusing, when the limit does that was met.
+        let met = status == StatusCode::TOO_MANY_REQUESTS && self.provider == Provider::Jira;
+        let reset = (spent(headers) || met).then(|| until_reset(headers, now)).flatten();
         if status.is_success() {
             if let Some(reset) = reset {
                 self.rest_for(reset);
@@ -278,11 +281,14 @@ fn names_limit(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).to_ascii_lowercase().contains("rate limit")
 }
 
-/// Until `X-RateLimit-Reset`, in seconds since the epoch, by the clock of whoever set it.
+/// Until `X-RateLimit-Reset`, in seconds since the epoch or in ISO 8601, by the clock of whoever set it.
 fn until_reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let reset = headers.get("x-ratelimit-reset")?.to_str().ok()?.parse().ok()?;
-    let reset = DateTime::from_timestamp(reset, 0)?;
-    // A second more: both are whole seconds.
+    let reset = headers.get("x-ratelimit-reset")?.to_str().ok()?.trim();
+    let reset = match reset.parse() {
+        Ok(seconds) => DateTime::from_timestamp(seconds, 0)?,
+        Err(_) => events::provider_instant(reset)?,
+    };
+    // A second more: both are whole seconds, or the limit ends within the one that is named.
     Some((reset - their_now(headers).unwrap_or(now)).to_std().unwrap_or_default() + Duration::from_secs(1))
 }
 
@@ -351,5 +357,8 @@ mod tests {
         assert_eq!(until_reset(&headers(&[reset, theirs]), now), Some(seconds(16)));
         assert_eq!(until_reset(&headers(&[("x-ratelimit-reset", "1")]), now), Some(seconds(1)));
         assert_eq!(until_reset(&headers(&[("x-ratelimit-reset", "-")]), now), None);
+        let minute = ("x-ratelimit-reset", "2026-02-02T10:01Z");
+        assert_eq!(until_reset(&headers(&[minute]), now), Some(seconds(61)));
+        assert_eq!(until_reset(&headers(&[minute, theirs]), now), Some(seconds(46)));
     }
 }

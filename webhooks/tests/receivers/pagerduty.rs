@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use events::{AcknowledgedBy, EventType, Said, Source, id};
+use events::{AcknowledgedThrough, EventType, Said, Source, id};
 use rstest::rstest;
 use serde_json::{Value, json};
 use webhooks::{Config, Limits, Projects, Provider, Secrets, sign};
@@ -33,7 +33,10 @@ async fn a_person_acknowledged_the_page() {
     let event = server.event(Provider::Pagerduty, "", &acknowledged()).await;
     let given = "5ac64822-4adc-4fda-ade0-410becf0de4f";
     assert_eq!(event.event_id, id::pagerduty_event(Some(given), b""));
-    assert_eq!((event.event_type, event.by), (EventType::IssueAcknowledged, Some(AcknowledgedBy::Pagerduty)));
+    assert_eq!(
+        (event.event_type, event.through),
+        (EventType::IssueAcknowledged, Some(AcknowledgedThrough::Pagerduty))
+    );
     assert_eq!((event.source, event.issue_ref.as_str()), (Source::Github, "github:acme/checkout#101"));
     assert_eq!((event.project_id.as_str(), event.issue_number), ("shop", Some(101)));
     assert_eq!(event.actor.as_deref(), Some("Tenex Engineer"));

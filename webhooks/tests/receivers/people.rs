@@ -1,7 +1,7 @@
 //! Who did something: we, or somebody else; and whether that is an answer.
 
 use eventlog::{LogError, ManualClock};
-use events::{AcknowledgedBy, EventType, NoAnswer, topic};
+use events::{AcknowledgedThrough, EventType, NoAnswer, topic};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use webhooks::{Accounts, Answers, Config, Limits, Provider, Spool, SpoolLimits};
@@ -63,24 +63,24 @@ fn comment(body: &str, sender: Value) -> Value {
     payload
 }
 
-/// By what the delivery is an answer, and the event of which it is one.
+/// Through what the delivery is an answer, and the event of which it is one.
 async fn answered(
     server: &Receiver,
     provider: Provider,
     event: &str,
     payload: &Value,
-) -> Option<AcknowledgedBy> {
+) -> Option<AcknowledgedThrough> {
     let before = server.log.len();
     let reply = server.deliver(provider, event, payload.to_string().as_bytes()).await;
     assert_eq!(reply.status, 202, "{}", String::from_utf8_lossy(&reply.body));
     let events = server.log.events().split_off(before);
     assert_eq!(reply.json()["event_id"], events[0].event_id);
     assert_ne!(events[0].event_type, EventType::IssueAcknowledged);
-    assert!(events[0].by.is_none());
+    assert!(events[0].through.is_none());
     let answer = events.get(1)?;
     assert_eq!((events.len(), &events[0].no_answer), (2, &None));
-    assert_eq!(*answer, events[0].acknowledgement(answer.by.clone().unwrap()));
-    answer.by.clone()
+    assert_eq!(*answer, events[0].acknowledgement(answer.through.clone().unwrap()));
+    answer.through.clone()
 }
 
 /// In a public repository everybody may comment.
@@ -98,8 +98,8 @@ async fn a_strangers_comment_is_no_answer_unless_the_issue_is_theirs() {
     ] {
         let mut said = comment("/ack", person(who));
         said["comment"]["author_association"] = association.clone();
-        let by = answered(&server, Provider::Github, "issue_comment", &said).await;
-        assert_eq!(by.is_some(), answers, "{association} {who}");
+        let through = answered(&server, Provider::Github, "issue_comment", &said).await;
+        assert_eq!(through.is_some(), answers, "{association} {who}");
     }
 }
 
@@ -107,8 +107,8 @@ async fn a_strangers_comment_is_no_answer_unless_the_issue_is_theirs() {
 async fn a_comment_that_is_the_agreed_word_is_an_answer() {
     let server = start().await;
     let said = comment("/ack\r\n\r\nI am on it.", person("Kim"));
-    let by = answered(&server, Provider::Github, "issue_comment", &said).await;
-    assert_eq!(by, Some(AcknowledgedBy::Comment));
+    let through = answered(&server, Provider::Github, "issue_comment", &said).await;
+    assert_eq!(through, Some(AcknowledgedThrough::Comment));
     let events = server.log.events();
     let answer = &events[1];
     assert_eq!((answer.event_type.as_str(), answer.actor.as_deref()), ("issue_acknowledged", Some("kim")));
@@ -142,8 +142,9 @@ async fn which_words_are_agreed_is_configured() {
     let answers = Answers::new(["👍", "on it"]);
     let server = start_with(Config { answers, ..config(Limits::default()) }).await;
     for (body, answers) in [("👍", true), ("On it\n", true), ("/ack", false), ("on it!", false)] {
-        let by = answered(&server, Provider::Github, "issue_comment", &comment(body, person("kim"))).await;
-        assert_eq!(by.is_some(), answers, "{body}");
+        let through =
+            answered(&server, Provider::Github, "issue_comment", &comment(body, person("kim"))).await;
+        assert_eq!(through.is_some(), answers, "{body}");
     }
 }
 
@@ -168,8 +169,8 @@ async fn what_is_no_answer() {
         by_nobody,
         no_text,
     ] {
-        let by = answered(&server, Provider::Github, "issue_comment", &payload).await;
-        assert_eq!(by, None, "{payload}");
+        let through = answered(&server, Provider::Github, "issue_comment", &payload).await;
+        assert_eq!(through, None, "{payload}");
     }
 }
 
@@ -215,7 +216,7 @@ async fn the_word_counts_in_any_case_at_the_beginning_of_any_line() {
     let server = start().await;
     for body in ["/ACK", "/ack I am on it", "Thanks!\r\n\r\n/Ack", "> what is this?\r\n\r\n/ack"] {
         let by = answered(&server, Provider::Github, "issue_comment", &comment(body, person("kim"))).await;
-        assert_eq!(by, Some(AcknowledgedBy::Comment), "{body}");
+        assert_eq!(by, Some(AcknowledgedThrough::Comment), "{body}");
     }
 }
 
@@ -233,12 +234,12 @@ async fn taking_an_issue_or_closing_it_is_an_answer() {
     };
     let assigned = json!({"assignee": {"login": "Maria"}});
     let bot = json!({"login": "maria", "type": "Bot"});
-    for (action, more, sender, by) in [
-        ("assigned", assigned.clone(), person("maria"), Some(AcknowledgedBy::Assignment)),
+    for (action, more, sender, through) in [
+        ("assigned", assigned.clone(), person("maria"), Some(AcknowledgedThrough::Assignment)),
         ("assigned", assigned.clone(), person("tom"), None),
         ("assigned", assigned.clone(), bot.clone(), None),
         ("unassigned", assigned, person("maria"), None),
-        ("closed", json!({}), person("tom"), Some(AcknowledgedBy::Status)),
+        ("closed", json!({}), person("tom"), Some(AcknowledgedThrough::Status)),
         ("closed", json!({}), bot, None),
         ("reopened", json!({}), person("tom"), None),
         ("labeled", json!({"label": {"name": "bug"}}), person("tom"), None),
@@ -246,7 +247,7 @@ async fn taking_an_issue_or_closing_it_is_an_answer() {
         ("opened", json!({}), person("maria"), None),
     ] {
         let payload = happened(action, more, sender);
-        assert_eq!(answered(&server, Provider::Github, "issues", &payload).await, by, "{payload}");
+        assert_eq!(answered(&server, Provider::Github, "issues", &payload).await, through, "{payload}");
     }
 }
 
@@ -285,8 +286,8 @@ async fn answers_in_jira() {
         payload
     };
     let (comment, assignment, status) =
-        (AcknowledgedBy::Comment, AcknowledgedBy::Assignment, AcknowledgedBy::Status);
-    for (payload, by) in [
+        (AcknowledgedThrough::Comment, AcknowledgedThrough::Assignment, AcknowledgedThrough::Status);
+    for (payload, through) in [
         (said(&kim, "/ack"), Some(comment.clone())),
         (with_update, Some(comment)),
         (edited, None),
@@ -301,7 +302,7 @@ async fn answers_in_jira() {
         (moved(&kim, "indeterminate", "summary"), None),
         (moved(&app, "indeterminate", "status"), None),
     ] {
-        assert_eq!(answered(&server, Provider::Jira, "", &payload).await, by, "{payload}");
+        assert_eq!(answered(&server, Provider::Jira, "", &payload).await, through, "{payload}");
     }
 }
 

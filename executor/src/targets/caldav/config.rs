@@ -19,8 +19,7 @@ pub(crate) struct Config {
     /// The mail address from which people are invited, that of `user` on the server; without, nobody is.
     pub(crate) organizer: Option<String>,
     /// How many days ahead a meeting is looked for.
-    #[serde(default = "meeting::default_horizon_days")]
-    pub(crate) horizon_days: u32,
+    pub(crate) horizon_days: Option<meeting::HorizonDays>,
     /// Also on a private network.
     #[serde(default)]
     pub(crate) allow_private: bool,

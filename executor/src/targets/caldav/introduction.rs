@@ -9,7 +9,7 @@ use quick_xml::{
 use reqwest::{Method, header::CONTENT_TYPE};
 
 use super::{Caldav, response};
-use crate::{Introduction, Verdict, http::ONE, targets::meeting};
+use crate::{Introduction, Verdict, http::ONE};
 
 const ASKED: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:propfind xmlns:D=\"DAV:\"><D:prop><D:resourcetype/>\
                      <D:current-user-principal/><D:current-user-privilege-set/></D:prop></D:propfind>\n";

@@ -26,11 +26,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use self::response::Found;
 use super::{
-    Opening,
+    Opening, Refused,
     meeting::{self, Calendars, Meetings, Period, Put, Wanted},
 };
 use crate::{
-    Attempt, ExecutorError, Introduction, Verdict,
+    Attempt, Introduction, Verdict,
     http::{Api, Reply},
     plain_text::one_line,
 };
@@ -49,21 +49,21 @@ pub(crate) struct Caldav {
 }
 
 impl Caldav {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Meetings<Self>, ExecutorError> {
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Meetings<Self>, Refused> {
+        if config.user.is_empty() || config.user.chars().any(|c| c.is_control() || c == ':') {
+            opening.refuse("user", "a user's name has no colon");
+        }
+        let organizer = config.organizer.clone();
+        if organizer.as_deref().is_some_and(|address| !meeting::is_address(address)) {
+            opening.refuse("organizer", "write a mail address");
+        }
+        let password = opening.secret("password", &config.password);
         let api = opening.api("base", &config.base, config.allow_private)?;
         let calendar = request::collection(&api.base(), &config.calendar).ok_or_else(|| {
             opening.refuse("calendar", "write the calendar's path below base, such as /team/meetings/")
         })?;
-        if config.user.is_empty() || config.user.chars().any(|c| c.is_control() || c == ':') {
-            return Err(opening.refuse("user", "a user's name has no colon"));
-        }
-        let organizer = config.organizer.clone();
-        if organizer.as_deref().is_some_and(|address| !meeting::is_address(address)) {
-            return Err(opening.refuse("organizer", "write a mail address"));
-        }
-        let password = opening.secret("password", &config.password)?;
-        let here = Self { api, user: config.user.clone(), password, calendar, organizer };
-        Meetings::open(here, config.horizon_days, opening)
+        let here = Self { api, user: config.user.clone(), password: password?, calendar, organizer };
+        Ok(Meetings::new(here, config.horizon_days))
     }
 
     async fn call(&self, request: RequestBuilder) -> Result<Reply, Verdict> {

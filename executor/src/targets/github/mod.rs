@@ -27,9 +27,10 @@ use self::{
     response::{Assigned, Comment, Problem},
     token::{App, Token},
 };
-use super::{Opening, ourselves::Ourselves};
+use super::{Opening, Refused, ourselves::Ourselves};
 use crate::{
-    Attempt, ExecutorError, Introduction, Target, Verdict,
+    Attempt, Introduction, Target, Verdict,
+    form::TOKEN,
     http::{Api, ONE, PAGE, Reply},
 };
 
@@ -54,18 +55,16 @@ fn headers(request: RequestBuilder) -> RequestBuilder {
 }
 
 impl Github {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, ExecutorError> {
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, Refused> {
+        let no_key = || opening.refuse("app.private_key", "this is no RSA key in PEM, as GitHub gives it");
         let token = match (&config.token, &config.app) {
-            (Some(token), None) => Token::Personal(opening.secret("token", token)?),
-            (None, Some(app)) => {
-                let key = opening.secret("app.private_key", &app.private_key)?;
-                Token::App(App::new(app, &key).ok_or_else(|| {
-                    opening.refuse("app.private_key", "this is no RSA key in PEM, as GitHub gives it")
-                })?)
-            }
-            _ => return Err(opening.refuse("token", "GitHub needs a token or an app, and not both")),
+            (Some(token), None) => opening.formed("token", token, &TOKEN).map(Token::Personal),
+            (None, Some(app)) => opening
+                .secret("app.private_key", &app.private_key)
+                .and_then(|key| App::new(app, &key).map(Token::App).ok_or_else(no_key)),
+            _ => Err(opening.refuse("token", "GitHub needs a token or an app, and not both")),
         };
-        let api = opening.api("base", &config.base, config.allow_private)?;
+        let (api, token) = (opening.api("base", &config.base, config.allow_private)?, token?);
         let label = Some(config.label.trim().to_owned()).filter(|label| !label.is_empty());
         Ok(Self { api, token, ourselves: Ourselves::default(), comment: config.comment, label })
     }

@@ -22,8 +22,7 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) send_updates: SendUpdates,
     /// How many days ahead a meeting is looked for.
-    #[serde(default = "meeting::default_horizon_days")]
-    pub(crate) horizon_days: u32,
+    pub(crate) horizon_days: Option<meeting::HorizonDays>,
     /// Base of the Calendar API.
     #[serde(default = "default_base")]
     pub(crate) base: String,

@@ -22,11 +22,11 @@ use self::{
     token::Token,
 };
 use super::{
-    Opening,
+    Opening, Refused,
     meeting::{Booked, Calendars, Meetings, Period, Put, Wanted},
 };
 use crate::{
-    Attempt, ExecutorError, Introduction, Verdict,
+    Attempt, Introduction, Verdict,
     http::{Api, ONE, PAGE, Reply},
 };
 
@@ -42,15 +42,15 @@ pub(crate) struct Google {
 }
 
 impl Google {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Meetings<Self>, ExecutorError> {
-        let token = Token::open(config, opening)?;
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Meetings<Self>, Refused> {
+        let token = Token::open(config, opening);
         let calendar = config.calendar.trim().to_owned();
         if calendar.bytes().all(|b| b == b'.') || calendar.chars().any(char::is_control) {
-            return Err(opening.refuse("calendar", "write the calendar's id, or primary"));
+            opening.refuse("calendar", "write the calendar's id, or primary");
         }
-        let api = opening.api("base", &config.base, config.allow_private)?;
+        let (api, token) = (opening.api("base", &config.base, config.allow_private)?, token?);
         let here = Self { api, token, calendar, send_updates: config.send_updates.word() };
-        Meetings::open(here, config.horizon_days, opening)
+        Ok(Meetings::new(here, config.horizon_days))
     }
 
     fn reject(&self, reason: &str) -> Verdict {

@@ -9,11 +9,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    super::bearer::{Bearer, Held},
+    super::{
+        Refused,
+        bearer::{Bearer, Held},
+    },
     Config, Opening,
 };
 use crate::{
-    ExecutorError, Verdict,
+    Verdict,
+    form::TOKEN,
     http::{Api, ONE},
     introduction::told,
     jwt::RsaKey,
@@ -59,9 +63,9 @@ struct Issued {
 }
 
 impl Token {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, ExecutorError> {
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, Refused> {
         match (&config.token, &config.service_account) {
-            (Some(token), None) => Ok(Self::Plain(opening.secret("token", token)?)),
+            (Some(token), None) => Ok(Self::Plain(opening.formed("token", token, &TOKEN)?)),
             (None, Some(file)) => {
                 let file = opening.secret("service_account", file)?;
                 Ok(Self::Account(Box::new(Account::open(&file, config, opening)?)))
@@ -97,7 +101,7 @@ impl Token {
 }
 
 impl Account {
-    fn open(file: &SecretString, config: &Config, opening: &Opening<'_>) -> Result<Self, ExecutorError> {
+    fn open(file: &SecretString, config: &Config, opening: &Opening<'_>) -> Result<Self, Refused> {
         let refuse = |what: &str| opening.refuse("service_account", what);
         let file: KeyFile = serde_json::from_str(file.expose_secret())
             .map_err(|_| refuse("this is no key of a service account, a JSON file as Google gives it"))?;

@@ -25,9 +25,10 @@ use self::{
     config::Edition,
     response::{Account, Comment, Comments, Issue, Transitions},
 };
-use super::{Opening, ourselves::Ourselves};
+use super::{Opening, Refused, ourselves::Ourselves};
 use crate::{
-    Attempt, ExecutorError, Introduction, Target, Verdict,
+    Attempt, Introduction, Target, Verdict,
+    form::TOKEN,
     http::{Api, ONE, PAGE, Reply},
 };
 
@@ -47,30 +48,25 @@ pub(crate) struct Jira {
 }
 
 impl Jira {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, ExecutorError> {
-        let api = opening.api("base", &config.base, config.allow_private)?;
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, Refused> {
+        if config.edition == Edition::Cloud && config.user.is_none() {
+            opening.refuse("user", "Jira Cloud wants the mail address to which the token belongs");
+        }
+        if config.label.chars().any(char::is_whitespace) {
+            opening.refuse("label", "a label of Jira has no spaces");
+        }
+        for action in config.transitions.keys().filter(|action| !carries(action)) {
+            let what = format!("Jira carries no such action; write one of {}", CARRIED.join(", "));
+            opening.refuse(&format!("transitions.{action}"), &what);
+        }
+        let token = opening.formed("token", &config.token, &TOKEN);
+        let (api, token) = (opening.api("base", &config.base, config.allow_private)?, token?);
         let host = match (&config.host, api.base().host_str(), api.base().port()) {
             (Some(host), ..) => host.clone(),
             (None, Some(host), None) => host.to_owned(),
             (None, host, Some(port)) => format!("{}:{port}", host.unwrap_or_default()),
             (None, None, None) => String::new(),
         };
-        if config.edition == Edition::Cloud && config.user.is_none() {
-            return Err(
-                opening.refuse("user", "Jira Cloud wants the mail address to which the token belongs")
-            );
-        }
-        if config.label.chars().any(char::is_whitespace) {
-            return Err(opening.refuse("label", "a label of Jira has no spaces"));
-        }
-        for action in config.transitions.keys() {
-            if !carries(action) {
-                return Err(
-                    opening.refuse(&format!("transitions.{action}"), "this is no action that Jira carries")
-                );
-            }
-        }
-        let token = opening.secret("token", &config.token)?;
         Ok(Self { api, host, token, ourselves: Ourselves::default(), config: config.clone() })
     }
 
@@ -219,8 +215,11 @@ fn labels(change: &str, label: &str) -> Value {
     json!({ "update": { "labels": [{ change: label }] } })
 }
 
+/// What it carries.
+const CARRIED: [&str; 4] = ["assign_owner", "escalate_owner", "post_nudge", "resolve"];
+
 fn carries(action: &str) -> bool {
-    matches!(action, "assign_owner" | "escalate_owner" | "post_nudge" | "resolve")
+    CARRIED.contains(&action)
 }
 
 #[async_trait]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -130,7 +130,7 @@ pub(super) fn refused(reply: &Reply) -> Verdict {
 /// All of Cloud's limits (the hour's points, a second's requests, the writes to one issue) and Data Center's come as 429. `Retry-After`
 /// says when to come back; Cloud says by `X-RateLimit-Reset`, too, when the limit's window ends, in ISO 8601, some without seconds.
 fn limited(reply: &Reply) -> Verdict {
-    let ends = reply.header("x-ratelimit-reset").and_then(instant);
+    let ends = reply.header("x-ratelimit-reset").and_then(|text| events::provider_instant(text.trim()));
     // A second more: the window may end within the one that is named.
     let until = ends.and_then(|ends| (ends + TimeDelta::seconds(1) - reply.their_now()).to_std().ok());
     let wait = reply.retry_after().or(until).unwrap_or(UNSAID).min(MAX_RETRY_AFTER);
@@ -143,31 +143,11 @@ fn limited(reply: &Reply) -> Verdict {
     }
 }
 
-fn instant(text: &str) -> Option<DateTime<Utc>> {
-    let text = text.trim();
-    let short = || DateTime::parse_from_str(&text.replace('Z', "+0000"), "%Y-%m-%dT%H:%M%z");
-    DateTime::parse_from_rfc3339(text).or_else(|_| short()).ok().map(|at| at.to_utc())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn the_end_of_a_window_has_seconds_or_none() {
-        for (said, at) in [
-            ("2026-03-02T10:00:30Z", Some("2026-03-02T10:00:30Z")),
-            ("2026-03-02T10:01Z", Some("2026-03-02T10:01:00Z")),
-            ("2026-03-02T12:01+0200", Some("2026-03-02T10:01:00Z")),
-            ("1772445630", None),
-            ("soon", None),
-        ] {
-            let expected = at.map(|at| at.parse::<DateTime<Utc>>().expect("an instant"));
-            assert_eq!(instant(said), expected, "{said}");
-        }
-    }
 
     #[test]
     fn an_account_is_known_by_the_name_that_stays() {

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{ActionKind, Unsent};
 
-use super::{super::Opening, Period, Wanted, carries, horizon, present, resolved, stays};
-use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
+use super::{DEFAULT_HORIZON_DAYS, HorizonDays, Period, Wanted, carries, present, resolved, stays};
+use crate::{Attempt, Introduction, Target, Verdict, http::Api};
 
 /// Where calendars are kept, and what is particular about it.
 #[async_trait]
@@ -78,13 +78,9 @@ fn done(reference: Option<String>) -> Verdict {
 }
 
 impl<C: Calendars> Meetings<C> {
-    pub(in crate::targets) fn open(
-        calendars: C,
-        horizon_days: u32,
-        opening: &Opening<'_>,
-    ) -> Result<Self, ExecutorError> {
-        let horizon = horizon(horizon_days).map_err(|what| opening.refuse("horizon_days", &what))?;
-        Ok(Self { calendars, horizon })
+    pub(in crate::targets) fn new(calendars: C, horizon_days: Option<HorizonDays>) -> Self {
+        let days = horizon_days.map_or(DEFAULT_HORIZON_DAYS, HorizonDays::get);
+        Self { calendars, horizon: TimeDelta::days(days.into()) }
     }
 
     fn wanted(&self, attempt: &Attempt) -> Result<(Wanted, Vec<C::Name>), String> {

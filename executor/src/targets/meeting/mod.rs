@@ -13,15 +13,17 @@ pub(super) use self::{
     booking::{Booked, Calendars, Meetings, Put},
     slot::Period,
 };
-use crate::{Attempt, message::Message, plain_text::one_line};
+use crate::{Attempt, Within, message::Message, plain_text::one_line};
 
 const TITLE_MAX: usize = 256;
 const NAMES_MAX: usize = 512;
 const DEFAULT_DURATION_MIN: u64 = 15;
 /// The 50 people whom an action names at most, and their team's own calendar.
 const GUESTS_MAX: usize = 51;
-/// How far ahead a meeting is looked for at most, in days.
-const HORIZON_MAX: u32 = 60;
+/// How far ahead a meeting is looked for, in days.
+pub(super) type HorizonDays = Within<1, 60>;
+/// The same, where nobody says.
+const DEFAULT_HORIZON_DAYS: u32 = 7;
 
 /// The meeting's title.
 pub(super) fn title(action: &Action) -> String {
@@ -76,18 +78,6 @@ pub(super) fn present(attempt: &Attempt, now: DateTime<Utc>) -> DateTime<Utc> {
 /// What becomes of a reference where the meeting had begun when it was to be cancelled.
 pub(super) fn stays(reference: &str) -> String {
     format!("{reference} (had begun, stays)")
-}
-
-/// `horizon_days` of a target's configuration, checked.
-fn horizon(days: u32) -> Result<TimeDelta, String> {
-    match (1..=HORIZON_MAX).contains(&days) {
-        true => Ok(TimeDelta::days(days.into())),
-        false => Err(format!("write 1 to {HORIZON_MAX} days")),
-    }
-}
-
-pub(super) fn default_horizon_days() -> u32 {
-    7
 }
 
 /// Somebody, or a team, who is to be free.

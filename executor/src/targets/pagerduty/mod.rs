@@ -17,8 +17,8 @@ pub(crate) use request::service;
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Opening;
-use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
+use super::{Opening, Refused};
+use crate::{Attempt, Introduction, Target, Verdict, form::ROUTING_KEY, http::Api};
 
 /// Why there is no event.
 const NO_EVENT: &str = "this action is no event";
@@ -31,15 +31,17 @@ pub(crate) struct Pagerduty {
 }
 
 impl Pagerduty {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, ExecutorError> {
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, Refused> {
         let mut services = BTreeMap::new();
         for (name, credential) in &config.services {
-            services.insert(name.clone(), opening.secret(&format!("services.{name}"), credential)?);
+            if let Ok(key) = opening.formed(&format!("services.{name}"), credential, &ROUTING_KEY) {
+                services.insert(name.clone(), key);
+            }
         }
         if let Some(name) = &config.service
-            && !services.contains_key(name)
+            && !config.services.contains_key(name)
         {
-            return Err(opening.refuse("service", "this is the name of none of its services"));
+            opening.refuse("service", "this is the name of none of its services");
         }
         let api = opening.api("base", &config.base, config.allow_private)?;
         Ok(Self { api, services, service: config.service.clone() })

@@ -27,8 +27,8 @@ use self::{
     request::{Address, Post},
     response::{Account, Answer, Posted},
 };
-use super::{Opening, ourselves::Ourselves};
-use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
+use super::{Opening, Refused, ourselves::Ourselves};
+use crate::{Attempt, Introduction, Target, Verdict, form::SLACK_TOKEN, http::Api};
 
 /// Pages of history that are looked through.
 const PAGES_MAX: usize = 10;
@@ -51,25 +51,24 @@ enum Way {
 }
 
 impl Slack {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, ExecutorError> {
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, Refused> {
         let channel = config.channel.clone();
         if channel.as_deref().is_some_and(|id| !request::is_id(id)) {
-            return Err(opening.refuse("channel", "write the channel's id, C…, not its name"));
+            opening.refuse("channel", "write the channel's id, C…, not its name");
         }
-        match (&config.token, &config.webhook_url) {
+        let (api, way) = match (&config.token, &config.webhook_url) {
             (Some(token), None) => {
-                let token = opening.secret("token", token)?;
+                let token = opening.formed("token", token, &SLACK_TOKEN);
                 let api = opening.api("base", &config.base, config.allow_private)?;
-                let way = Way::Bot { token, history: config.history };
-                Ok(Self { api, channel, way, ourselves: Ourselves::default() })
+                (api, Way::Bot { token: token?, history: config.history })
             }
             (None, Some(url)) => {
                 let url = opening.secret("webhook_url", url)?;
-                let api = opening.api("webhook_url", url.expose_secret(), config.allow_private)?;
-                Ok(Self { api, channel, way: Way::Hook, ourselves: Ourselves::default() })
+                (opening.api("webhook_url", url.expose_secret(), config.allow_private)?, Way::Hook)
             }
-            _ => Err(opening.refuse("token", "Slack needs a token or a webhook_url, and not both")),
-        }
+            _ => return Err(opening.refuse("token", "Slack needs a token or a webhook_url, and not both")),
+        };
+        Ok(Self { api, channel, way, ourselves: Ourselves::default() })
     }
 
     fn addresses(&self, action: &Action) -> Vec<Address> {

@@ -18,8 +18,8 @@ use events::{ActionKind, Unsent};
 use reqwest::{Method, header::CONTENT_TYPE};
 
 use self::request::{Key, Payload};
-use super::Opening;
-use crate::{Attempt, ExecutorError, Introduction, Target, Verdict, http::Api};
+use super::{Opening, Refused};
+use crate::{Attempt, Introduction, Target, Verdict, http::Api};
 
 /// Tells one endpoint.
 pub(crate) struct Webhook {
@@ -29,19 +29,20 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, ExecutorError> {
-        let api = opening.api("url", &config.url, config.allow_private)?;
+    pub(super) fn open(config: &Config, opening: &Opening<'_>) -> Result<Self, Refused> {
         let mut keys = Vec::new();
         for (key, secret) in
             [("secret", Some(&config.secret)), ("other_secret", config.other_secret.as_ref())]
         {
-            let Some(secret) = secret else { continue };
-            let secret = opening.secret(key, secret)?;
-            keys.push(
-                Key::parse(&secret)
-                    .ok_or_else(|| opening.refuse(key, "a secret is whsec_ and base64 of 24 to 64 bytes"))?,
-            );
+            let Some(Ok(secret)) = secret.map(|secret| opening.secret(key, secret)) else { continue };
+            match Key::parse(&secret) {
+                Some(key) => keys.push(key),
+                None => {
+                    opening.refuse(key, "a secret is whsec_ and base64 of 24 to 64 bytes");
+                }
+            }
         }
+        let api = opening.api("url", &config.url, config.allow_private)?;
         Ok(Self { api, keys, disabled: AtomicBool::new(false) })
     }
 }

@@ -320,6 +320,14 @@ async fn limits_and_troubles_are_told_apart() {
     let began = Instant::now();
     fine(&world.sweep().await);
     assert_eq!(began.elapsed().as_secs(), 40);
+    // When a limit ends is said to the minute, whatever is left of others.
+    sleep(EVERY).await;
+    let ends_at = jira.now() + TimeDelta::minutes(5);
+    let ends_at: &'static str = ends_at.format("%Y-%m-%dT%H:%MZ").to_string().leak();
+    jira.fault(Fault::Says(429, vec![("x-ratelimit-remaining", "7"), ("x-ratelimit-reset", ends_at)], "{}"));
+    let began = Instant::now();
+    fine(&world.sweep().await);
+    assert!((240..=302).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     let named = "jira example.atlassian.net: Jira ";
     for (fault, says) in [
         (

@@ -46,10 +46,10 @@ const TICK: u64 = 1024;
 /// Each event of the log (or of a file) goes through both policies, and so does each timer that would have come due between
 /// them, in the order in which a gateway that is never away decides them. Nothing is written, and nobody is reached.
 ///
-/// An action is `added` when only the candidate makes it, `removed` when only the current policy does, `changed` when both make one of
-/// the same kind for the same issue, by the same event or the same rule, but by another rule, for another target, or with another
-/// meeting. An escalation in the place of a nudge is one added and one removed.
-/// People would have reacted to other actions, and other events would have come: this is the first-order difference only.
+/// An action is `added` when only the candidate makes it, and `removed` when only the current policy does. Where both make one of the same kind
+/// for the same issue at that time, it is one action: `changed` when its rule, its target or its meeting differs, else the same. An escalation
+/// in the place of a nudge is one added and one removed.
+/// Under the candidate people would have reacted to other actions, and other events would have come: this is the direct difference only.
 #[derive(Debug, Args)]
 #[command(after_long_help = JSON_HELP)]
 pub(super) struct Backtest {

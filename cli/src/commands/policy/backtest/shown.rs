@@ -15,7 +15,14 @@ const MAX_IDLE: usize = 12;
 /// How much of a title, rationale or name is shown, in characters.
 const MAX_CHARS: usize = 80;
 
-const CAVEAT: &str = "People would have reacted to other actions, and other events would have come: this is the first-order difference only.";
+const CAVEAT: &str = "\
+The history is what happened under the policy of then. Under the candidate people would have reacted to other actions, and other
+events would have come: this is the direct difference only.";
+
+const LEGEND: &str = "\
+added: only the candidate makes it · removed: only the current policy does · same: both do
+changed: both make one of its kind for the issue at that time, by another rule, for somebody else, or with another meeting (it counts for
+both rules)";
 
 pub(super) fn text(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String {
     let report = &replayed.report;
@@ -35,9 +42,13 @@ fn head(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String 
     let Both { current, candidate } = policies;
     let Replayed { report, skipped, .. } = replayed;
     let history = &report.history;
-    let mut lines = vec![format!("{} against {}", inert(&candidate.name), inert(&current.name))];
+    let mut lines = vec![
+        "What the candidate would have done otherwise than the current policy".to_owned(),
+        format!("  candidate  {}", inert(&candidate.name)),
+        format!("  current    {}", inert(&current.name)),
+    ];
     if current.ruleset.hash() == candidate.ruleset.hash() {
-        lines.push("Both are the same text.".into());
+        lines.push("Both are the same text: nothing can differ.".into());
     }
     lines.extend(gone(replayed.gone));
     let (Some(first_at), Some(last_at), Some(to)) = (history.first_at, history.last_at, replayed.to) else {
@@ -49,33 +60,38 @@ fn head(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String 
         None => ", with the last event (--to sets another end)",
     };
     lines.push(format!(
-        "{} events about {} issues, from {} to {}",
-        history.events,
-        history.issues,
+        "{} about {}, from {} to {}",
+        many(history.events, "event"),
+        many(history.issues, "issue"),
         instant(first_at),
         instant(last_at)
     ));
     lines.push(format!("The replay ends at {}{end}", instant(to)));
     if let Some(from) = args.from {
         lines.push(format!(
-            "Reported is what was decided from {} on: {} events",
+            "Reported is what was decided from {} on: {}",
             instant(from),
-            history.reported
+            many(history.reported, "event")
         ));
     }
-    for (count, what) in [
-        (history.duplicates, "events had been counted before and changed nothing"),
-        (history.late, "events came late: older than what was known of their issue"),
-        (history.old_answers, "answers of people came after more than seven days and did not count"),
-        (skipped.unreadable, "records cannot be read as events; a gateway makes them dead letters"),
-        (skipped.other_topics, "lines are records of other topics and were passed over"),
+    for (count, word, what) in [
+        (history.duplicates, "event", "counted before, and so changed nothing"),
+        (history.late, "event", "older than what was known of the issue when it came"),
+        (
+            history.old_answers,
+            "answer",
+            "of somebody, more than seven days old when it came, and so none",
+        ),
+        (skipped.unreadable, "record", "not readable as an event; a gateway makes a dead letter of such"),
+        (skipped.other_topics, "line", "of another topic, and passed over"),
         (
             skipped.raised,
-            "stamps were earlier than the one before and were raised to it; is the file in order of time?",
+            "stamp",
+            "earlier than the one before, and taken for that; is the file in order of time?",
         ),
     ] {
         if count > 0 {
-            lines.push(format!("{count} {what}"));
+            lines.push(format!("{}: {what}", many(count, word)));
         }
     }
     if args.against.is_none()
@@ -141,16 +157,17 @@ fn counts(report: &Report) -> String {
     if projects.len() > 1 {
         row_of_projects(&mut row, projects.into_iter());
     }
+    let _ = writeln!(out, "{LEGEND}");
     let idle = |rule: &RuleReport| rule.defined.candidate && rule.counts.actions.candidate == 0;
     let idle: Vec<_> = report.rules.iter().filter(|(_, rule)| idle(rule)).map(|(id, _)| short(id)).collect();
     if !idle.is_empty() {
         let more = idle.len().saturating_sub(MAX_IDLE);
         let named = idle.into_iter().take(MAX_IDLE).collect::<Vec<_>>().join(", ");
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let _ = writeln!(out, "The candidate makes no action by: {named}{more}");
+        let _ = writeln!(out, "Rules of the candidate that made no action: {named}{more}");
     }
     if report.total.reworded > 0 {
-        let _ = writeln!(out, "Of the same, {} have another rationale", report.total.reworded);
+        let _ = writeln!(out, "Of the same, {} with another rationale", report.total.reworded);
     }
     out
 }
@@ -179,7 +196,7 @@ fn targets(report: &Report) -> String {
     let more = targets.len().saturating_sub(MAX_TARGETS);
     let width =
         targets.iter().take(MAX_TARGETS).map(|(name, ..)| short(name).chars().count()).max().unwrap_or(0);
-    let mut out = "What is asked of whom, in all and on the busiest day (UTC)\n".to_owned();
+    let mut out = "Who would have had more or less to do, current → candidate: actions in all, and on the busiest day (UTC)\n".to_owned();
     for (name, _, actions, busiest) in targets.into_iter().take(MAX_TARGETS) {
         let day = |busiest: Option<Busiest>| {
             busiest
@@ -210,14 +227,18 @@ fn examples(report: &Report) -> String {
         if all.iter().all(|list| list.is_empty()) {
             continue;
         }
-        let _ = writeln!(out, "{}", short(id));
+        let _ = writeln!(out, "rule {}", short(id));
         for (sign, list) in ["+", "-", "~"].iter().zip(all) {
             list.iter().for_each(|example| out.push_str(&shown(sign, example)));
         }
     }
     match out.is_empty() {
         true => out,
-        false => format!("Examples (+ added, - removed, ~ changed)\n{out}"),
+        false => {
+            format!(
+                "Examples, the first of each rule (+ added, - removed, ~ changed; --examples N shows more)\n{out}"
+            )
+        }
     }
 }
 
@@ -229,9 +250,9 @@ fn shown(sign: &str, example: &Example) -> String {
         (Some(current), Some(candidate)) => {
             let rule = |of: &Made| match current.rule == candidate.rule {
                 true => String::new(),
-                false => format!(" by {}", short(&of.rule)),
+                false => format!(" by rule {}", short(&of.rule)),
             };
-            let differs: Vec<_> = example.differs.iter().map(|name| short(name)).collect();
+            let differs: Vec<_> = example.differs.iter().map(|name| in_words(name)).collect();
             let _ = writeln!(
                 out,
                 "      {}{} → {}{} ({})\n      {}",
@@ -252,34 +273,52 @@ fn shown(sign: &str, example: &Example) -> String {
     out
 }
 
+/// What differs in two actions, for people.
+fn in_words(differs: &str) -> &str {
+    match differs {
+        "rule" => "another rule",
+        "target" => "somebody else",
+        "start_at" => "another start",
+        "duration_min" => "another length",
+        "participants" => "other participants",
+        "to" => "the same people, known to tools by other names",
+        "of" => "about another action",
+        other => other,
+    }
+}
+
 /// Rules that could not do what they say.
 fn rules_that_failed(report: &Report) -> String {
     let mut out = String::new();
     for (what, of) in [
         (
-            "conditions that erred, and so did not hold",
+            "its condition was an error (null where a value is needed), and so did not hold",
             (|rule| rule.condition_errors) as fn(&RuleReport) -> Both<u64>,
         ),
-        ("actions without a target that resolves", |rule| rule.unresolved),
-        ("firings that a cooldown suppressed", |rule| rule.suppressed),
-        ("actions over the cap of an issue's hour", |rule| rule.capped),
+        ("there was nobody to do it for: no target of an action resolved", |rule| rule.unresolved),
+        ("its cooldown held it back", |rule| rule.suppressed),
+        ("the issue had had its actions of the hour (limits.actions_per_issue)", |rule| rule.capped),
     ] {
         for (id, rule) in report.rules.iter().filter(|(_, rule)| of(rule) != Both::default()) {
             let Both { current, candidate } = of(rule);
-            let _ = writeln!(out, "  {}: {what}: {current} → {candidate}", short(id));
+            let _ = writeln!(out, "  {current:>6} → {candidate:<6} rule {}: {what}", short(id));
         }
     }
     let Both { current, candidate } = report.history.unnamed_errors;
     if (current, candidate) != (0, 0) {
         let _ = writeln!(
             out,
-            "  other rules: conditions that erred beyond twenty a decision: {current} → {candidate}"
+            "  {current:>6} → {candidate:<6} other rules: conditions that were errors beyond the first twenty of a decision"
         );
     }
     match out.is_empty() {
         true => out,
-        false => format!("Rules that did not act where they might have, current → candidate\n{out}"),
+        false => format!("How often rules did not act though it was their turn, current → candidate\n{out}"),
     }
+}
+
+fn many(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 fn difference(counts: &Counts) -> u64 {

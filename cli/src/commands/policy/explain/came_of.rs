@@ -93,10 +93,10 @@ impl Display for CameOf {
         let Some(Answer { event, record, remarks, actions }) = &self.answer else { return Ok(()) };
         writeln!(
             f,
-            "\nsomebody answered by it: {} {} (by {}, of {}) at {record}",
+            "\nsomebody answered by it: {} {} (through {}, by {}) at {record}",
             field(event.event_type.as_str()),
             field(&event.event_id),
-            field(event.by.as_ref().map_or("?", |by| by.as_str())),
+            field(event.through.as_ref().map_or("?", |through| through.as_str())),
             field(event.actor.as_deref().unwrap_or("?")),
         )?;
         remarks.iter().try_for_each(|remark| writeln!(f, "  {remark}"))?;
