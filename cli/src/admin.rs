@@ -97,7 +97,7 @@ fn api(view: Option<Arc<gateway::View>>, log: Option<Arc<dyn Log>>) -> Vec<(&'st
             if let Some(pauses) = &pauses {
                 let pause = pauses.of(&project.project_id);
                 shown["effects_paused_at"] = json!(pause.as_ref().map(|pause| pause.at));
-                shown["effects_paused_by"] = json!(pause.map(|pause| pause.by));
+                shown["effects_paused_of"] = json!(pause.map(|pause| pause.by));
             }
             shown
         });

@@ -101,7 +101,7 @@ impl Became {
             // Nothing is attempted then.
             pending.remove("next_attempt_at");
             for (field, value) in
-                [("state", json!("held_back")), ("paused_at", json!(at)), ("paused_by", json!(by))]
+                [("state", json!("held_back")), ("paused_at", json!(at)), ("paused_of", json!(by))]
             {
                 pending.insert(field.into(), value);
             }

@@ -93,7 +93,7 @@ impl Pauses {
     pub(crate) fn of(&self, project: &str) -> Option<Pause> {
         let (own, all) = (self.own_paused_at(project), self.all_paused_at());
         let at = own.into_iter().chain(all).min()?;
-        let words = [(PausedBy::Project, own), (PausedBy::All, all)];
+        let words = [(PausedOf::Project, own), (PausedOf::All, all)];
         let by = words.into_iter().filter_map(|(by, at)| at.map(|_| by)).collect();
         Some(Pause { at, by })
     }
@@ -105,13 +105,13 @@ pub(crate) struct Pause {
     /// Since when.
     pub(crate) at: DateTime<Utc>,
     /// By which words, all of which have to be taken back.
-    pub(crate) by: Vec<PausedBy>,
+    pub(crate) by: Vec<PausedOf>,
 }
 
 /// Of what it was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum PausedBy {
+pub(crate) enum PausedOf {
     /// Of the project (`breakdown pause --project …`).
     Project,
     /// Of all projects (`breakdown pause`).
@@ -125,8 +125,8 @@ impl Pause {
         let project = inert(project);
         let of_project = format!("`breakdown resume --project {project}`");
         let (of, resume) = match self.by.as_slice() {
-            [PausedBy::Project] => (format!("of project {project}"), format!("{of_project} lets it go")),
-            [PausedBy::All] => ("of all projects".to_owned(), "`breakdown resume` lets it go".to_owned()),
+            [PausedOf::Project] => (format!("of project {project}"), format!("{of_project} lets it go")),
+            [PausedOf::All] => ("of all projects".to_owned(), "`breakdown resume` lets it go".to_owned()),
             _ => (
                 format!("of project {project}, and of all,"),
                 format!("{of_project} and `breakdown resume` let it go"),
@@ -158,7 +158,7 @@ mod tests {
             (1, Some("b"), false),
         ]);
         let paused = said.of("a").unwrap();
-        assert_eq!((paused.at.timestamp(), paused.by.as_slice()), (0, &[PausedBy::Project][..]));
+        assert_eq!((paused.at.timestamp(), paused.by.as_slice()), (0, &[PausedOf::Project][..]));
         assert_eq!(
             paused.in_words("a"),
             "effects of project a are paused since 1970-01-01T00:00:00Z; `breakdown resume --project a` lets it go"
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn all_are_paused_beside_each() {
         let said = pauses(&[(0, None, true), (1, None, true), (0, Some("a"), true), (0, Some("a"), false)]);
-        let all = Pause { at: DateTime::UNIX_EPOCH, by: vec![PausedBy::All] };
+        let all = Pause { at: DateTime::UNIX_EPOCH, by: vec![PausedOf::All] };
         assert_eq!((said.of("a"), said.own_paused_at("a")), (Some(all), None));
         assert!(said.all_agree(2) && !said.all_agree(3));
         let half = pauses(&[(0, None, true), (1, None, true), (0, None, false)]);

@@ -153,7 +153,7 @@ async fn a_comment_acknowledges() {
     let said = &out[out.find("\nsomebody answered by it").unwrap_or_else(|| panic!("{out}"))..];
     for says in [
         &format!("issue_acknowledged {}", acknowledged["event_id"].as_str().unwrap()),
-        &format!("(through comment, of {}) at issues partition", acknowledged["actor"].as_str().unwrap()),
+        &format!("(through comment, by {}) at issues partition", acknowledged["actor"].as_str().unwrap()),
         "\n  the answer counts: the issue is acknowledged",
         "\n  acknowledge for team:platform (a-",
         &format!(

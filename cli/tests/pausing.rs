@@ -98,9 +98,9 @@ async fn a_project_is_paused(world: World) {
     let issue: Value = serde_json::from_str(&out).unwrap();
     let since = &issue["effects_paused_at"];
     let (action, pending) = (&issue["actions"][0]["action"], &issue["actions"][0]["pending"]);
-    assert!(since.is_string() && issue["effects_paused_by"] == json!(["project"]), "{issue}");
+    assert!(since.is_string() && issue["effects_paused_of"] == json!(["project"]), "{issue}");
     assert_eq!((&pending["state"], &pending["attempts"]), (&json!("held_back"), &json!(0)), "{issue}");
-    assert_eq!((&pending["paused_at"], &pending["paused_by"]), (since, &json!(["project"])), "{issue}");
+    assert_eq!((&pending["paused_at"], &pending["paused_of"]), (since, &json!(["project"])), "{issue}");
     assert!(pending.get("next_attempt_at").is_none(), "nothing is attempted then: {issue}");
     let held_back = format!(
         "held back: effects of project {0} are paused since {1:.19}Z; `breakdown resume --project {0}` lets it go",
@@ -132,7 +132,7 @@ async fn a_project_is_paused(world: World) {
     assert!(world.on("outcomes").await.iter().all(|outcome| outcome["ack"] == true));
     until("the risk is known", async || world.shown(&serve).await["risk"] == json!(-0.1)).await;
     let shown = world.shown(&serve).await;
-    assert!(shown["effects_paused_at"].is_null() && shown["effects_paused_by"].is_null(), "{shown}");
+    assert!(shown["effects_paused_at"].is_null() && shown["effects_paused_of"].is_null(), "{shown}");
     let (out, ..) = world.run(&["issue", &issue_ref, "--json"]).await;
     let issue: Value = serde_json::from_str(&out).unwrap();
     assert!(

@@ -50,7 +50,7 @@ pub(crate) async fn run(settings: &Settings, args: Issue) -> Result<ExitCode, Fa
         })
         .collect();
     let mut whole = json!({"issue_ref": args.issue_ref, "project_id": project, "effects_paused_at": pause.as_ref().map(|pause| pause.at),
-        "effects_paused_by": pause.map(|pause| pause.by),
+        "effects_paused_of": pause.map(|pause| pause.by),
         "acknowledged": issue.and_then(policy::Issue::acknowledged).map(answer), "state": issue, "actions": actions});
     if earlier > 0 {
         whole["earlier_actions"] = earlier.into();

@@ -93,7 +93,7 @@ impl Display for CameOf {
         let Some(Answer { event, record, remarks, actions }) = &self.answer else { return Ok(()) };
         writeln!(
             f,
-            "\nsomebody answered by it: {} {} (through {}, of {}) at {record}",
+            "\nsomebody answered by it: {} {} (through {}, by {}) at {record}",
             field(event.event_type.as_str()),
             field(&event.event_id),
             field(event.through.as_ref().map_or("?", |through| through.as_str())),
