@@ -414,6 +414,51 @@ async fn wrong_usage_is_told() {
     }
 }
 
+/// A page failed, and its issue was closed since: whoever redrives it is told that nobody needs it any more, and there is no letter again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_needs_any_more_ends_with_its_redrive() {
+    let world = World::new("letters", None).await;
+    let policy = world.dir.path().join("pages.yaml");
+    let rule = json!({
+        "version": 1, "teams": { "ops": { "members": ["al"] } },
+        "rules": [{
+            "id": "page", "when": "event.type == \"issue_opened\"", "rationale": "It is new",
+            "then": { "action": "escalate_owner", "target": "team:ops" },
+        }],
+    });
+    std::fs::write(&policy, rule.to_string()).unwrap();
+    let serve =
+        Serve::start(world.dir.path(), |command| world.configure(command).env("BREAKDOWN_POLICY", &policy))
+            .await;
+    world.calendar.inject(Fault::status(401));
+    world.publish(0..1).await;
+    until("it has failed", async || world.letters(&[]).await.len() == 1).await;
+    let opened = world.on("issues").await.remove(0);
+    let closed = json!({"project_id": world.project, "source": "github", "type": "issue_closed", "state": "closed",
+        "repo": "o/r", "issue_number": 0});
+    assert_eq!(opened["issue_ref"], "github:o/r#0");
+    let file = world.dir.path().join("closed.json");
+    std::fs::write(&file, closed.to_string()).unwrap();
+    let (_, err, code) = world.run(&["publish", "--file", file.to_str().unwrap()]).await;
+    assert_eq!(code, 0, "{err}");
+    until("it is taken back", async || world.on("outcomes").await.len() == 2).await;
+    let letter = world.letters(&[]).await.remove(0)["letter"]["event_id"].as_str().unwrap().to_owned();
+
+    let (_, err, code) = world.redrive(&["--yes"]).await;
+    assert!(code == 0 && err.contains("1 redriven, 0 left"), "{err}");
+    assert!(err.contains(&format!("{letter} ended: withdrawn: the issue was closed meanwhile")), "{err}");
+    assert!(world.letters(&[]).await.is_empty(), "nothing is open");
+    assert_eq!(world.letters(&["--all"]).await.len(), 1, "and there is no other");
+    let (out, ..) = world.run(&["issue", "github:o/r#0", "--json"]).await;
+    let issue: Value = serde_json::from_str(&out).unwrap();
+    let outcomes = &issue["actions"][0]["outcomes"];
+    assert!(outcomes[1]["error"].as_str().unwrap().starts_with("withdrawn: "), "{outcomes}");
+    assert_eq!((&outcomes[1]["supersedes"], &outcomes[1]["ack"]), (&outcomes[0]["event_id"], &json!(false)));
+    until("the failure counts no more", async || world.risk(&serve).await == json!(0.0)).await;
+    assert!(world.calendar.nudges().is_empty(), "nobody is called");
+    serve.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_redriven_while_nobody_runs_is_said_to_wait() {
     let world = World::new("letters", None).await;

@@ -9,7 +9,7 @@ use std::{
 use calendar_mock::{Meeting, Nudge, Stored};
 use chrono::{DateTime, Utc};
 use eventlog::{Log, Record};
-use events::{Action, DeadLetter, Earlier, IssueEvent, Outcome, Redrive, Redriven, id, topic};
+use events::{Action, DeadLetter, IssueEvent, Outcome, Redrive, Redriven, id, topic};
 use policy::State;
 use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -130,28 +130,17 @@ impl Logged {
 
     /// How many actions failed and were not redriven since.
     pub(crate) fn failed(&self) -> usize {
-        failed(&self.outcomes, &self.actions).len()
+        failed(&self.outcomes).len()
     }
 }
 
-/// What failed, was not redriven since, and is to be: not what had been redriven and then was not done any more, since its issue had been
-/// closed meanwhile.
-pub(crate) fn failed<'o>(outcomes: &'o [Placed<Outcome>], actions: &[Placed<Action>]) -> Vec<&'o Outcome> {
+/// What failed and was not redriven since. What was redriven and is not needed any more is no failure.
+pub(crate) fn failed(outcomes: &[Placed<Outcome>]) -> Vec<&Outcome> {
     let replaced: HashSet<&str> =
         outcomes.iter().filter_map(|outcome| outcome.value.supersedes.as_deref()).collect();
-    let resolved: HashSet<String> = actions
-        .iter()
-        .filter_map(|placed| Earlier::taken_back_by(&placed.value))
-        .map(|of| of.action_id)
-        .collect();
-    let is_moot = |outcome: &Outcome| {
-        outcome.supersedes.is_some()
-            && outcome.attempts == Some(0)
-            && outcome.action_id.as_ref().is_some_and(|id| resolved.contains(id))
-    };
     let outcomes = outcomes.iter().map(|outcome| &outcome.value);
     let failed = outcomes.filter(|outcome| !outcome.ack && !replaced.contains(outcome.event_id.as_str()));
-    failed.filter(|outcome| !is_moot(outcome)).collect()
+    failed.filter(|outcome| outcome.error.as_deref() != Some(Outcome::WITHDRAWN)).collect()
 }
 
 /// Whether a record of `dead-letters` is of an action that failed, or notes that one was redriven.

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, IsTerminal, Write},
+    ops::ControlFlow,
     process::ExitCode,
 };
 
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     clock::SystemClock,
-    commands::{heard, inert, inert_json},
+    commands::{heard, inert, inert_json, scan, starts},
     config::Settings,
     error::Failure,
     logs::{self, Access},
@@ -83,7 +84,8 @@ pub(super) async fn run(settings: &Settings, args: Redrive) -> Result<ExitCode, 
         return Err(Failure::failed("nothing was redriven"));
     }
     let (mut redriven, mut left) = (0, barred.len());
-    let mut appended = BTreeMap::new();
+    let mut appended = Appended::default();
+    let before = starts(&*log, topic::OUTCOMES, |bounds| bounds.end).await?;
     for batch in ready.chunks(BATCH) {
         let batch_of = Batch { log: &*log, config: &config, told: &told };
         let refused = batch_of.redrive(batch, &mut appended).await?;
@@ -91,8 +93,45 @@ pub(super) async fn run(settings: &Settings, args: Redrive) -> Result<ExitCode, 
     }
     barred.iter().for_each(|(kept, why)| told.left(kept, why));
     eprintln!("{redriven} redriven, {left} left");
-    await_roles(&*log, &appended).await?;
+    await_roles(&*log, &appended.last).await?;
+    tell_withdrawn(&*log, &before, &appended.replaced).await?;
     Ok(ExitCode::from(u8::from(left > 0)))
+}
+
+/// What was put on the log.
+#[derive(Default)]
+struct Appended {
+    /// Of each topic and partition the last offset.
+    last: BTreeMap<(String, u32), u64>,
+    /// The outcomes that are to be replaced, and the letters of what failed then.
+    replaced: BTreeMap<String, String>,
+}
+
+/// Says of which letters nothing is done any more. An executor says so as soon as it takes them up.
+async fn tell_withdrawn(
+    log: &dyn Log,
+    before: &[(u32, u64)],
+    replaced: &BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    if replaced.is_empty() {
+        return Ok(());
+    }
+    let mut withdrawn = Vec::new();
+    scan(log, topic::OUTCOMES, before, |record| {
+        let value = record.value.as_deref().unwrap_or_default();
+        if let Ok(outcome) = serde_json::from_slice::<Outcome>(value)
+            && outcome.error.as_deref() == Some(Outcome::WITHDRAWN)
+            && let Some(letter) = outcome.supersedes.as_ref().and_then(|before| replaced.get(before))
+        {
+            withdrawn.push(letter.as_str());
+        }
+        ControlFlow::Continue(())
+    })
+    .await?;
+    for letter in withdrawn {
+        eprintln!("{}", inert(&format!("{letter} ended: {}", Outcome::WITHDRAWN)));
+    }
+    Ok(())
 }
 
 /// Waits until what stands there anew was taken up, and says where it was not.
@@ -199,12 +238,8 @@ struct Batch<'b> {
 }
 
 impl Batch<'_> {
-    /// Redrives these; how many could not be. What is put on the log goes into `last`: of each topic and partition the last offset.
-    async fn redrive(
-        &self,
-        letters: &[(&Kept, Way)],
-        last: &mut BTreeMap<(String, u32), u64>,
-    ) -> Result<usize, Failure> {
+    /// Redrives these; how many could not be.
+    async fn redrive(&self, letters: &[(&Kept, Way)], all: &mut Appended) -> Result<usize, Failure> {
         let mut places: BTreeMap<&str, BTreeSet<Place>> = BTreeMap::new();
         for (kept, _) in letters {
             if let Origin::Record { topic, partition, offset } = &kept.letter.origin {
@@ -229,7 +264,11 @@ impl Batch<'_> {
             };
             let found = Found { letter: whole.get(&kept.place), record };
             match self.ready(&kept.letter, way, &found) {
-                Ok(Ready::Append(records)) => appended.push((kept, records)),
+                Ok(Ready::Append(records)) => {
+                    let replaced = records.iter().filter_map(replaced_by);
+                    all.replaced.extend(replaced.map(|outcome| (outcome, kept.letter.event_id.clone())));
+                    appended.push((kept, records));
+                }
                 Ok(Ready::Ignore(why)) => ignored.push((kept, why)),
                 Err(why) => refused.push((kept, why)),
             }
@@ -238,7 +277,8 @@ impl Batch<'_> {
         let now = SystemClock.now();
         for (kept, at) in self.append(appended, &mut refused).await? {
             let (topic, Position { partition, offset }) = (kept.letter.origin.topic().to_owned(), at);
-            last.entry((topic.clone(), partition))
+            all.last
+                .entry((topic.clone(), partition))
                 .and_modify(|last| *last = offset.max(*last))
                 .or_insert(offset);
             notes.push(Redriven::of(&kept.letter, Redone::Appended { topic, partition, offset }, now));
@@ -357,6 +397,12 @@ fn written_anew(topic: &str, value: &[u8]) -> Option<Message> {
         }
         _ => None,
     }
+}
+
+/// The outcome that a redriven record's will replace.
+fn replaced_by(record: &NewRecord) -> Option<String> {
+    let header = |name: &str| record.headers.iter().find(|(known, _)| known == name);
+    events::Redrive::from_headers(|name| Some(header(name)?.1.as_str()))?.supersedes
 }
 
 fn new_record(message: Message) -> NewRecord {

@@ -37,11 +37,17 @@ pub(super) fn duplicate_outcome(evidence: &Evidence) -> Vec<String> {
     twice.chain(strange.map(|outcome| format!("{} is of no action", outcome.event_id))).collect()
 }
 
-/// The faults pass long before an action would be given up, so each one is done in the end; one that failed before it was redriven
-/// may have, and then it is not done where its issue was closed meanwhile.
+/// The faults pass long before an action would be given up, so each one is done in the end, or withdrawn because its issue was closed.
 pub(super) fn failed_outcome(evidence: &Evidence) -> Vec<String> {
-    let failed = crate::evidence::failed(&evidence.outcomes, &evidence.actions).into_iter();
+    let actions = evidence.actions.iter().map(|placed| &placed.value);
+    let taken_back: HashSet<String> =
+        actions.filter_map(Earlier::taken_back_by).map(|of| of.action_id).collect();
+    let is_taken_back =
+        |outcome: &Outcome| outcome.action_id.as_ref().is_some_and(|id| taken_back.contains(id));
+    let withdrawn = outcomes(evidence).filter(|outcome| outcome.error.as_deref() == Some(Outcome::WITHDRAWN));
+    let failed = crate::evidence::failed(&evidence.outcomes).into_iter();
     failed
+        .chain(withdrawn.filter(|outcome| !is_taken_back(outcome)))
         .map(|outcome| format!("{}: {}", outcome.event_id, outcome.error.as_deref().unwrap_or_default()))
         .collect()
 }
