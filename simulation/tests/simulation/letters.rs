@@ -79,6 +79,8 @@ pub fn projects() -> Projects {
 /// What the trackers know.
 #[derive(Debug, Clone)]
 pub struct Trackers {
+    /// Whether anybody answers.
+    answers: bool,
     /// The project whose first issue all is about, where it is one.
     only: Option<usize>,
     issues: Vec<Vec<Issue>>,
@@ -97,9 +99,9 @@ struct Issue {
 }
 
 impl Trackers {
-    pub fn new(now: DateTime<Utc>, only: Option<usize>) -> Self {
+    pub fn new(now: DateTime<Utc>, answers: bool, only: Option<usize>) -> Self {
         let milestones = vec![now.date_naive(); PROJECTS];
-        Self { only, issues: vec![vec![Issue::default(); ISSUES]; PROJECTS], milestones }
+        Self { answers, only, issues: vec![vec![Issue::default(); ISSUES]; PROJECTS], milestones }
     }
 
     /// Something happens.
@@ -110,16 +112,19 @@ impl Trackers {
         };
         let github = provider(project) == Provider::Github;
         let issue = &mut self.issues[project][index];
+        // Of a hundred, up to where it is this.
+        let [commented, answered, labelled, assigned, dated, moved] =
+            if self.answers { [24, 34, 54, 62, 74, 80] } else { [30, 30, 52, 62, 75, 82] };
         let kind = match (issue.created_at, issue.open, rng.u32(..100)) {
             (None, ..) => Kind::Opened,
-            (_, _, 0..24) => Kind::Commented,
-            (_, true, 24..34) => Kind::Answered,
-            (_, true, 34..54) => Kind::Labelled,
-            (_, true, 54..62) => Kind::Assigned,
-            (_, true, 62..74) => Kind::Dated,
-            (_, true, 74..80) if github => Kind::MilestoneMoved,
-            (_, true, _) => Kind::Closed,
+            (_, _, chance) if chance < commented => Kind::Commented,
             (_, false, _) => Kind::Reopened,
+            (_, _, chance) if chance < answered => Kind::Answered,
+            (_, _, chance) if chance < labelled => Kind::Labelled,
+            (_, _, chance) if chance < assigned => Kind::Assigned,
+            (_, _, chance) if chance < dated => Kind::Dated,
+            (_, _, chance) if chance < moved && github => Kind::MilestoneMoved,
+            _ => Kind::Closed,
         };
         let day = now.date_naive() + TimeDelta::days(rng.i64(-1..4));
         match kind {

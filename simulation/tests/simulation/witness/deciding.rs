@@ -7,10 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use eventlog::Record;
 use events::{Action, IssueEvent, Outcome, PolicyChange, Recorded, topic};
 use policy::{Decided, Key, Repeats, Ruleset, State, fire_timers, switch_policy, take_event, take_outcome};
+use serde_json::Value;
 
 use super::{Copy, Finding, at, finding, json};
 
@@ -68,7 +69,11 @@ impl Deciding {
         for key in changed {
             let (bytes, folded) = self.folded.entry(&key);
             let (_, kept) = self.kept.entry(&key);
-            if folded != kept {
+            if folded != kept && self.is_to_forget(&bytes, kept.as_ref().or(folded.as_ref())) {
+                if let Err(error) = self.folded.restore(&bytes, kept.as_deref()) {
+                    found.push(finding("other-state", format!("what is kept cannot be restored: {error}")));
+                }
+            } else if folded != kept {
                 let not_written = if written.contains(&bytes[..]) { "" } else { ", and was not written" };
                 found.push(self.differs(&bytes, kept, folded, not_written));
             }
@@ -86,6 +91,17 @@ impl Deciding {
                 ));
             }
         }
+    }
+
+    /// Whether an entry only remembers an outcome that is older than a week. The first event after it forgets it, and of what a step took in,
+    /// the order of its inputs is not told: either is right, and nothing is decided by it.
+    fn is_to_forget(&self, key: &[u8], value: Option<&Vec<u8>>) -> bool {
+        let of_outcome =
+            serde_json::from_slice::<[String; 3]>(key).is_ok_and(|[_, kind, _]| kind == "outcome");
+        let value = value.and_then(|value| serde_json::from_slice::<Value>(value).ok());
+        let at = value.and_then(|value| value["at"].as_str()?.parse::<DateTime<Utc>>().ok());
+        let clock = self.folded.clock().filter(|_| of_outcome);
+        clock.zip(at).is_some_and(|(clock, at)| clock - at >= TimeDelta::days(7))
     }
 
     /// Goes on to where the step went: what the inputs and the timers in between come to.
