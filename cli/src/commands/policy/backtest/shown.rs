@@ -77,11 +77,7 @@ fn head(args: &Backtest, policies: &Both<Named>, replayed: &Replayed) -> String 
     for (count, word, what) in [
         (history.duplicates, "event", "counted before, and so changed nothing"),
         (history.late, "event", "older than what was known of the issue when it came"),
-        (
-            history.old_answers,
-            "answer",
-            "of somebody, more than seven days old when it came, and so none",
-        ),
+        (history.old_answers, "answer", "of somebody, more than seven days old when it came, and so none"),
         (skipped.unreadable, "record", "not readable as an event; a gateway makes a dead letter of such"),
         (skipped.other_topics, "line", "of another topic, and passed over"),
         (
