@@ -478,7 +478,7 @@ async fn a_dry_run_shows_what_people_are_told_where_a_meeting_is_refused() {
     for (outcome, meets, told) in [
         (
             &outcomes[0],
-            "dry_run; would be refused: nobody whom this concerns has a calendar",
+            "dry_run; would be refused: alice: no calendar in the policy",
             "dry_run; would be sent, since another target would refuse",
         ),
         (&outcomes[1], "dry_run", "dry_run; would be sent only if another target refused"),
