@@ -74,7 +74,7 @@ fn of_line(words: &[String], line: &str) -> Option<Result<(), NoAnswer>> {
 fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let mut rest = text.chars();
     let same = |wanted: char| rest.next().is_some_and(|said| said.to_lowercase().eq(wanted.to_lowercase()));
-    word.chars().all(same).then(|| rest.as_str())
+    word.chars().all(same).then_some(rest.as_str())
 }
 
 fn ends_word(rest: &str) -> bool {
