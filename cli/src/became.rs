@@ -31,7 +31,7 @@ pub(crate) struct Became {
 }
 
 /// What became of one action.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Fate {
     /// Its outcomes, one for each round.
     outcomes: Vec<Outcome>,
@@ -151,17 +151,22 @@ impl Display for Fate {
         if self.pending.is_some() {
             return match (text("state").as_str(), text("attempts").as_str()) {
                 ("deferred", _) => write!(f, "waits until those before it have ended, behind {}", text("by")),
-                (_, "0") => f.write_str("not done yet, its attempt is due"),
-                (_, times) => write!(
-                    f,
-                    "not done yet: tried {times} times, again at {}, because {}",
-                    text("next_attempt_at"),
-                    text("last_error")
-                ),
+                (_, "0" | "") => f.write_str("not done yet, nor tried"),
+                (_, times) => {
+                    let times = if times == "1" { "once".to_owned() } else { format!("{times} times") };
+                    match text("last_error").as_str() {
+                        "" => write!(f, "not done yet: tried {times}"),
+                        why => {
+                            let at = text("next_attempt_at");
+                            write!(f, "not done yet: tried {times}, again at {at}, because {why}")
+                        }
+                    }
+                }
             };
         }
         match self.outcomes.last() {
-            Some(outcome) if !outcome.ack && outcome.risk_delta.0 != 0 => {
+            // What came too late leaves no letter.
+            Some(outcome) if outcome.is_failure() && outcome.error.as_deref() != Some(Outcome::EXPIRED) => {
                 write!(f, "{} (`breakdown dead-letters list` has it)", in_words(outcome))
             }
             Some(outcome) => f.write_str(&in_words(outcome)),
@@ -177,9 +182,11 @@ pub(crate) fn in_words(outcome: &Outcome) -> String {
             "done without a call: there was nothing to tell, or nobody to be told".to_owned()
         }
         (true, None) => "done".to_owned(),
-        (true, Some(why)) => format!("done without a call: {}", shown(why)),
+        (true, Some(why)) if outcome.attempts == Some(0) => format!("done without a call: {}", shown(why)),
+        (true, Some(why)) => format!("done without a further call: {}", shown(why)),
         (false, Some(Outcome::DRY_RUN)) => "dry run, nothing was sent".to_owned(),
         (false, Some(Outcome::EXPIRED)) => "expired, it was too old when its turn came".to_owned(),
+        (false, Some(Outcome::WITHDRAWN)) => Outcome::WITHDRAWN.to_owned(),
         (false, why) => format!("failed: {}", shown(why.unwrap_or("for an unknown reason"))),
     };
     let made = outcome.reference.as_deref().map(|made| format!(", made {}", shown(made)));
@@ -213,11 +220,62 @@ mod tests {
             ),
             (json!({"error": "dry_run", "risk_delta": 0.0}), "dry run, nothing was sent, risk +0.00"),
             (json!({"error": "expired", "risk_delta": 0.0}), "expired, it was too old"),
+            (
+                json!({"error": Outcome::WITHDRAWN, "risk_delta": -0.1, "attempts": 0, "supersedes": "o-0"}),
+                "withdrawn: the issue was closed meanwhile, so this is not done any more, risk -0.10",
+            ),
+            (
+                json!({"ack": true, "risk_delta": 0.0, "attempts": 3, "error": "not taken back: a later page"}),
+                "done without a further call: not taken back: a later page, risk +0.00",
+            ),
             (json!({"error": "slack answered 500"}), "failed: slack answered 500, risk +0.10"),
             (json!({}), "failed: for an unknown reason"),
         ] {
             let told = outcome(more);
             assert!(told.starts_with(says), "{told}");
         }
+    }
+
+    #[test]
+    fn what_is_in_the_dead_letters_is_said_of_what_failed_alone() {
+        let fate = |error: &str, risk: f64, supersedes: Option<&str>| {
+            let said = json!({"event_id": "o-1", "project_id": "alpha", "risk_delta": risk, "ack": false, "error": error,
+                              "supersedes": supersedes});
+            let outcomes = vec![serde_json::from_value(said).unwrap()];
+            Fate { outcomes, ..Fate::default() }.to_string()
+        };
+        for (error, risk, supersedes, has_letter) in [
+            ("slack answered 500", 0.1, None, true),
+            ("slack answered 500", 0.0, Some("o-0"), true),
+            (Outcome::WITHDRAWN, -0.1, Some("o-0"), false),
+            (Outcome::EXPIRED, 0.0, None, false),
+            (Outcome::EXPIRED, -0.1, Some("o-0"), false),
+            (Outcome::DRY_RUN, -0.1, Some("o-0"), false),
+        ] {
+            let told = fate(error, risk, supersedes);
+            assert_eq!(told.contains("dead-letters list"), has_letter, "{told}");
+        }
+    }
+
+    #[test]
+    fn what_waits_says_how_often_it_was_tried() {
+        let fate = |pending: Value| {
+            let pending = Some(pending.as_object().unwrap().clone());
+            Fate { pending, ..Fate::default() }.to_string()
+        };
+        assert_eq!(
+            fate(json!({"attempts": 0, "next_attempt_at": "2026-03-02T10:00:05Z"})),
+            "not done yet, nor tried"
+        );
+        assert_eq!(
+            fate(json!({"attempts": 1, "next_attempt_at": "2026-03-02T10:00:05Z"})),
+            "not done yet: tried once"
+        );
+        assert_eq!(
+            fate(
+                json!({"attempts": 2, "next_attempt_at": "2026-03-02T10:00:05Z", "last_error": "slack answered 500"})
+            ),
+            "not done yet: tried 2 times, again at 2026-03-02T10:00:05Z, because slack answered 500"
+        );
     }
 }

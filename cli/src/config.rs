@@ -394,7 +394,7 @@ impl Settings {
                 names("accounts.jira", &file.accounts.jira)?,
             ),
             answers: match &file.acknowledge.comments {
-                Some(words) => Answers::new(names("acknowledge.comments", words)?),
+                Some(words) => Answers::new(answers(words)?),
                 None => Answers::default(),
             },
         })
@@ -481,6 +481,20 @@ fn names<'n>(key: &str, list: &'n [String]) -> Result<impl Iterator<Item = &'n s
         true => Err(Failure::usage(format!("{key}: an entry is empty; fill it in, or leave it out"))),
         false => Ok(list.iter().map(|name| name.trim())),
     }
+}
+
+/// Comments are strangers' texts, and each is looked through for each of these.
+fn answers(words: &[String]) -> Result<impl Iterator<Item = &str>, Failure> {
+    const MOST: usize = 20;
+    const LONGEST: usize = 40;
+    let words: Vec<_> = names("acknowledge.comments", words)?.collect();
+    let is_fit = |word: &&str| word.chars().count() <= LONGEST && !word.contains(['\n', '\r']);
+    if words.len() > MOST || !words.iter().all(is_fit) {
+        return Err(Failure::usage(format!(
+            "acknowledge.comments: at most {MOST} words, each on one line and of at most {LONGEST} characters"
+        )));
+    }
+    Ok(words.into_iter())
 }
 
 fn check_project_id(name: &str) -> Result<(), Failure> {

@@ -72,9 +72,15 @@ impl House {
     }
 
     async fn health(&self) -> Value {
+        let (is_ready, health) = self.said().await;
+        assert!(is_ready, "a refused file does not make the process unready");
+        health
+    }
+
+    /// Whether it is ready, and what `/health` says.
+    async fn said(&self) -> (bool, Value) {
         let answer = client().get(format!("{}/health", self.serve.admin)).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "a refused file does not make the process unready");
-        answer.json().await.unwrap()
+        (answer.status() == 200, answer.json().await.unwrap())
     }
 
     async fn until_health(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
@@ -226,14 +232,15 @@ async fn a_policy_that_no_partition_could_take_is_loaded_and_not_in_force() {
     limit("1").await;
     let second = saying("Look at it");
     house.save("policy.yaml", &second);
-    house.until_health("it is loaded", |it| it["policy"]["loaded"] == hash(&second)).await;
+    // A gateway whose steps fail for long is not ready.
+    until("it is loaded", async || house.said().await.1["policy"]["loaded"] == hash(&second)).await;
     let failed = async || house.metric("breakdown_gateway_steps_total{result=\"failed\"}").await;
     until("steps fail", async || failed().await.is_some_and(|count| count != "0")).await;
     let info = |text: &str| format!("breakdown_policy_info{{hash=\"{}\"}}", &hash(text)[..12]);
-    assert_eq!(house.health().await["policy"]["in_force"].get(hash(&second)), None);
+    assert_eq!(house.said().await.1["policy"]["in_force"].get(hash(&second)), None);
     assert_ne!(house.metric(&info(&second)).await.as_deref(), Some("1"));
     limit("unlimited").await;
-    house.until_health("it is in force", |it| it["policy"]["in_force"] == everywhere(&second)).await;
+    until("it is in force", async || house.said().await.1["policy"]["in_force"] == everywhere(&second)).await;
     assert_eq!(house.metric(&info(&second)).await.as_deref(), Some("1"));
     assert_eq!(house.metric(&info(SAMPLE)).await.as_deref(), Some("0"));
     house.serve.stop().await;

@@ -157,6 +157,17 @@ impl Outcome {
     /// ends the dead letter that was redriven.
     pub const WITHDRAWN: &str = "withdrawn: the issue was closed meanwhile, so this is not done any more";
 
+    /// Whether the action failed: it was not done, though it was to be. What was only rehearsed did not, nor what nobody needs any more
+    /// ([`Self::WITHDRAWN`]); what came too late did.
+    pub fn is_failure(&self) -> bool {
+        !self.ack && !self.is_dry_run() && !self.is_withdrawn()
+    }
+
+    /// Whether a redriven action ended without being tried, since it had been taken back.
+    pub fn is_withdrawn(&self) -> bool {
+        !self.ack && self.error.as_deref() == Some(Self::WITHDRAWN)
+    }
+
     /// Whether the action was only rehearsed: neither done nor failed.
     pub fn is_dry_run(&self) -> bool {
         !self.ack && self.error.as_deref() == Some(Self::DRY_RUN)

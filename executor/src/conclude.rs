@@ -195,7 +195,7 @@ pub(crate) enum Gone {
     Removed,
     /// Where its record stood there is another one.
     Replaced,
-    /// The same, and it was redriven, and taken back meanwhile: nobody needs it.
+    /// Either of them, and it was redriven, and taken back meanwhile: nobody needs it.
     Withdrawn,
 }
 

@@ -73,7 +73,7 @@ pub(crate) struct Partition {
     pending: BTreeMap<Arc<str>, Pending>,
     waiting: BTreeMap<usize, usize>,
     deferrals: Deferrals,
-    /// Of pending actions, of done ones as far as they may have left something, and of deferred ones that take back.
+    /// Of pending actions, of done ones that take back, of done pages as far as they may have left something, and of deferred ones that take back.
     ties: Ties,
     /// Issues, and pending actions that take back or acknowledge a page of theirs.
     following: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -234,12 +234,17 @@ impl Partition {
         left_nothing && !self.inherits(pending)
     }
 
-    /// Whether an action is to take back a page for which an earlier one of the issue was left open: it answers for that, too.
+    /// Whether an action is to take back a page for which an earlier one of the issue was left open: it answers for that, too. What took back
+    /// a page that had called people took all that was open before with it.
     fn inherits(&self, pending: &Pending) -> bool {
         let taken_back = Earlier::taken_back_by(&pending.action);
         let Some((issue, _)) = page_of(pending).filter(|_| taken_back.is_some()) else { return false };
-        let made_way = |taker: &Arc<str>| self.done.get(taker).is_some_and(|mark| !mark.left);
-        self.ties.pages(issue).any(|(page, ..)| self.ties.takers(page).any(made_way))
+        let mut pages: Vec<_> =
+            self.ties.pages(issue).map(|(page, offset, decided_at)| (decided_at, offset, page)).collect();
+        pages.sort_unstable();
+        let takers = pages.into_iter().flat_map(|(.., page)| self.ties.takers(page));
+        let last = takers.filter_map(|taker| self.done.get(taker)).last();
+        last.is_some_and(|mark| !mark.left)
     }
 
     /// The action is to be carried out, or its attempt was parked.

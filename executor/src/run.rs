@@ -188,6 +188,9 @@ impl Executor {
             }
             self.learn().await?;
             self.keep_legs().await?;
+            if !self.takes_steps().await? {
+                continue;
+            }
             self.start_due().await?;
             self.prune().await?;
             self.reread();
@@ -268,12 +271,6 @@ impl Executor {
         let now = self.clock.now();
         match self.failed_at {
             None if self.recalling.is_over() => self.progress.moved(now),
-            // Attempts that run will make a step of their own.
-            Some(_) if !self.held.is_empty() && self.running.is_empty() => {
-                let mut draft = Draft::default();
-                self.held.keys().for_each(|partition| draft.decide_for(*partition));
-                self.commit(draft).await?;
-            }
             // The others have taken over everything.
             Some(failed_at) if self.held.is_empty() && now - failed_at > REJOINS_WITHIN => {
                 self.progress.moved(now);
@@ -281,6 +278,17 @@ impl Executor {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the log takes steps. After one that was not made no target is called before one of nothing is: on a disk that is full a call's
+    /// outcome could not be kept, and so the call would be made again and again.
+    async fn takes_steps(&mut self) -> Result<bool, ExecutorError> {
+        if self.failed_at.is_none() {
+            return Ok(true);
+        }
+        let mut draft = Draft::default();
+        self.held.keys().for_each(|partition| draft.decide_for(*partition));
+        self.commit(draft).await
     }
 
     /// The end of an action that is not to be attempted (any more), or that is rehearsed only.
@@ -397,12 +405,13 @@ impl Executor {
         for (partition, id, Ended { outcome, mark, dead_letter, issue, .. }) in actions {
             let known = outcome.action.as_ref().filter(|a| ActionKind::KNOWN.contains(&a.as_str()));
             let action = known.map_or("other", ActionKind::as_str).to_owned();
-            let counter = match (outcome.is_dry_run(), outcome.ack) {
-                (true, _) => metrics::counter!("breakdown_dry_runs_total", "action" => action.clone()),
-                (false, ack) => {
-                    let ack = if ack { "true" } else { "false" };
-                    metrics::counter!("breakdown_outcomes_total", "action" => action.clone(), "ack" => ack)
-                }
+            let counter = if outcome.is_dry_run() {
+                metrics::counter!("breakdown_dry_runs_total", "action" => action.clone())
+            } else if outcome.is_withdrawn() {
+                metrics::counter!("breakdown_withdrawn_total", "action" => action.clone())
+            } else {
+                let ack = if outcome.ack { "true" } else { "false" };
+                metrics::counter!("breakdown_outcomes_total", "action" => action.clone(), "ack" => ack)
             };
             counter.increment(1);
             if let Some(letter) = dead_letter {

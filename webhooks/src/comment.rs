@@ -1,9 +1,9 @@
-//! Where a comment says one of the agreed words, as whoever reads it sees it.
+//! Where a comment says one of the agreed words, as whoever writes it means it.
 //!
 //! A line that begins with a word is an answer, in whatever case. After a command, a word that begins with `/`, white space and any text
 //! may follow; any other word must be all of the line, since a sentence can begin with it. Lines that are code, quoted or hidden do not
 //! count, in GitHub's Markdown and in Jira's marks, which are both looked for wherever a comment is from: whoever writes one of them means
-//! it. What only looks like an answer is told from a comment that has nothing of it, and why.
+//! it. So a line under a quote is none, though GitHub draws it within. What only looks like an answer is told from a comment that has nothing of it, and why.
 //!
 //! The text is a stranger's: it is walked through once, up to a bound, and nothing of it is kept.
 
@@ -129,6 +129,16 @@ impl Block {
     }
 }
 
+/// What a list's item says in its first line: a fence can begin there.
+fn in_item(text: &str) -> &str {
+    let numbered = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let bullet = match text.len() - numbered.len() {
+        0 => text.strip_prefix(['-', '*', '+']),
+        _ => numbered.strip_prefix(['.', ')']),
+    };
+    bullet.filter(|rest| rest.starts_with([' ', '\t'])).map_or(text, str::trim_start)
+}
+
 impl Blocks {
     fn of(comment: &str) -> Self {
         Self { open: None, last: std::array::from_fn(|place| comment.rfind(MARKS[place].1)) }
@@ -163,9 +173,10 @@ impl Blocks {
 
     /// The block that begins with a line, and what of the line could end it again.
     fn begun<'t>(&self, text: &'t str, offset: usize) -> Option<(Block, &'t str)> {
+        let item = in_item(text);
         for mark in ['`', '~'] {
-            let rest = text.trim_start_matches(mark);
-            let length = text.len() - rest.len();
+            let rest = item.trim_start_matches(mark);
+            let length = item.len() - rest.len();
             // What has such signs behind it as well is code within a line.
             if length >= 3 && !(mark == '`' && rest.contains(mark)) {
                 // No text is as long as this asks for, so it does not end here.
@@ -212,6 +223,8 @@ mod tests {
             "~~~~\n~~~\n~~~~\n/ack",
             "```/ack```\n/ack",
             "{code:java}\nx\n{code}\n/ack",
+            "- ```\n  x\n  ```\n\n/ack",
+            "2. ~~~\n   x\n   ~~~\n/ack",
             "{quote}all of it{quote}\n/ack",
             "<!-- a template -->\n/ack",
             "{quote} that nobody ends\n/ack",
@@ -243,6 +256,7 @@ mod tests {
             ("```\n/ack\n```", NoAnswer::InCode),
             ("````md\n```\n/ack\n```\n````", NoAnswer::InCode),
             ("~~~\n/ack", NoAnswer::InCode),
+            ("- ```\n  /ack\n  ```", NoAnswer::InCode),
             ("{noformat}\n/ack\n{noformat}", NoAnswer::InCode),
             ("    /ack", NoAnswer::InCode),
             ("\t/ack now", NoAnswer::InCode),

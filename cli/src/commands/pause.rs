@@ -71,6 +71,11 @@ pub(crate) async fn run(settings: &Settings, args: Pause, pause: bool) -> Result
         (false, true, _) => {
             say!("effects of {of} are paused; actions are decided and wait, at most 24 hours")
         }
+        (false, false, _) if still => {
+            say!(
+                "{of} is paused by name no more; it stays paused as long as all projects are: breakdown resume"
+            );
+        }
         (false, false, _) => say!("effects of {of} go on"),
     }
     if !pause && project.is_none() && !named.is_empty() {
@@ -89,7 +94,7 @@ pub(crate) async fn run(settings: &Settings, args: Pause, pause: bool) -> Result
             inert(project)
         );
     }
-    if still {
+    if still && holds {
         eprintln!("{of} stays paused as long as all projects are: breakdown resume");
     }
     Ok(ExitCode::from(u8::from(still)))

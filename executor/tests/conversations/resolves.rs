@@ -279,6 +279,33 @@ async fn what_made_way_for_a_page_that_failed_is_taken_back_with_it() {
     }
 }
 
+/// What took back a later page that had called people took back what had made way for it, too: after that nothing is open.
+#[tokio::test]
+async fn what_made_way_is_taken_back_once() {
+    for restarted in [false, true] {
+        let mut world = World::started().await;
+        world.publish(&page("a-1")).await;
+        world.outcome().await;
+        world.mock.inject(Fault::status(429).retry_after("60"));
+        world.publish(&resolve("a-2", "a-1", "escalate_owner")).await;
+        world.parked_until("a-2").await;
+        world.publish(&page("a-3")).await;
+        assert_eq!(gist(&world.outcomes_of(3).await[1]), ("a-2", true, Some(OVERTAKEN)));
+        world.publish(&resolve("a-4", "a-3", "escalate_owner")).await;
+        world.outcomes_of(4).await;
+        world.mock.inject(Fault::status(400));
+        world.publish(&page("a-5")).await;
+        assert!(!world.outcomes_of(5).await[4].ack, "it called nobody");
+        if restarted {
+            world.kill().await;
+            world.start();
+        }
+        world.publish(&resolve("a-6", "a-5", "escalate_owner")).await;
+        let back = world.outcomes_of(6).await.remove(5);
+        assert_eq!((gist(&back), back.attempts), (("a-6", true, None), Some(0)), "{restarted}");
+    }
+}
+
 /// A page that was redriven for nothing called nobody anew: what takes a later one back is not to leave that open for its sake.
 #[tokio::test]
 async fn a_page_that_was_withdrawn_takes_no_later_ones_place() {

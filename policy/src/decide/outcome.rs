@@ -16,9 +16,8 @@ pub(super) fn decide(state: &State, outcome: &Outcome, now: DateTime<Utc>) -> De
     let mut project = state.project(project_id).cloned().unwrap_or_default();
     project.risk = Risk(project.risk.0.saturating_add(outcome.risk_delta.0));
     project.outcomes += 1;
-    let dry_run = outcome.is_dry_run();
-    project.failed += u64::from(!outcome.ack && !dry_run);
-    project.dry_runs += u64::from(dry_run);
+    project.failed += u64::from(outcome.is_failure());
+    project.dry_runs += u64::from(outcome.is_dry_run());
     project.recent.push_back(Contribution {
         outcome_id: id.clone(),
         action_id: outcome.action_id.clone(),
@@ -57,8 +56,9 @@ mod tests {
         assert_eq!(project("o-2", false, Some("dry_run")), (2, 0, 1));
         assert_eq!(project("o-3", false, Some("slack answered 500")), (3, 1, 1));
         assert_eq!(project("o-4", false, Some("expired")), (4, 2, 1));
+        assert_eq!(project("o-w", false, Some(Outcome::WITHDRAWN)), (5, 2, 1));
         // Done, though somebody says of it that it was not sent.
-        assert_eq!(project("o-5", true, Some("dry_run")), (5, 2, 1));
+        assert_eq!(project("o-5", true, Some("dry_run")), (6, 2, 1));
         // What was kept by a version that did not count them.
         let before: crate::Project =
             serde_json::from_value(json!({"risk": 0.0, "outcomes": 1, "failed": 1, "recent": []})).unwrap();

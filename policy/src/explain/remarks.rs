@@ -51,7 +51,7 @@ fn of_event(event: &IssueEvent, asked: bool, notes: &[Note], remarks: &mut Vec<S
 fn no_answer(why: &NoAnswer) -> String {
     match why {
         NoAnswer::WithinLine => "the word stands within a line; begin a line with it".into(),
-        NoAnswer::RunsOn => "other characters follow the word; put white space behind it, or nothing".into(),
+        NoAnswer::RunsOn => "more follows the word: only after a command, which begins with `/`, may text follow, behind white space".into(),
         NoAnswer::InCode => {
             "the word is code there (a fence, `{code}`, or four spaces in front of it)".into()
         }
@@ -165,7 +165,7 @@ fn instant(at: Option<DateTime<Utc>>) -> String {
     at.map_or_else(|| "an unknown time".into(), shown::time)
 }
 
-/// An issue's reference has its number behind a `#`, or no slash in front of a word.
+/// GitHub's issues are `owner/name#5`, Jira's `KEY-5`; its milestones `owner/name/milestone/5`.
 fn is_milestone(issue_ref: &str) -> bool {
     !issue_ref.contains('#') && issue_ref.contains("/milestone/")
 }

@@ -22,7 +22,7 @@ pub struct Project {
     pub risk: Risk,
     /// How many outcomes were counted.
     pub outcomes: u64,
-    /// How many of them say that the action was not done: refused, given up, expired, or withdrawn. What a redrive made good stays counted.
+    /// How many of them say that the action was not done: refused, given up, or expired. What a redrive made good, or withdrew, stays counted.
     pub failed: u64,
     /// How many of them are of dry runs, which neither did nor failed anything.
     #[serde(default)]

@@ -117,12 +117,13 @@ fn of_issue(
     let mut changes = changelog::changes(payload, zone, event.assignee.value().map(String::as_str));
     state_change(&event.event_type, &mut changes);
     event.change = changes.into_map();
+    let account = doer(payload).and_then(|user| user.account_type.text());
     let aside = Aside {
         comment: payload.comment.get().and_then(|comment| comment.body.text()),
-        // Who may not write in a project cannot comment there.
-        by_stranger: false,
+        // Who may not write in a project cannot comment there, but for the customers of a service desk.
+        by_stranger: account == Some("customer"),
         moved_on: moved_on(payload, issue),
-        by_machine: doer(payload).is_some_and(|user| user.account_type.text() == Some("app")),
+        by_machine: account == Some("app"),
     };
     Ok(Reading::Event(Box::new(told(event, aside, &delivery.config.answers))))
 }

@@ -219,7 +219,8 @@ fn no_json_brings_a_receiver_down() {
             Ok(())
         })
         .unwrap();
-    assert!(server.log.events().len() > 300, "most payloads laid over a real one are events");
+    let events = server.log.events().len();
+    assert!(events > 150, "many payloads laid over a real one are events, of some 1,200: {events}");
 }
 
 #[test]

@@ -257,6 +257,8 @@ async fn answers_in_jira() {
     let server = start().await;
     let kim = json!({"accountId": "5b10:kim", "accountType": "atlassian"});
     let app = json!({"accountId": "5b10:app", "accountType": "app"});
+    // Of a service desk: who may comment, and do no more.
+    let customer = json!({"accountId": "qm:kit", "accountType": "customer"});
     let said = |user: &Value, body: &str| {
         let mut payload = changed_by(&json!(null));
         payload["webhookEvent"] = json!("comment_created");
@@ -293,6 +295,7 @@ async fn answers_in_jira() {
         (with_update, Some(comment)),
         (edited, None),
         (said(&app, "/ack"), None),
+        (said(&customer, "/ack"), None),
         (said(&kim, "and?"), None),
         (assigned(&kim, "5b10:kim"), Some(assignment)),
         (assigned(&kim, "5b10:tom"), None),
