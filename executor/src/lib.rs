@@ -36,7 +36,7 @@
 //! target's code), `breakdown_breaker_state{target}`, `breakdown_breaker_openings_total{target}`, `breakdown_breaker_rejections_total{target}`,
 //! `breakdown_parked_retries_total{target}`, `breakdown_pending{target}`, `breakdown_paused_projects` (pauses by name, and one of all), `breakdown_held_back`
 //! (what those hold, which `breakdown_pending` is without),
-//! `breakdown_deferred{target}`, `breakdown_outcomes_total{action,ack}`, `breakdown_dry_runs_total{action}`,
+//! `breakdown_deferred{target}`, `breakdown_outcomes_total{action,ack}`, `breakdown_dry_runs_total{action}`, `breakdown_withdrawn_total{action}`,
 //! `breakdown_duplicate_actions_total`, `breakdown_executor_dead_letters_total{reason}`, `breakdown_stalled_retries`,
 //! `breakdown_stalled_retries_total`. What they mean: [`describe_metrics`].
 

@@ -67,6 +67,11 @@ pub fn describe_metrics() {
         "Actions that were rehearsed only, by action: neither done nor failed."
     );
     describe_counter!(
+        "breakdown_withdrawn_total",
+        Count,
+        "Redriven actions that nobody needed any more, by action: neither done nor failed."
+    );
+    describe_counter!(
         "breakdown_duplicate_actions_total",
         Count,
         "Actions that stood on the log again and were not carried out again."
